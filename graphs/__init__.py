@@ -1,0 +1,1 @@
+"""WHAT runs: one state machine per file, topology only, readable on one screen."""

@@ -1,0 +1,34 @@
+"""MemGPT as a state machine: the model pages its own memory between a bounded window and Qdrant (Packer et al. 2024).
+
+    START → receive → page ─┬→ think ─┬→ END
+                      ↑     ├→ evict ─┘│           page → END: the agent has yielded
+                      │     └→ END     │
+                      └────── act ←────┘
+
+`graph` is bare, for `langgraph dev`; graphs.runtime.open_runtime() gives it its checkpointer and store.
+"""
+
+from langgraph.graph import START, StateGraph
+
+from nodes.memgpt.act import act
+from nodes.memgpt.evict import evict
+from nodes.memgpt.events import login, system_alert, timed_event, user_message
+from nodes.memgpt.page import page
+from nodes.memgpt.receive import receive
+from nodes.memgpt.state import Context, Input, State
+from nodes.memgpt.think import think
+
+__all__ = ["Context", "Input", "State", "builder", "graph", "login", "system_alert", "timed_event", "user_message"]
+
+builder = StateGraph(State, context_schema=Context, input_schema=Input)
+builder.add_node("receive", receive)
+builder.add_node("page", page)
+builder.add_node("evict", evict)
+builder.add_node("think", think)
+builder.add_node("act", act)
+builder.add_edge(START, "receive")
+builder.add_edge("receive", "page")
+builder.add_edge("evict", "think")
+builder.add_edge("act", "page")
+
+graph = builder.compile(name="memgpt")

@@ -1,0 +1,1 @@
+"""WHERE things are kept: the Qdrant store, recall and archival storage, the embedder, the checkpointers."""

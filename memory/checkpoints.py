@@ -1,0 +1,95 @@
+"""Checkpointers: SQLite in the home folder, or PostgreSQL by URL. Only plain data is ever rebuilt from a checkpoint.
+
+LangGraph by default rebuilds whatever class a checkpoint names, so that a crafted file runs code; here it is refused.
+"""
+
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from settings import Settings
+
+
+class CheckpointsDamaged(RuntimeError):
+    """The checkpoint database cannot be opened or read."""
+
+
+def strict_serializer() -> JsonPlusSerializer:
+    """Messages and plain data only: no other class, no pickle."""
+    return JsonPlusSerializer(allowed_msgpack_modules=None, pickle_fallback=False)
+
+
+@contextmanager
+def open_checkpointer(settings: Settings) -> Iterator[BaseCheckpointSaver[str]]:
+    """The checkpointer that the settings name. Raises CheckpointsDamaged."""
+    if settings.database_url:
+        with _postgres(settings.database_url) as saver:
+            yield saver
+        return
+    path = _database(settings)
+    connection = sqlite3.connect(path, check_same_thread=False)
+    try:
+        sqlite = SqliteSaver(connection, serde=strict_serializer())
+        try:
+            sqlite.setup()
+        except sqlite3.DatabaseError as error:
+            raise _damaged(path, error) from error
+        yield sqlite
+    finally:
+        connection.close()
+
+
+@asynccontextmanager
+async def open_async_checkpointer(settings: Settings) -> AsyncIterator[BaseCheckpointSaver[str]]:
+    """The same, for the event loop of `langgraph dev`."""
+    if settings.database_url:
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+        async with AsyncPostgresSaver.from_conn_string(settings.database_url, serde=strict_serializer()) as saver:
+            await saver.setup()
+            yield saver
+        return
+    import aiosqlite
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    path = _database(settings)
+    async with aiosqlite.connect(path) as connection:
+        sqlite = AsyncSqliteSaver(connection, serde=strict_serializer())
+        try:
+            await sqlite.setup()
+        except sqlite3.DatabaseError as error:
+            raise _damaged(path, error) from error
+        yield sqlite
+
+
+@contextmanager
+def _postgres(url: str) -> Iterator[BaseCheckpointSaver[str]]:
+    from langgraph.checkpoint.postgres import PostgresSaver  # the extra `postgres`
+    from psycopg import Connection
+    from psycopg.rows import dict_row
+
+    with Connection.connect(url, autocommit=True, prepare_threshold=0, row_factory=dict_row) as connection:
+        saver = PostgresSaver(connection, serde=strict_serializer())
+        saver.setup()
+        yield saver
+
+
+def _database(settings: Settings) -> Path:
+    """The SQLite file, made for its owner alone before SQLite opens it."""
+    path = settings.folder / "checkpoints.sqlite"
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    path.chmod(0o600)
+    return path
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointsDamaged:
+    return CheckpointsDamaged(
+        f"The checkpoints in {path} cannot be read ({error}). Restore the file from a backup, or move it away: "
+        "conversations then start with an empty window, and everything said is still in recall storage."
+    )

@@ -1,0 +1,326 @@
+"""Qdrant Edge behind the methods of QdrantClient that the store uses, so that every query is written once.
+
+Requests come in as `qdrant_client.models` and run on one shard in this process. Edge is in beta; the guards are:
+a lock of our own before `load` (a refused second load damages the holder), a reload when a flush fails, and no
+unflushed exit. Every call holds the interpreter lock, so reads are paged by the callers.
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import portalocker
+import qdrant_edge as edge
+from qdrant_client import models
+from qdrant_client.http.models import QueryResponse
+
+Points = Sequence[models.PointStruct]
+Ids = Sequence[str]
+
+
+class MemoryInUse(RuntimeError):
+    """Another process has the memory folder open."""
+
+
+class MemoryDamaged(RuntimeError):
+    """The memory folder cannot be read."""
+
+
+class EdgeClient:
+    """One shard directory, spoken to as a QdrantClient with a single collection (its name is accepted and ignored).
+
+    Safe to share between threads. Raises MemoryInUse when another process holds the folder, MemoryDamaged when its
+    files cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shard_folder = folder / "shard"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_file = _lock_folder(folder)
+        self._guard = threading.RLock()
+        self._unflushed = False
+        try:
+            self._shard: edge.EdgeShard | None = self._load()
+        except BaseException:
+            self._lock_file.close()
+            raise
+        atexit.register(self.close)
+
+    # ---- the shard ------------------------------------------------------------------------------------------------
+
+    def _load(self) -> edge.EdgeShard:
+        try:
+            if self.shard_folder.exists():
+                return edge.EdgeShard.load(str(self.shard_folder))
+            # A shard wants one vector from birth; the embedders' are added by name when they are known.
+            config = edge.EdgeConfig(vectors={"unused": edge.EdgeVectorParams(1, edge.Distance.Cosine)})
+            building = self.folder / f"shard.{os.getpid()}.new"
+            building.mkdir(mode=0o700)
+            edge.EdgeShard.create(str(building), config).close()
+            building.rename(self.shard_folder)  # whole or not at all
+            return edge.EdgeShard.load(str(self.shard_folder))
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+                raise
+            # Edge reports damage as a bare Exception, or as a Rust panic that is not an Exception at all.
+            raise MemoryDamaged(
+                f"The memory in {self.shard_folder} cannot be read ({str(error)[:300]}). Nothing was changed. "
+                "Restore the folder from a backup, or move it away to start with an empty memory."
+            ) from error
+
+    def _open_shard(self) -> edge.EdgeShard:
+        if self._shard is None:
+            raise RuntimeError(f"The memory in {self.folder} is closed.")
+        return self._shard
+
+    def _update(self, operation: edge.UpdateOperation) -> None:
+        with self._guard:
+            self._open_shard().update(operation)
+            self._unflushed = True
+
+    def flush(self) -> None:
+        """Write everything to disk. When Edge fails at it, reload the shard: its log still has every update."""
+        with self._guard:
+            if not self._unflushed:
+                return
+            shard = self._open_shard()
+            try:
+                shard.flush()
+            except Exception:
+                shard.close()
+                self._shard = None
+                self._shard = self._load()
+                self._shard.flush()
+            self._unflushed = False
+
+    def close(self) -> None:
+        """Flush, close and release the folder; a second call does nothing."""
+        with self._guard:
+            if self._shard is None:
+                return
+            try:
+                self.flush()
+            finally:
+                if self._shard is not None:
+                    self._shard.close()
+                self._shard = None
+                self._lock_file.close()
+                atexit.unregister(self.close)
+
+    # ---- schema ---------------------------------------------------------------------------------------------------
+
+    def create_payload_index(self, _: str, field_name: str, field_schema: models.PayloadSchemaParams) -> None:
+        self._update(edge.UpdateOperation.create_field_index(field_name, _index(field_schema)))
+
+    def indexed_fields(self) -> set[str]:
+        """Names of the payload fields that have an index."""
+        with self._guard:
+            return set(self._open_shard().info().payload_schema)
+
+    def create_vector_name(self, _: str, vector_name: str, vector_name_config: models.DenseVectorNameConfig) -> None:
+        size = vector_name_config.dense.size
+        self._update(edge.UpdateOperation.create_dense_vector(vector_name, size, edge.Distance.Cosine))
+
+    # ---- writing --------------------------------------------------------------------------------------------------
+
+    def upsert(self, _: str, points: Points) -> None:
+        rows = [edge.Point(str(p.id), _named(p.vector), p.payload) for p in points]
+        self._update(edge.UpdateOperation.upsert_points(rows))
+
+    def update_vectors(self, _: str, points: Sequence[models.PointVectors]) -> None:
+        rows = [edge.PointVectors(str(p.id), _named(p.vector)) for p in points]
+        self._update(edge.UpdateOperation.update_vectors(rows))
+
+    def delete(self, _: str, points_selector: Ids | models.Filter) -> None:
+        if isinstance(points_selector, models.Filter):
+            self._update(edge.UpdateOperation.delete_points_by_filter(_some_filter(points_selector)))
+        else:
+            self._update(edge.UpdateOperation.delete_points([str(i) for i in points_selector]))
+
+    # ---- reading --------------------------------------------------------------------------------------------------
+
+    def retrieve(self, _: str, ids: Ids, with_payload: bool = True) -> list[models.Record]:
+        with self._guard:
+            rows = self._open_shard().retrieve(list(ids), with_payload, False)
+        return [models.Record.model_construct(id=str(r.id), payload=r.payload) for r in rows]
+
+    def count(self, _: str, count_filter: models.Filter | None = None) -> models.CountResult:
+        with self._guard:
+            request = edge.CountRequest(exact=True, filter=_filter(count_filter))
+            return models.CountResult(count=self._open_shard().count(request))
+
+    def scroll(
+        self,
+        _: str,
+        scroll_filter: models.Filter | None = None,
+        limit: int = 10,
+        order_by: models.OrderBy | None = None,
+        offset: str | None = None,
+        with_payload: bool | list[str] = True,
+    ) -> tuple[list[models.Record], str | None]:
+        order = None
+        if order_by is not None:
+            descending = order_by.direction == models.Direction.DESC
+            order = edge.OrderBy(
+                order_by.key, edge.Direction.Desc if descending else edge.Direction.Asc, cast(int | None, order_by.start_from)
+            )
+        request = edge.ScrollRequest(
+            offset=offset,
+            limit=limit,
+            filter=_filter(scroll_filter),
+            with_payload=with_payload,
+            with_vector=False,
+            order_by=order,
+        )
+        with self._guard:
+            rows, following = self._open_shard().scroll(request)
+        records = [models.Record.model_construct(id=str(r.id), payload=r.payload) for r in rows]
+        return records, None if following is None else str(following)
+
+    def query_batch_points(self, _: str, requests: Sequence[models.QueryRequest]) -> list[QueryResponse]:
+        batch = edge.QueryBatchRequest([_query(request) for request in requests])
+        with self._guard:
+            answers = self._open_shard().query_batch(batch)
+        return [
+            # model_construct: checking a thousand trusted candidates would cost more than finding them.
+            QueryResponse.model_construct(
+                points=[models.ScoredPoint.model_construct(id=str(p.id), version=0, score=p.score, payload=p.payload) for p in points]
+            )
+            for points in answers
+        ]
+
+    def facet(
+        self, _: str, key: str, facet_filter: models.Filter | None = None, limit: int = 10, exact: bool = True
+    ) -> models.FacetResponse:
+        request = edge.FacetRequest(key=key, limit=limit, exact=exact, filter=_filter(facet_filter))
+        with self._guard:
+            hits = self._open_shard().facet(request).hits
+        return models.FacetResponse(hits=[models.FacetValueHit(value=h.value, count=h.count) for h in hits])
+
+
+def _lock_folder(folder: Path) -> Any:
+    """Take the folder for this process. The lock goes with the process, however it ends."""
+    path = folder / "lock"
+    file = path.open("a+")
+    path.chmod(0o600)
+    try:
+        portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+    except portalocker.LockException:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise MemoryInUse(
+            f"The memory in {folder} is open in another process (number {holder}). Close that one, set PALIMPSEST_HOME "
+            "to another folder, or set QDRANT_URL to share one Qdrant server between several."
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+# ---- qdrant_client.models to qdrant_edge ----------------------------------------------------------------------------
+
+
+def _named(vector: Any) -> Any:
+    return {name: list(values) for name, values in vector.items()}
+
+
+def _index(schema: models.PayloadSchemaParams) -> Any:
+    match schema:
+        case models.KeywordIndexParams():
+            return edge.KeywordIndexParams(is_tenant=schema.is_tenant)
+        case models.IntegerIndexParams():
+            return edge.IntegerIndexParams(lookup=schema.lookup, range=schema.range)
+        case models.DatetimeIndexParams():
+            return edge.DatetimeIndexParams()
+        case models.TextIndexParams():
+            return edge.TextIndexParams(
+                tokenizer=edge.TokenizerType.Word,
+                lowercase=schema.lowercase,
+                ascii_folding=schema.ascii_folding,
+                stemmer=edge.SnowballParams(edge.SnowballLanguage.English) if schema.stemmer else None,
+                stopwords=edge.Language.English if schema.stopwords else None,
+                scoring=schema.scoring is not None,
+            )
+    raise TypeError(f"No Edge index for {type(schema).__name__}")
+
+
+def _filter(given: models.Filter | None) -> edge.Filter | None:
+    return None if given is None else _some_filter(given)
+
+
+def _some_filter(given: models.Filter) -> edge.Filter:
+    return edge.Filter(
+        must=_conditions(given.must), should=_conditions(given.should), must_not=_conditions(given.must_not)
+    )
+
+
+def _conditions(given: Any) -> list[Any] | None:
+    if given is None:
+        return None
+    return [_condition(c) for c in (given if isinstance(given, list) else [given])]
+
+
+def _condition(given: Any) -> Any:
+    match given:
+        case models.Filter():
+            return _filter(given)
+        case models.HasIdCondition():
+            return edge.HasIdCondition({str(i) for i in given.has_id})
+        case models.HasVectorCondition():
+            return edge.HasVectorCondition(given.has_vector)
+        case models.IsEmptyCondition():
+            return edge.IsEmptyCondition(given.is_empty.key)
+        case models.FieldCondition(match=None):
+            return edge.FieldCondition(given.key, range=_range(given.range))
+        case models.FieldCondition():
+            return edge.FieldCondition(given.key, match=_match(given.match))
+    raise TypeError(f"No Edge condition for {type(given).__name__}")
+
+
+def _match(given: Any) -> Any:
+    match given:
+        case models.MatchValue():
+            return edge.MatchValue(given.value)
+        case models.MatchAny():
+            return edge.MatchAny(cast(list[str], list(given.any)))
+        case models.MatchSubstring():
+            return edge.MatchSubstring(given.substring)
+        case models.MatchText():
+            return edge.MatchText(given.text)
+    raise TypeError(f"No Edge match for {type(given).__name__}")
+
+
+def _range(given: Any) -> Any:
+    bounds = {name: getattr(given, name) for name in ("gte", "gt", "lte", "lt")}
+    if isinstance(given, models.DatetimeRange):
+        return edge.RangeDateTime(**{n: None if b is None else b.isoformat() for n, b in bounds.items()})
+    return edge.RangeFloat(**bounds)
+
+
+def _query(given: models.QueryRequest) -> edge.QueryRequest:
+    match given.query:
+        case models.TextQuery(text=models.TextQueryInput() as text):
+            scoring = text.scoring.bm25 if text.scoring else None
+            parameters = edge.Bm25Params(scoring.k, scoring.b) if scoring else None
+            query: Any = edge.TextQuery(given.using or "", text.query, parameters)
+        case models.NearestQuery():
+            query = edge.Query.Nearest(cast(list[float], given.query.nearest), using=given.using)
+        case _:
+            raise TypeError(f"No Edge query for {type(given.query).__name__}")
+    params = None
+    if given.params and isinstance(given.params.idf, models.IdfCorpusParams):
+        corpus = _filter(given.params.idf.corpus)
+        params = edge.SearchParams(idf=edge.IdfParams(corpus))
+    return edge.QueryRequest(
+        limit=given.limit or 10,
+        query=query,
+        filter=_filter(given.filter),
+        with_payload=given.with_payload is not False,
+        params=params,
+    )

@@ -1,0 +1,125 @@
+"""Recall storage (MemGPT §2.2): every message of an agent, verbatim and for ever, found again by text, date or meaning."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+
+from langgraph.store.base import SearchItem
+
+from memory.store import PASSAGE, Memory, Page, QdrantStore
+
+Role = Literal["user", "assistant", "monologue", "tool_call", "tool_result", "alert"]
+SAID: tuple[Role, ...] = ("user", "assistant")
+"""What the person and the agent said to each other. Searches look there, so that no search finds itself or its results."""
+
+Trust = Literal["own", "outside"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of the log."""
+
+    key: str
+    """Its id: writing it again, as after a crash, writes nothing new."""
+    role: Role
+    text: str
+    author: str
+    """Who wrote it: a person's or an agent's name, or the tool's."""
+    trust: Trust
+    """`outside`: not from the user or the agent (documents, results of tools), or written while such text was in view."""
+    time: datetime
+    thread: str
+    sequence: int
+    """Order of everything in the thread: microseconds, never less than the one before."""
+    position: int | None
+    """Place among what was said in the thread, from 0; None for what was not said aloud."""
+    previous: str = ""
+    """What was said just before, for the embedder to see the turn in its context."""
+
+
+class Recall:
+    """Recall storage of one agent."""
+
+    def __init__(self, store: QdrantStore, agent: str) -> None:
+        self.store = store
+        self.agent = agent
+        self.namespace = (agent, "message")
+
+    def write(self, messages: Sequence[Message]) -> None:
+        """Add messages to the log, each exactly once however often it is written."""
+        self.store.write(self.namespace, [_memory(m) for m in messages])
+
+    def count(self) -> int:
+        """How many messages were said: what the searches look through."""
+        return self.store.count(self.namespace, {"role": SAID})
+
+    def search(
+        self, query: str, page: int = 0, page_size: int = 10, *, case_sensitive: bool = True, **options: Any
+    ) -> Page:
+        """Messages that contain `query` literally, oldest first. Raises ValueError if it is empty, or the page is not there."""
+        if not query.strip():
+            raise ValueError("The query is empty: name a piece of text that the messages contain.")
+        options = {"where": {"role": SAID}, **options}
+        return self.store.find(
+            self.namespace, query, case_sensitive=case_sensitive, page=page, page_size=page_size, **options
+        )
+
+    def search_dates(self, start_date: str, end_date: str, page: int = 0, page_size: int = 10) -> Page:
+        """Messages from `start_date` to `end_date` (YYYY-MM-DD, UTC), both days included. Raises ValueError."""
+        since, before = day_range(start_date, end_date)
+        where = {"role": SAID}
+        return self.store.find(self.namespace, since=since, before=before, where=where, page=page, page_size=page_size)
+
+    def nearest(self, query: str) -> list[SearchItem]:
+        """Messages near `query` in words and meaning, best first."""
+        return self.store.rank(self.namespace, query, {"role": SAID})
+
+
+def day_range(start_date: str, end_date: str) -> tuple[datetime, datetime]:
+    """From the start of the first day up to the end of the last (exclusive). Raises ValueError, naming what is wrong."""
+    start, end = _day("start_date", start_date), _day("end_date", end_date)
+    if end < start:
+        raise ValueError(f"end_date {end_date} is before start_date {start_date}: exchange them.")
+    midnight = datetime(start.year, start.month, start.day, tzinfo=UTC)
+    return midnight, midnight + timedelta(days=(end - start).days + 1)
+
+
+def _day(name: str, text: str) -> date:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text.strip()):
+        raise ValueError(f"{name} {text[:40]!r} is not a date: write it as YYYY-MM-DD, such as 2026-01-31.")
+    try:
+        day = date.fromisoformat(text.strip())
+    except ValueError as error:
+        raise ValueError(f"{name} {text.strip()} is no day of the calendar ({error}).") from None
+    if day.year >= 9999:
+        raise ValueError(f"{name} {text.strip()} is too far in the future.")
+    return day
+
+
+def _memory(message: Message) -> Memory:
+    value = {
+        "text": message.text,
+        "role": message.role,
+        "author": message.author,
+        "trust": message.trust,
+        "time": message.time.isoformat(),
+        "thread": message.thread,
+        "sequence": message.sequence,
+        "position": message.position,
+    }
+    if message.role not in SAID:
+        return Memory(message.key, value, time=message.time, sequence=message.sequence)
+    turn = f"{message.author}: {message.text}"
+    # The day is part of what is searched: "what did I do in May?" holds few other words.
+    day = f"{message.time:%A} {message.time.day} {message.time:%B %Y}"
+    before = f"{message.previous[-PASSAGE // 3 :]} " if message.previous else ""
+    return Memory(
+        message.key,
+        value,
+        terms=f"{day} {turn}",
+        passage=f"[{day}] {before}{turn}"[:PASSAGE],
+        time=message.time,
+        sequence=message.sequence,
+    )

@@ -1,0 +1,95 @@
+"""Which model thinks: the endpoint of the settings, else a local server at its usual port, else the offline model."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from functools import lru_cache
+
+from langchain_core.language_models import BaseChatModel
+
+from models.offline import OfflineModel
+from models.reply import ModelFailed
+from settings import Settings
+
+OFFLINE = "offline"
+LOCAL_SERVERS = {"Ollama": 11434, "LM Studio": 1234, "vLLM": 8000}
+READ_SECONDS = 60.0  # between two pieces of a reply
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An OpenAI-compatible endpoint and the models it lists."""
+
+    name: str
+    url: str
+    models: list[str]
+
+
+def open_model(model: str | BaseChatModel) -> BaseChatModel:
+    """The chat model of that name at the endpoint of the settings; a chat model is returned as it is. Raises ModelFailed."""
+    if isinstance(model, BaseChatModel):
+        return model
+    return _open(model or Settings().model, Settings())
+
+
+@lru_cache(maxsize=8)
+def _open(model: str, settings: Settings) -> BaseChatModel:
+    if model == OFFLINE:
+        return OfflineModel()
+    key = settings.api_key.get_secret_value()
+    url = settings.base_url
+    if not url and not key:
+        found = local_endpoints()
+        if not found:
+            if model:
+                raise ModelFailed(
+                    f"There is no endpoint for the model {model!r}: set OPENAI_BASE_URL or OPENAI_API_KEY, start Ollama, "
+                    "LM Studio or vLLM, or use the model `offline`."
+                )
+            return OfflineModel()
+        url, model = found[0].url, model or found[0].models[0]
+    if not model:
+        listed = list_models(url, key) if url else ["gpt-4.1-mini"]
+        if not listed:
+            raise ModelFailed(f"The endpoint {url} lists no model: name one in PALIMPSEST_MODEL, or check OPENAI_BASE_URL.")
+        model = listed[0]
+    from langchain_openai import ChatOpenAI  # slow to import, and not needed offline
+
+    return ChatOpenAI(
+        model=model,
+        base_url=url or None,
+        api_key=lambda: key or "none",
+        max_retries=0,  # models.reply retries, within one deadline
+        timeout=min(READ_SECONDS, settings.reply_seconds),
+        stream_usage=True,
+        max_completion_tokens=settings.reply_tokens,
+    )
+
+
+def local_endpoints() -> list[Endpoint]:
+    """Ollama, LM Studio and vLLM where they answer at their usual ports and have a model."""
+    found = []
+    for name, port in LOCAL_SERVERS.items():
+        url = f"http://127.0.0.1:{port}/v1"
+        if _is_open(port) and (models := list_models(url, "")):
+            found.append(Endpoint(name, url, models))
+    return found
+
+
+def list_models(url: str, key: str) -> list[str]:
+    """What `GET {url}/models` lists, in its order; empty if it does not answer like an OpenAI-compatible endpoint."""
+    request = urllib.request.Request(f"{url.rstrip('/')}/models", headers={"Authorization": f"Bearer {key or 'none'}"})
+    try:
+        with urllib.request.urlopen(request, timeout=2.0) as answer:
+            listed = json.loads(answer.read(1 << 20))
+        return [str(row["id"]) for row in listed["data"]]
+    except (OSError, ValueError, KeyError, TypeError, urllib.error.HTTPError):
+        return []
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,97 @@
+"""A chat model that follows a script, for tests and benchmarks: it fails on a turn it did not expect and on unused ones."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from pydantic import PrivateAttr
+
+Reply = AIMessage | str | Exception
+Turn = Reply | Callable[[list[BaseMessage]], Reply]
+
+
+class UnexpectedTurn(AssertionError):
+    """The model was called more often than its script has turns, or less often."""
+
+
+class ScriptedModel(BaseChatModel):
+    """Plays `turns` in order: a reply, text, an exception to raise, or a function of the prompt that gives one of these.
+
+    `prompts` has every prompt it saw. `finish()` fails if turns are left.
+    """
+
+    turns: list[Any]
+    prompts: list[list[BaseMessage]] = []
+    _next: int = PrivateAttr(default=0)
+
+    @property
+    def _llm_type(self) -> str:
+        return "palimpsest-scripted"
+
+    def bind_tools(
+        self, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool], **kwargs: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Tools change nothing: the script says what is called."""
+        return self.bind()
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        self.prompts.append(messages)
+        if self._next >= len(self.turns):
+            raise UnexpectedTurn(f"Call {self._next + 1} of a script of {len(self.turns)} turns. Prompt: {messages[-1].text[:300]}")
+        turn: Turn = self.turns[self._next]
+        self._next += 1
+        reply = turn(messages) if callable(turn) else turn
+        if isinstance(reply, Exception):
+            raise reply
+        message = AIMessage(reply) if isinstance(reply, str) else reply.model_copy()
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def finish(self) -> None:
+        """Raise UnexpectedTurn if turns are left."""
+        if self._next < len(self.turns):
+            raise UnexpectedTurn(f"{len(self.turns) - self._next} of {len(self.turns)} turns were not used.")
+
+
+class PolicyModel(ScriptedModel):
+    """Plays one function of the prompt at every turn: a scripted policy without end."""
+
+    turns: list[Any] = []
+    policy: Any
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        reply: Reply = self.policy(messages)
+        if isinstance(reply, Exception):
+            raise reply
+        message = AIMessage(reply) if isinstance(reply, str) else reply
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def call(name: str, /, id: str = "", **arguments: Any) -> AIMessage:
+    """An assistant message with one tool call."""
+    return calls((name, arguments), ids=[id] if id else None)
+
+
+def calls(*pairs: tuple[str, dict[str, Any]], ids: list[str] | None = None, text: str = "") -> AIMessage:
+    """An assistant message with several tool calls; ids are numbered unless given."""
+    made = [
+        {"name": name, "args": arguments, "id": ids[n] if ids else f"call_{n}", "type": "tool_call"}
+        for n, (name, arguments) in enumerate(pairs)
+    ]
+    return AIMessage(text, tool_calls=made)

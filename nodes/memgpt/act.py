@@ -1,0 +1,122 @@
+"""act: runs the calls of the last reply, in their order; what fails goes back to the model as a failed result."""
+
+import json
+from datetime import datetime
+
+from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langgraph.runtime import Runtime
+from pydantic import ValidationError
+
+from memory.archival import Archival
+from memory.recall import Recall, Trust
+from nodes.memgpt.log import Clock, call_records, memory_of, thread_of
+from nodes.memgpt.state import Context, Due, State, Turn
+from nodes.memgpt.think import MALFORMED
+from nodes.memgpt.tools import HEARTBEAT, TOOLS, Desk
+from nodes.memgpt.window import REPLY_SHARE, RESULT_SHARE, clip, clip_message, measure, room
+
+SMALLEST_ROOM = 0.2  # share of the window that the working context must leave to the queue
+ERROR_LENGTH = 1_000  # characters
+
+
+def act(state: State, runtime: Runtime[Context]) -> State:
+    """Every call gets exactly one result, whatever it was. Blocks change in the state only if their call succeeded."""
+    context, store, thread = runtime.context, memory_of(runtime.store), thread_of(runtime)
+    reply = state["messages"][-1]
+    if not isinstance(reply, AIMessage):
+        raise TypeError(f"act runs after a reply with calls, not after a {reply.type} message.")
+    clock = Clock(state, context)
+    free = room(state, context)
+    share = int(free * RESULT_SHARE) // len(reply.tool_calls)
+    desk = Desk(
+        store=store,
+        agent=context.agent,
+        blocks=dict(state["working_context"]),
+        block_limit=context.block_limit,
+        page_size=context.page_size,
+        excerpt=max(40, share * 3 // context.page_size),
+        time=clock.now,
+        trust="outside" if _outside_in_view(state["messages"]) else "own",
+        fits=lambda blocks: _leaves_room(state, context, blocks),
+    )
+    results: dict[str, str] = {}
+    origins: dict[str, Trust] = {}
+    sent: dict[str, str] = {}
+    messages: list[AnyMessage] = [clip_message(reply, int(free * REPLY_SHARE))]
+    failed = False
+    for call in reply.tool_calls:
+        number = str(call["id"])
+        desk.key, desk.read_outside, replies = f"{reply.id}:{number}", False, len(desk.replies)
+        status, answer = run_call(call, desk)
+        failed |= status == "Failed"
+        if len(desk.replies) > replies:
+            sent[number] = desk.replies[-1]
+        results[number] = answer
+        origins[number] = "outside" if desk.read_outside else "own"
+        messages.append(_result(call, str(reply.id), status, clip(answer, share), clock.now, origins[number]))
+
+    Recall(store, context.agent).write(call_records(reply, results, clock, context, thread, origins, sent))
+    turn, stop = _next(state, context, reply.tool_calls, failed, answered=bool(state["replies"] or desk.replies))
+    return {
+        "messages": messages,
+        "working_context": desk.blocks,
+        "counters": {
+            "recall": state["counters"]["recall"] + len(sent),
+            "archival": Archival(store, context.agent).count(),
+        },
+        "replies": [*state["replies"], *desk.replies],
+        "turn": turn,
+        **({"stop": "loop"} if stop else {}),
+        **clock.update(),
+    }
+
+
+def run_call(call: ToolCall, desk: Desk) -> tuple[str, str]:
+    """("OK" or "Failed", what to tell the model). No error of the model's making leaves this function."""
+    name, arguments = call["name"], call["args"]
+    if name not in TOOLS:
+        return "Failed", f"There is no tool {name[:60]!r}. The tools are: {', '.join(TOOLS)}."
+    if MALFORMED in arguments:
+        return "Failed", f"The arguments of {name} were not a JSON object. Call it again with valid JSON."
+    try:
+        return "OK", TOOLS[name].model_validate(arguments).run(desk)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors())
+        return "Failed", f"Wrong arguments for {name}: {wrong}"[:ERROR_LENGTH]
+    except ValueError as error:
+        return "Failed", str(error)[:ERROR_LENGTH]
+    except Exception as error:  # the store, the embedder: the agent can say so, and the log has it
+        return "Failed", f"{name} broke: {type(error).__name__}: {error}"[:ERROR_LENGTH]
+
+
+def _next(state: State, context: Context, calls: list[ToolCall], failed: bool, answered: bool) -> tuple[Turn, bool]:
+    """The turn's bookkeeping, and whether it is a loop: the same calls `max_repeats` times in a row."""
+    turn = state["turn"]
+    signature = json.dumps([(c["name"], {k: v for k, v in c["args"].items() if k != HEARTBEAT}) for c in calls])[:2_000]
+    repeats = turn["repeats"] + 1 if signature == turn["last_call"] else 1
+    asked = any(c["args"].get(HEARTBEAT) in (True, "true", "True") for c in calls)
+    # A weak model forgets the heartbeat: without one, a person who has had no answer yet would wait for ever.
+    forgotten = not answered and all(HEARTBEAT not in c["args"] for c in calls)
+    due: Due = "failed" if failed else "heartbeat" if asked or forgotten else ""
+    return {**turn, "due": due, "last_call": signature, "repeats": repeats}, repeats >= context.max_repeats
+
+
+def _result(call: ToolCall, reply: str, status: str, answer: str, now: datetime, trust: Trust) -> ToolMessage:
+    content = json.dumps({"status": status, "message": answer, "time": now.isoformat()}, ensure_ascii=False)
+    return ToolMessage(
+        content,
+        name=call["name"],
+        tool_call_id=str(call["id"]),
+        id=f"{reply}:{call['id']}",
+        status="success" if status == "OK" else "error",
+        additional_kwargs={"trust": trust, "time": now.isoformat()},
+    )
+
+
+def _outside_in_view(messages: list[AnyMessage]) -> bool:
+    return any(m.additional_kwargs.get("trust") == "outside" for m in messages)
+
+
+def _leaves_room(state: State, context: Context, blocks: dict[str, str]) -> bool:
+    usage = measure({**state, "working_context": blocks, "messages": []}, context)
+    return usage.window - usage.used >= SMALLEST_ROOM * usage.window

@@ -1,0 +1,141 @@
+"""What the MemGPT machine remembers between steps (State), and what its caller sets (Context)."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypedDict
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AnyMessage
+from langgraph.graph.message import add_messages
+from pydantic.json_schema import SkipJsonSchema
+
+BLOCKS = ("persona", "human")
+"""The working context's blocks (MemGPT §2.1): who the agent is, and what it knows of the person."""
+
+SMALLEST_WINDOW = 2_600
+"""Tokens: instructions, tools, and enough room that a question, a call and its result fit beside them."""
+
+Stop = Literal["", "waiting", "refused", "step_limit", "loop", "empty_reply", "stopped"]
+"""Why a turn ended: waiting = the agent yielded and waits for the next event."""
+
+Due = Literal["event", "failed", "heartbeat", ""]
+"""Why the agent is to think next; empty: it has yielded."""
+
+
+class Evicted(TypedDict):
+    """What left the window last, for the one line that tells the agent so."""
+
+    count: int
+    total: int
+    since: str
+    until: str
+
+
+class Turn(TypedDict):
+    """Bookkeeping of the turn under way."""
+
+    event: str
+    """Id of the message that began it; eviction spares that one."""
+    due: Due
+    steps: int
+    last_call: str
+    repeats: int
+
+
+class Counters(TypedDict):
+    """What the agent is told to be outside its window."""
+
+    recall: int
+    archival: int
+
+
+class State(TypedDict, total=False):
+    """Plain data, bounded by the window: everything older is in recall storage."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    """The FIFO queue."""
+    working_context: dict[str, str]
+    summary: str
+    """The recursive summary of everything that left the queue."""
+    evicted: Evicted
+    counters: Counters
+    warned: bool
+    """Whether this period (from one eviction to the next) has had its memory-pressure alert."""
+    calibration: float
+    """Tokens that the model counted for each that was estimated."""
+    sequence: int
+    position: int
+    previous: str
+    turn: Turn
+    replies: list[str]
+    """What was sent to the person in the last turn."""
+    stop: Stop
+    error: str
+    """What was wrong with an event that was refused."""
+
+
+class Input(TypedDict):
+    """A turn's input: one or more new messages. A user message is a person's, a system message is a system alert."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
+
+    agent: str = "palimpsest"
+    """Whose memory: letters, digits, - and _. Agents never see each other's."""
+    model: str | SkipJsonSchema[BaseChatModel] = ""
+    """Name of a model at the endpoint, `offline`, or a chat model; empty: as the settings say."""
+    window: int = 8_192
+    """Most tokens of a prompt. Leave room for the reply: the model's context length less `reply_tokens`."""
+    warn_at: float = 0.7
+    """Share of the window from which the agent is warned (MemGPT §2.2)."""
+    flush_at: float = 1.0
+    """Share of the window from which the queue is flushed."""
+    evict_share: float = 0.5
+    """Share of the window that a flush frees."""
+    block_limit: int = 2_000
+    """Most characters of a block of the working context."""
+    page_size: int = 10
+    """Results on a page of a search."""
+    max_steps: int = 20
+    """Most thoughts in a turn."""
+    max_repeats: int = 3
+    """How often in a row the same call may be made before the turn is stopped as a loop."""
+    user: str = "user"
+    """Name of the person, for the log."""
+    now: str = ""
+    """ISO time at which this turn happens; empty: the clock."""
+
+    def __post_init__(self) -> None:
+        check_agent(self.agent)
+        _check(self.window >= SMALLEST_WINDOW, "window", self.window, f"use {SMALLEST_WINDOW} tokens or more")
+        _check(0 < self.warn_at < self.flush_at <= 1, "warn_at", self.warn_at, "use 0 < warn_at < flush_at <= 1")
+        _check(0 < self.evict_share <= 1, "evict_share", self.evict_share, "use a share above 0, at most 1")
+        for name in ("block_limit", "page_size", "max_steps", "max_repeats"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
+        self.time()
+
+    def time(self) -> datetime:
+        """When this turn happens, in UTC."""
+        if not self.now:
+            return datetime.now(UTC)
+        try:
+            time = datetime.fromisoformat(self.now)
+        except ValueError:
+            raise ValueError(f"Context.now={self.now!r} is not an ISO time such as 2026-01-31T09:30:00+00:00.") from None
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def check_agent(agent: str) -> None:
+    """Raise ValueError unless `agent` can name an agent."""
+    fits = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", agent) and agent != "langgraph"
+    _check(bool(fits), "agent", agent, "use up to 64 letters, digits, - and _, beginning with a letter or digit")
+
+
+def _check(holds: bool, name: str, value: Any, advice: str) -> None:
+    if not holds:
+        raise ValueError(f"Context.{name}={value!r} cannot work: {advice}.")

@@ -1,0 +1,90 @@
+"""think: one call of the model on the prompt, its reply made valid for every provider."""
+
+import uuid
+from typing import Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from memory.recall import Recall
+from models.endpoint import open_model
+from models.reply import ask
+from nodes.memgpt.events import render_event, system_alert
+from nodes.memgpt.log import Clock, memory_of, monologue_record, thread_of
+from nodes.memgpt.state import Context, State
+from nodes.memgpt.tools import TOOL_SCHEMAS
+from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, message_tokens, render_prompt, room
+
+EMPTY = "Your last reply was empty. Call a tool; to answer the person, call send_message."
+EMPTY_REPLIES = 2  # tolerated in a row
+MALFORMED = "malformed_arguments"
+
+
+def think(state: State, runtime: Runtime[Context]) -> Command[Literal["act", "__end__"]]:
+    """Calls go to `act`; plain text is a monologue and yields (MemGPT §2.4). An empty reply is asked for again, twice."""
+    context, thread = runtime.context, thread_of(runtime)
+    prompt = render_prompt(state, context)
+    model = open_model(context.model)
+    turn = state["turn"]
+    reply: AIMessage | None = None
+    nudge: list[BaseMessage] = []
+    for attempt in range(1 + EMPTY_REPLIES):
+        if attempt:
+            nudge = [render_event(system_alert(EMPTY))]
+        reply = ask(model, TOOL_SCHEMAS, [*prompt, *nudge], control=runtime.control)
+        if reply is None:
+            return Command(goto="__end__", update={"stop": "stopped"})
+        turn = {**turn, "steps": turn["steps"] + 1}
+        if reply.text.strip() or reply.tool_calls or reply.invalid_tool_calls:
+            break
+    else:
+        return Command(goto="__end__", update={"stop": "empty_reply", "turn": turn})
+
+    update: State = {"turn": {**turn, "due": ""}, "calibration": _calibrate(state, prompt, nudge, reply)}
+    message = tidy(reply)
+    if message.tool_calls:
+        return Command(goto="act", update={**update, "messages": [message]})
+
+    clock = Clock(state, context)
+    task = runtime.execution_info.task_id if runtime.execution_info else str(uuid.uuid4())
+    record = monologue_record(message.text, f"{thread}:{task}", clock, context, thread)
+    Recall(memory_of(runtime.store), context.agent).write([record])
+    message.content = clip(message.text, int(room(state, context) * REPLY_SHARE))
+    message.additional_kwargs["time"] = clock.now.isoformat()
+    return Command(goto="__end__", update={**update, **clock.update(), "messages": [message], "stop": "waiting"})
+
+
+def tidy(reply: AIMessage) -> AIMessage:
+    """The reply as it is kept: every call has JSON arguments and an id of its own, and nothing else of the provider stays.
+
+    Arguments that were not JSON become a single one that holds their text, since some servers parse what they are sent back.
+    """
+    calls: list[ToolCall] = list(reply.tool_calls)
+    for bad in reply.invalid_tool_calls:
+        arguments = {MALFORMED: clip(bad.get("args") or "", 200)}
+        calls.append(ToolCall(name=bad.get("name") or "unknown", args=arguments, id=bad.get("id")))
+    message_id = reply.id or str(uuid.uuid4())
+    seen: set[str] = set()
+    for n, call in enumerate(calls):
+        if not call["id"] or call["id"] in seen:
+            call["id"] = f"call_{message_id[-12:]}_{n}"
+        seen.add(str(call["id"]))
+    return AIMessage(reply.text, tool_calls=calls, id=message_id)
+
+
+def _calibrate(state: State, prompt: list[BaseMessage], nudge: list[BaseMessage], reply: AIMessage) -> float:
+    """Tokens per estimated token, from what the provider says it counted: up at once, down slowly."""
+    before = state.get("calibration", 1.0)
+    counted = reply.usage_metadata["input_tokens"] if reply.usage_metadata else 0
+    if counted <= 0:
+        return before
+    first, *queue = prompt
+    estimated = estimate(first.text) + TOOL_TOKENS + sum(_tokens(m) for m in [*queue, *nudge])
+    ratio = min(4.0, max(0.25, counted / estimated))
+    return ratio if ratio > before else 0.7 * before + 0.3 * ratio
+
+
+def _tokens(message: BaseMessage) -> int:
+    """Of a message as sent: an event is already JSON."""
+    return estimate(message.text) + 4 if isinstance(message, HumanMessage) else message_tokens(message)  # type: ignore[arg-type]

@@ -1,0 +1,243 @@
+"""The eight tools of the MemGPT agent: what each takes, what it does, and what it answers. Errors are raised for `act`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langgraph.store.base import SearchItem
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from memory.archival import Archival
+from memory.blocks import save_block
+from memory.documents import clean_text
+from memory.recall import Recall, Trust
+from memory.store import Page, QdrantStore
+from nodes.memgpt.state import BLOCKS
+
+HEARTBEAT = "request_heartbeat"
+
+
+@dataclass
+class Desk:
+    """What the tools of one step work on. `blocks` are changed in place; the rest is kept in Qdrant."""
+
+    store: QdrantStore
+    agent: str
+    blocks: dict[str, str]
+    block_limit: int
+    page_size: int
+    excerpt: int
+    """Most characters of a result on a page; the page says where it was cut."""
+    time: datetime
+    trust: Trust
+    """`outside` while text from outside is in view: what is written then carries that mark."""
+    fits: Callable[[dict[str, str]], bool]
+    """Whether the window still has room with these blocks."""
+    key: str = ""
+    """Of the call under way: the same after a crash, so that what it inserts is inserted once."""
+    replies: list[str] = field(default_factory=list)
+    """What was sent to the person."""
+    read_outside: bool = False
+    """Whether a result quoted text from outside."""
+
+    def edit(self, block: str, text: str) -> None:
+        """Write a block whole. Raises ValueError when it is too long; then nothing is written."""
+        if len(text) > self.block_limit:
+            raise ValueError(
+                f"Block {block} would have {len(text)} characters, but its limit is {self.block_limit}. Nothing was written: "
+                "condense it with working_context_replace, or keep the text with archival_memory_insert."
+            )
+        edited = {**self.blocks, block: text}
+        if not self.fits(edited):
+            raise ValueError(
+                f"The window has no room for a block {block} of {len(text)} characters. Nothing was written: shorten it."
+            )
+        save_block(self.store, self.agent, block, text)
+        self.blocks[block] = text
+
+
+class ToolArguments(BaseModel):
+    """Arguments of a tool; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def run(self, desk: Desk) -> str:
+        """Do it, and say what came of it. Raises ValueError for arguments that cannot work."""
+        raise NotImplementedError
+
+
+class Chained(ToolArguments):
+    """Every tool but send_message says whether the agent goes on thinking."""
+
+    request_heartbeat: bool = Field(False, description="true: give control back to you at once; false: rest")
+
+
+class SendMessage(ToolArguments):
+    """Send a message to the person. It is the only thing the person sees."""
+
+    message: str = Field(description="What to say")
+
+    def run(self, desk: Desk) -> str:
+        if not self.message.strip():
+            raise ValueError("The message is empty: nothing was sent.")
+        desk.replies.append(clean_text(self.message))
+        return "Sent."
+
+
+def _known(block: str) -> str:
+    if block not in BLOCKS:
+        raise ValueError(f"There is no block {block[:40]!r}. The blocks are: {', '.join(BLOCKS)}.")
+    return block
+
+
+class WorkingContextAppend(Chained):
+    """Add a line at the end of a block of your working context."""
+
+    block: str = Field(description="persona or human")
+    content: str = Field(description="The line to add")
+
+    def run(self, desk: Desk) -> str:
+        name, content = _known(self.block), clean_text(self.content).strip()
+        if not content:
+            raise ValueError("The content is empty: nothing was written.")
+        desk.edit(name, "\n".join(part for part in (desk.blocks.get(name, ""), content) if part))
+        return f"Added to {name}."
+
+
+class WorkingContextReplace(Chained):
+    """Replace a passage of a block of your working context; empty new_content deletes it."""
+
+    block: str = Field(description="persona or human")
+    old_content: str = Field(description="The passage as it stands, exactly; it must occur once")
+    new_content: str = Field(description="What to put in its place")
+
+    def run(self, desk: Desk) -> str:
+        name = _known(self.block)
+        text = desk.blocks.get(name, "")
+        if not self.old_content:
+            raise ValueError("old_content is empty: name the passage to replace. To add text, use working_context_append.")
+        found = text.count(self.old_content)
+        if found != 1:
+            many = "does not occur" if not found else f"occurs {found} times; quote more of it, so that it occurs once"
+            raise ValueError(f"old_content {many} in block {name}. Nothing was changed.")
+        desk.edit(name, text.replace(self.old_content, clean_text(self.new_content)))
+        return f"Replaced in {name}."
+
+
+class Paged(Chained):
+    """A search whose results come in pages."""
+
+    page: int = Field(0, description="Page of the results, from 0")
+
+    @field_validator("page", mode="before")
+    @classmethod
+    def _first_page(cls, value: Any) -> Any:
+        return 0 if value in (None, "", "none", "None") else value
+
+
+class RecallMemorySearch(Paged):
+    """Find past messages that contain a piece of text exactly as written (case-sensitive), oldest first."""
+
+    query: str = Field(description="The piece of text")
+
+    def run(self, desk: Desk) -> str:
+        page = Recall(desk.store, desk.agent).search(self.query, self.page, desk.page_size)
+        return _show(page, desk, self.query)
+
+
+class RecallMemorySearchIgnoreCase(Paged):
+    """Find past messages that contain a piece of text, in upper or lower case, oldest first."""
+
+    query: str = Field(description="The piece of text")
+
+    def run(self, desk: Desk) -> str:
+        page = Recall(desk.store, desk.agent).search(self.query, self.page, desk.page_size, case_sensitive=False)
+        return _show(page, desk, self.query)
+
+
+class RecallMemorySearchDate(Paged):
+    """Find past messages by day (UTC), both days included, oldest first."""
+
+    start_date: str = Field(description="YYYY-MM-DD")
+    end_date: str = Field(description="YYYY-MM-DD")
+
+    def run(self, desk: Desk) -> str:
+        page = Recall(desk.store, desk.agent).search_dates(self.start_date, self.end_date, self.page, desk.page_size)
+        return _show(page, desk)
+
+
+class ArchivalMemoryInsert(Chained):
+    """Keep a text in archival storage. Write it so that it can be understood on its own."""
+
+    content: str = Field(description="What to keep")
+
+    def run(self, desk: Desk) -> str:
+        archival = Archival(desk.store, desk.agent)
+        count = archival.insert(clean_text(self.content), key=desk.key, time=desk.time, trust=desk.trust)
+        return f"Kept, as {count} passage{'s' if count > 1 else ''}."
+
+
+class ArchivalMemorySearch(Paged):
+    """Find passages in archival storage, documents among them, by words and meaning; the nearest first."""
+
+    query: str = Field(description="What the passage is about")
+
+    def run(self, desk: Desk) -> str:
+        return _show(Archival(desk.store, desk.agent).search(self.query, self.page, desk.page_size), desk, self.query)
+
+
+TOOLS: dict[str, type[ToolArguments]] = {
+    "send_message": SendMessage,
+    "working_context_append": WorkingContextAppend,
+    "working_context_replace": WorkingContextReplace,
+    "recall_memory_search": RecallMemorySearch,
+    "recall_memory_search_ignore_case": RecallMemorySearchIgnoreCase,
+    "recall_memory_search_date": RecallMemorySearchDate,
+    "archival_memory_insert": ArchivalMemoryInsert,
+    "archival_memory_search": ArchivalMemorySearch,
+}
+
+
+def _schema(name: str, arguments: type[ToolArguments]) -> dict[str, Any]:
+    tool = convert_to_openai_tool(arguments)
+    tool["function"]["name"] = name
+    parameters = tool["function"]["parameters"]
+    if HEARTBEAT in parameters["properties"]:  # last, and required: models forget what is optional
+        heartbeat = parameters["properties"].pop(HEARTBEAT)
+        heartbeat.pop("default", None)
+        parameters["properties"][HEARTBEAT] = heartbeat
+        parameters["required"] = [*parameters.get("required", []), HEARTBEAT]
+    return tool
+
+
+TOOL_SCHEMAS = [_schema(name, arguments) for name, arguments in TOOLS.items()]
+
+
+def _show(page: Page, desk: Desk, query: str = "") -> str:
+    """A page of results: its place among all, then a line each with time, author and an excerpt round the match."""
+    if not page.total:
+        return "No results found (0 matches)."
+    first = page.page * desk.page_size + 1
+    lines = [f"Results {first} to {first + len(page.items) - 1} of {page.total} (page {page.page}, last page {page.pages - 1}):"]
+    for item in page.items:
+        desk.read_outside |= item.value.get("trust") == "outside"
+        lines.append(f"- [{_origin(item)}] {_excerpt(str(item.value['text']), query, desk.excerpt)}")
+    return "\n".join(lines)
+
+
+def _origin(item: SearchItem) -> str:
+    value = item.value
+    where = " · ".join(str(value[k]) for k in ("source", "position") if isinstance(value.get(k), str) and value[k])
+    return f"{str(value['time'])[:16]} {where or value['author']}"
+
+
+def _excerpt(text: str, query: str, most: int) -> str:
+    text = " ".join(text.split())
+    if len(text) <= most:
+        return text
+    at = text.casefold().find(" ".join(query.split()).casefold()) if query else 0
+    start = min(max(0, at - most // 3), len(text) - most)
+    end = start + most
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''} ({len(text)} characters)"

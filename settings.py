@@ -1,0 +1,53 @@
+"""One typed Settings object, read from the environment and `.env`: model endpoint, embedder, Qdrant, checkpoint database."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where things are. Every field is an environment variable; `Settings(home=...)` overrides it in code."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PALIMPSEST_", env_file=".env", extra="ignore", populate_by_name=True, frozen=True
+    )
+
+    home: Path = Path("~/.palimpsest")
+    """Folder of the embedded memory and the checkpoint database (PALIMPSEST_HOME)."""
+
+    base_url: str = Field(default="", validation_alias=AliasChoices("OPENAI_BASE_URL", "OPENAI_API_BASE"))
+    """OpenAI-compatible endpoint, such as http://localhost:11434/v1. Empty with a key: OpenAI itself."""
+
+    api_key: SecretStr = Field(default=SecretStr(""), validation_alias="OPENAI_API_KEY")
+    """Key of the endpoint; local servers ignore it. Never in state, checkpoints or logs."""
+
+    model: str = Field(default="", validation_alias=AliasChoices("PALIMPSEST_MODEL", "OPENAI_MODEL"))
+    """Model name; empty: the first that the endpoint lists. `offline` is the built-in model."""
+
+    reply_tokens: int = Field(default=1024, ge=64)
+    """Most tokens of one reply. The prompt's bound is `Context.window`; the two together must fit the model."""
+
+    reply_seconds: float = Field(default=180.0, gt=0)
+    """Total deadline of one reply, its retries included."""
+
+    embeddings_url: str = ""
+    """OpenAI-compatible endpoint with `/embeddings` (PALIMPSEST_EMBEDDINGS_URL); empty: MiniLM, on this machine."""
+
+    embeddings_model: str = "text-embedding-3-small"
+    """Model name at `embeddings_url`. Changing it re-embeds what is searched; vectors of two models never mix."""
+
+    qdrant_url: str = Field(default="", validation_alias="QDRANT_URL")
+    """Qdrant server; empty: Qdrant Edge inside this process, in `home`."""
+
+    qdrant_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="QDRANT_API_KEY")
+
+    database_url: str = ""
+    """PostgreSQL URL of the checkpoints (PALIMPSEST_DATABASE_URL); empty: SQLite in `home`."""
+
+    @property
+    def folder(self) -> Path:
+        """`home` with `~` resolved, created for its owner alone (mode 0700)."""
+        folder = self.home.expanduser().resolve()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
