@@ -66,10 +66,10 @@ class Runtime:
             yield from cast(
                 Iterator[dict[str, Any]],
                 self.graph.stream(
-                    {"messages": [message]},
+                    cast(Any, {"messages": [message]}),
                     self.config(thread),
                     context=context,
-                    stream_mode=["messages", "updates"],
+                    stream_mode=cast(Any, ["messages", "updates"]),
                     durability="sync",  # only then does a step repeated after a crash have the same ids
                     version="v2",
                     control=control,

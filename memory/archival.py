@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import ceil
 
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
@@ -12,7 +11,7 @@ from langgraph.store.base import PutOp, SearchItem
 
 from memory.documents import Section
 from memory.recall import Trust
-from memory.store import PASSAGE, Memory, Page, QdrantStore, check_page
+from memory.store import PASSAGE, Memory, Page, QdrantStore
 
 CHUNK, OVERLAP = 900, 120  # characters: a chunk fits the embedder's 256 word pieces
 
@@ -64,10 +63,8 @@ class Archival:
         """Passages near `query`, best first, page by page. Raises ValueError for an empty query or a page that is not there."""
         if not query.strip():
             raise ValueError("The query is empty: say what the passage would be about.")
-        found = self.store.rank(self.namespace, query, {"source": source} if source else None)
-        check_page(page, page_size, len(found))
-        start = page * page_size
-        return Page(found[start : start + page_size], len(found), page, ceil(len(found) / page_size))
+        where = {"source": source} if source else None
+        return self.store.rank(self.namespace, query, where=where, page=page, page_size=page_size)
 
     def sources(self) -> dict[str, int]:
         """Documents kept here, with the number of their passages."""

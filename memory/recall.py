@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
-from langgraph.store.base import SearchItem
-
 from memory.store import PASSAGE, Memory, Page, QdrantStore
 
 Role = Literal["user", "assistant", "monologue", "tool_call", "tool_result", "alert"]
@@ -72,9 +70,11 @@ class Recall:
         where = {"role": SAID}
         return self.store.find(self.namespace, since=since, before=before, where=where, page=page, page_size=page_size)
 
-    def nearest(self, query: str) -> list[SearchItem]:
-        """Messages near `query` in words and meaning, best first."""
-        return self.store.rank(self.namespace, query, {"role": SAID})
+    def nearest(self, query: str, page: int = 0, page_size: int = 10) -> Page:
+        """Messages near `query` in words and meaning, best first. Raises ValueError if it is empty, or the page is not there."""
+        if not query.strip():
+            raise ValueError("The query is empty: say what the message would be about.")
+        return self.store.rank(self.namespace, query, where={"role": SAID}, page=page, page_size=page_size)
 
 
 def day_range(start_date: str, end_date: str) -> tuple[datetime, datetime]:

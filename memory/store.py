@@ -59,11 +59,11 @@ INDEXES: dict[str, models.PayloadSchemaParams] = {
     "value.thread": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
     "value.source": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
 }
+PLACE = ["value.thread", "value.position"]
 POINTS = uuid.UUID("6f1d3c52-64b5-4e0e-9f7e-6a1c41a9d0b7")  # namespace of the point ids
 READ_AT_ONCE = 1_000  # Edge holds the interpreter lock during a call
 EMBED_AT_ONCE = 32
 PASSAGE = 1_200  # characters; MiniLM reads 256 word pieces
-RERANKED = 100  # how many fused candidates look at their neighbours
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,14 @@ class QdrantStore(BaseStore):
     supports_ttl = False
 
     def __init__(self, client: EdgeClient | QdrantClient, embedder: Embedder) -> None:
-        self.client = cast(ServerClient, client)  # the two answer alike
+        self.client = cast(ServerClient, client)  # EdgeClient has the methods used here, and answers alike
         self.embedder = embedder
         self.on_embedding: Callable[[int, int], None] | None = None
         """Called with (done, total) while a search embeds what no search had needed before."""
+        self.weights = ranking.Weights()
         self._sized = False
+        self._embedded: set[Namespace] = set()
+        """Namespaces with nothing left to embed."""
         indexed = self.client.indexed_fields()
         for field, schema in INDEXES.items():
             if field not in indexed:
@@ -169,12 +172,12 @@ class QdrantStore(BaseStore):
             text = "" if op.index is False else _text_of(value, op.index)
             memory = Memory(op.key, value, terms=text, passage=text[:PASSAGE])
             points.append(_point(i, op.namespace, memory, before.get(i)))
-        self.client.upsert(COLLECTION, points=points)
+        self._upsert(points)
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
         conditions = _value_conditions("value", op.filter or {})
         if op.query:
-            return self._ranked(op.namespace_prefix, op.query, conditions)[op.offset : op.offset + op.limit]
+            return self._load(self._ranked(op.namespace_prefix, op.query, conditions)[op.offset : op.offset + op.limit])
         where = _inside(op.namespace_prefix, *conditions)
         return self._ordered(where, op.offset, op.limit)
 
@@ -192,7 +195,7 @@ class QdrantStore(BaseStore):
         """Write `memories`; writing one twice is writing it once."""
         points = [_point(point_id(namespace, m.key), namespace, m) for m in memories]
         if points:
-            self.client.upsert(COLLECTION, points=points)
+            self._upsert(points)
 
     def delete_where(self, namespace: Namespace, where: dict[str, Any]) -> int:
         """Delete what has the values `where`; returns how many went."""
@@ -236,15 +239,29 @@ class QdrantStore(BaseStore):
         items = self._ordered(selector, page * page_size, page_size, newest_first)
         return Page(items, total, page, ceil(total / page_size))
 
-    def rank(self, namespace: Namespace, query: str, where: dict[str, Any] | None = None) -> list[SearchItem]:
-        """Memories near `query` in words and meaning, best first: at most `ranking.DEPTH` from each half.
+    def rank(
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        where: dict[str, Any] | None = None,
+        page: int = 0,
+        page_size: int = 10,
+    ) -> Page:
+        """Memories near `query` in words and meaning, best first: `weights.depth` from each half, and no more in all pages.
 
-        Embeds what has no vector of this embedder yet, so the first search after a long time takes longer.
+        Embeds what has no vector of this embedder yet, so the first search after a long time takes longer. Raises
+        ValueError for a page that does not exist.
         """
-        return self._ranked(namespace, query, _value_conditions("value", where or {}))
+        ranked = self._ranked(namespace, query, _value_conditions("value", where or {}))
+        check_page(page, page_size, len(ranked))
+        start = page * page_size
+        return Page(self._load(ranked[start : start + page_size]), len(ranked), page, ceil(len(ranked) / page_size))
 
     def embed_pending(self, namespace: Namespace, limit: int | None = None) -> int:
         """Embed what this embedder has not embedded yet, with a progress bar; returns how many that was."""
+        if namespace in self._embedded:
+            return 0
         name = self._vector_name()
         pending = models.Filter(
             must=_inside(namespace).must,
@@ -276,7 +293,13 @@ class QdrantStore(BaseStore):
                 bar.update(len(records))
                 if self.on_embedding:
                     self.on_embedding(done, total)
+        if isinstance(self.client, EdgeClient) and limit is None:  # nobody else writes there
+            self._embedded.add(namespace)
         return done
+
+    def _upsert(self, points: list[models.PointStruct]) -> None:
+        self.client.upsert(COLLECTION, points=points)
+        self._embedded.clear()
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
@@ -311,11 +334,14 @@ class QdrantStore(BaseStore):
         payloads = {str(r.id): r.payload or {} for r in self.client.retrieve(COLLECTION, ids=chosen)}
         return [_found(payloads[i]) for i in chosen if i in payloads]
 
-    def _ranked(self, prefix: Namespace, query: str, conditions: list[models.Condition]) -> list[SearchItem]:
+    def _ranked(
+        self, prefix: Namespace, query: str, conditions: list[models.Condition]
+    ) -> list[tuple[str, float]]:
+        """Ids and scores, best first."""
         self.embed_pending(prefix)
         name = self._vector_name()
         selector = _inside(prefix, *conditions)
-        scoring = models.Bm25Scoring(bm25=models.Bm25Params(k=ranking.BM25_K, b=ranking.BM25_B))
+        scoring = models.Bm25Scoring(bm25=models.Bm25Params(k=self.weights.k, b=self.weights.b))
         dense, lexical = self.client.query_batch_points(
             COLLECTION,
             requests=[
@@ -323,32 +349,30 @@ class QdrantStore(BaseStore):
                     query=models.NearestQuery(nearest=self._embed([query])[0]),
                     using=name,
                     filter=selector,
-                    limit=ranking.DEPTH,
+                    limit=self.weights.depth,
                     with_payload=False,
                 ),
                 models.QueryRequest(
                     query=models.TextQuery(text=models.TextQueryInput(query=query, scoring=scoring)),
                     using="terms",
                     filter=selector,
-                    limit=ranking.DEPTH,
+                    limit=self.weights.depth,
                     with_payload=False,
                     # Rarity is counted among this agent's memories, not among everybody's.
                     params=models.SearchParams(idf=models.IdfCorpusParams(corpus=_inside(prefix))),
                 ),
             ],
         )
-        halves = ({str(p.id): p.score for p in half.points} for half in (dense, lexical))
-        fused = ranking.fuse(*halves)
-        order = sorted(fused, key=lambda i: (-fused[i], i))
-        payloads: dict[str, dict[str, Any]] = {}
-        for start in range(0, len(order), READ_AT_ONCE):
-            part = order[start : start + READ_AT_ONCE]
-            payloads |= {str(r.id): r.payload or {} for r in self.client.retrieve(COLLECTION, ids=part)}
-        order = [i for i in order if i in payloads]
-        head = order[:RERANKED]
-        lent = ranking.lend_to_neighbours({i: fused[i] for i in head}, {i: _place(payloads[i]) for i in head})
-        head = sorted(head, key=lambda i: (-lent[i], i))
-        return [_found(payloads[i], lent.get(i, fused[i])) for i in [*head, *order[RERANKED:]]]
+        near, worded = ({str(p.id): p.score for p in half.points} for half in (dense, lexical))
+        fused = ranking.fuse(near, worded, self.weights)
+        records = self.client.retrieve(COLLECTION, ids=list(fused), with_payload=PLACE)
+        places = {str(r.id): _place(r.payload or {}) for r in records}
+        scores = ranking.lend_to_neighbours({i: fused[i] for i in places}, places, self.weights)
+        return sorted(scores.items(), key=lambda found: (-found[1], found[0]))
+
+    def _load(self, ranked: Sequence[tuple[str, float]]) -> list[SearchItem]:
+        payloads = {str(r.id): r.payload or {} for r in self.client.retrieve(COLLECTION, ids=[i for i, _ in ranked])}
+        return [_found(payloads[i], score) for i, score in ranked if i in payloads]
 
     def _embed(self, texts: list[str]) -> list[list[float]]:
         vectors = self.embedder.embed(texts)
@@ -480,7 +504,7 @@ def _found(payload: dict[str, Any], score: float | None = None) -> SearchItem:
 
 
 def _place(payload: dict[str, Any]) -> tuple[str, int] | None:
-    value = payload["value"]
+    value = payload.get("value", {})
     position = value.get("position")
     return (str(value.get("thread", "")), position) if isinstance(position, int) else None
 

@@ -5,11 +5,36 @@ from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import PrivateAttr
+
+class BrokenPrompt(AssertionError):
+    """A strict provider would refuse this prompt."""
+
+
+def check_prompt(messages: Sequence[BaseMessage]) -> None:
+    """Raise BrokenPrompt unless every tool call has exactly one result right after it, and every result its call."""
+    open_ids: set[str] = set()
+    for n, message in enumerate(messages):
+        if isinstance(message, ToolMessage):
+            if message.tool_call_id not in open_ids:
+                raise BrokenPrompt(f"Message {n}: a result of {message.tool_call_id}, which was not called just before.")
+            open_ids.remove(message.tool_call_id)
+            continue
+        if open_ids:
+            raise BrokenPrompt(f"Message {n}: the calls {sorted(open_ids)} have no result.")
+        if message.type == "system" and n:
+            raise BrokenPrompt(f"Message {n}: a system message that is not the first.")
+        if isinstance(message, AIMessage):
+            open_ids = {str(c["id"]) for c in message.tool_calls}
+            if len(open_ids) != len(message.tool_calls):
+                raise BrokenPrompt(f"Message {n}: two calls with one id.")
+    if open_ids:
+        raise BrokenPrompt(f"The calls {sorted(open_ids)} have no result.")
+
 
 Reply = AIMessage | str | Exception
 Turn = Reply | Callable[[list[BaseMessage]], Reply]
@@ -46,6 +71,7 @@ class ScriptedModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        check_prompt(messages)
         self.prompts.append(messages)
         if self._next >= len(self.turns):
             raise UnexpectedTurn(f"Call {self._next + 1} of a script of {len(self.turns)} turns. Prompt: {messages[-1].text[:300]}")
@@ -76,6 +102,7 @@ class PolicyModel(ScriptedModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        check_prompt(messages)
         reply: Reply = self.policy(messages)
         if isinstance(reply, Exception):
             raise reply

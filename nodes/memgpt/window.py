@@ -39,6 +39,7 @@ class WindowTooSmall(ValueError):
 
 
 FRAME = 4  # tokens that a chat template adds to a message
+SEPARATORS = 4  # the blank lines between the parts of the system message
 RESULT_SHARE, EVENT_SHARE, REPLY_SHARE, SUMMARY_SHARE = 0.30, 0.25, 0.15, 0.10
 """Most of the window's free room that all results of one step, one event, one reply and the summary may take."""
 
@@ -99,7 +100,7 @@ def measure(state: State, context: Context) -> Usage:
     """What the prompt of `state` takes of the window."""
     factor = state.get("calibration", 1.0)
     parts = (
-        estimate(INSTRUCTIONS) + TOOL_TOKENS + FRAME,
+        estimate(INSTRUCTIONS) + TOOL_TOKENS + FRAME + SEPARATORS,
         estimate(render_working_context(state, context)),
         estimate(render_summary(state)),
         sum(message_tokens(m) for m in state.get("messages", [])),

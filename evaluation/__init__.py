@@ -1,0 +1,1 @@
+"""Benchmarks, of quality and of speed: `python -m evaluation NAME`."""

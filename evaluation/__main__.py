@@ -1,0 +1,28 @@
+"""`python -m evaluation NAME`: run one benchmark; `--help` after a name says what it takes."""
+
+import argparse
+import sys
+
+from evaluation import locomo
+
+BENCHMARKS = {"locomo": locomo}
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m evaluation", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="NAME")
+    for name, module in BENCHMARKS.items():
+        description = (module.__doc__ or "").split("\n", 1)[0]
+        command = commands.add_parser(name, help=description, description=description)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    arguments = parser.parse_args()
+    try:
+        arguments.run(arguments)
+    except ValueError as error:
+        sys.exit(f"{parser.prog}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""LoCoMo through the memgpt graph: what is lost on the way (nothing may be), and what retrieval finds afterwards.
+
+Every turn of talk goes through the graph with a small window, so that it pages hundreds of times: the first speaker is the
+person, the second is the agent, whose words a scripted policy sends. Then the questions are searched in recall storage.
+
+    python -m evaluation locomo --file locomo.json [--audit audit_corrections.json] [--window 4096] [--sweep]
+"""
+
+import argparse
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from tqdm import tqdm
+
+from evaluation.report import interval, print_table, shown, write_json
+from graphs.memgpt import Context, timed_event, user_message
+from graphs.runtime import Runtime, open_runtime
+from memory.ranking import Weights
+from memory.recall import SAID, Recall
+from models.offline import digest
+from models.scripted import PolicyModel, call
+from nodes.memgpt.evict import SUMMARISE
+from nodes.memgpt.window import FRAME, TOOL_TOKENS, estimate, message_tokens
+from settings import Settings
+from tasks.locomo import CATEGORIES, Conversation, read_locomo
+
+AT = (5, 10, 20)
+DEEP = 200  # results looked at, to find 20 sessions
+
+
+@dataclass
+class Speaker:
+    """The scripted agent: it says what it is given, and otherwise only listens. It measures every prompt it sees."""
+
+    window: int
+    line: str = ""
+    prompts: int = 0
+    over: int = 0
+    largest: int = 0
+    sizes: list[int] = field(default_factory=list)
+
+    def __call__(self, prompt: list[BaseMessage]) -> AIMessage:
+        """Send the line, once."""
+        summarising = prompt[0].text == SUMMARISE
+        size = prompt_tokens(prompt) + (0 if summarising else TOOL_TOKENS)
+        self.prompts += 1
+        self.over += size > self.window
+        self.largest = max(self.largest, size)
+        if summarising:
+            return AIMessage(digest(prompt[-1].text))
+        line, self.line = self.line, ""
+        return call("send_message", message=line) if line else AIMessage("(listening)")
+
+
+def prompt_tokens(prompt: list[BaseMessage]) -> int:
+    """Tokens of the messages as they are sent."""
+    own = (AIMessage, ToolMessage)  # events come rendered
+    return sum(message_tokens(m) if isinstance(m, own) else estimate(m.text) + FRAME for m in prompt)
+
+
+def talk(runtime: Runtime, conversation: Conversation, agent: str, speaker: Speaker, bar: Any) -> int:
+    """Put a conversation through the graph; returns how many messages left the window."""
+    person, other = conversation.speakers
+    model = PolicyModel(policy=speaker)
+    turns, n, minutes = conversation.turns, 0, 0
+    while n < len(turns):
+        turn = turns[n]
+        minutes = minutes + 1 if n and turns[n - 1].session == turn.session else 0
+        now = (turn.time + timedelta(minutes=minutes)).isoformat()
+        context = Context(agent=agent, model=model, window=speaker.window, user=person, now=now)
+        event = user_message(turn.text, person) if turn.speaker == person else timed_event("It is your turn to speak.")
+        n += turn.speaker == person
+        bar.update(turn.speaker == person)
+        if n < len(turns) and turns[n].speaker == other and turns[n].session == turn.session:
+            speaker.line = turns[n].text
+            n += 1
+            bar.update()
+        runtime.turn(agent, event, context)
+    evicted = runtime.state(agent).get("evicted")
+    return evicted["total"] if evicted else 0
+
+
+def check_log(runtime: Runtime, conversation: Conversation, agent: str) -> tuple[int, int]:
+    """How many turns recall storage has lost, and how many it has too often."""
+    recall = Recall(runtime.store, agent)
+    wanted = Counter((t.speaker == conversation.speakers[0], t.text) for t in conversation.turns)
+    kept: Counter[tuple[bool, str]] = Counter()
+    page, pages = 0, 1
+    while page < pages:
+        found = runtime.store.find(recall.namespace, where={"role": SAID}, page=page, page_size=200)
+        kept.update((i.value["role"] == "user", i.value["text"]) for i in found.items)
+        page, pages = page + 1, found.pages
+    return sum((wanted - kept).values()), sum((kept - wanted).values())
+
+
+def retrieve(runtime: Runtime, talks: list[tuple[Conversation, str]], show: bool = True) -> list[dict[str, Any]]:
+    """Rank every question's turns and sessions; one row per question that has evidence, with its measures."""
+    rows = []
+    questions = [(c, agent, q) for c, agent in talks for q in c.questions if q.evidence or q.audited]
+    for conversation, agent, question in tqdm(questions, desc="Questions", disable=None if show else True):
+        found = Recall(runtime.store, agent).nearest(question.text, page_size=DEEP).items
+        ranked = [int(item.value["position"]) for item in found]
+        sessions = list(dict.fromkeys(conversation.turns[n].session for n in ranked))  # by their best turn
+        row: dict[str, Any] = {"category": question.category}
+        for label, evidence in (("public", question.evidence), ("audited", question.audited)):
+            if not evidence:
+                continue
+            wanted = {conversation.turns[n].session for n in evidence}
+            row |= {f"{label} turn {k}": v for k, v in measures(ranked, set(evidence)).items()}
+            row |= {f"{label} session {k}": v for k, v in measures(sessions, wanted).items()}
+        rows.append(row)
+    return rows
+
+
+def measures(ranked: list[int], wanted: set[int]) -> dict[str, float]:
+    """any@k, all@k and share@k of what is wanted."""
+    result: dict[str, float] = {}
+    for k in AT:
+        hit = len(wanted & set(ranked[:k]))
+        result |= {f"any@{k}": float(hit > 0), f"all@{k}": float(hit == len(wanted)), f"share@{k}": hit / len(wanted)}
+    return result
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Intervals of every measure, for all questions and by category."""
+    names = [n for n in dict.fromkeys(k for row in rows for k in row) if n != "category"]
+    groups = {"all": rows} | {CATEGORIES[c]: [r for r in rows if r["category"] == c] for c in CATEGORIES}
+    return {g: {n: interval([r[n] for r in part if n in r]) for n in names} for g, part in groups.items()}
+
+
+def sweep() -> Iterator[Weights]:
+    """The weights in use, and those around them, one changed at a time; then each half alone."""
+    yield (here := Weights())
+    for dense in (0.2, 0.3, 0.5, 0.6):
+        yield replace(here, dense=dense)
+    for neighbour in (0.0, 0.1, 0.3, 0.4):
+        yield replace(here, neighbour=neighbour)
+    for b in (0.25, 0.75):
+        yield replace(here, b=b)
+    for k in (0.9, 1.6):
+        yield replace(here, k=k)
+    for depth in (50, 100, 200, 1_000):
+        yield replace(here, depth=depth)
+    yield replace(here, dense=0.0, neighbour=0.0)
+    yield replace(here, dense=1.0, neighbour=0.0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--file", type=Path, required=True, help="a LoCoMo JSON file")
+    parser.add_argument("--audit", type=Path, help="audit_corrections.json of dial481/locomo-audit")
+    parser.add_argument("--window", type=int, default=4_096, help="tokens of the window")
+    parser.add_argument("--sweep", action="store_true", help="also measure the ranking with other weights")
+    parser.add_argument("--home", type=Path, help="keep the memory here, to look at afterwards; default: a temporary folder")
+    parser.add_argument("--out", type=Path, help="JSON file of the result")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Talk, check, ask."""
+    conversations = read_locomo(arguments.file, arguments.audit)
+    speaker = Speaker(arguments.window)
+    lost = doubled = evicted = 0
+    with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=arguments.home or Path(folder))) as runtime:
+        talks = [(c, f"{c.speakers[1]}-{n}") for n, c in enumerate(conversations, start=1)]
+        with tqdm(total=sum(len(c.turns) for c in conversations), desc="Turns", disable=None) as bar:
+            for conversation, agent in talks:
+                evicted += talk(runtime, conversation, agent, speaker, bar)
+                missing, extra = check_log(runtime, conversation, agent)
+                lost, doubled = lost + missing, doubled + extra
+        flushes = sum(_flushes(runtime, agent) for _, agent in talks)
+        log = {
+            "turns": sum(len(c.turns) for c in conversations),
+            "lost": lost,
+            "doubled": doubled,
+            "messages evicted": evicted,
+            "flushes": flushes,
+            "prompts": speaker.prompts,
+            "prompts over the window": speaker.over,
+            "largest prompt": speaker.largest,
+            "tool results without their call": 0,  # the model refuses such a prompt: the run would have ended
+        }
+        print_table(f"Through the graph, window {arguments.window} tokens", ["", ""], [[k, v] for k, v in log.items()])
+        retrieval = summarise(retrieve(runtime, talks))
+        result: dict[str, Any] = {"window": arguments.window, "log": log, "retrieval": retrieval}
+        _print_retrieval(retrieval)
+        if arguments.sweep:
+            result["sweep"] = _sweep(runtime, talks)
+    write_json(arguments.out, "locomo", result)
+    return result
+
+
+def _flushes(runtime: Runtime, agent: str) -> int:
+    return runtime.store.find((agent, "message"), "Last flush:", where={"role": "alert"}).total
+
+
+def _print_retrieval(retrieval: dict[str, dict[str, dict[str, float]]]) -> None:
+    for label in ("public", "audited"):
+        for level in ("turn", "session"):
+            columns = [f"{m}@{k}" for k in AT for m in ("any", "all", "share")]
+            rows = [
+                [g, *(f"{v[f'{label} {level} {c}']['mean']:.3f}" for c in columns), int(v[f"{label} {level} any@5"]["n"])]
+                for g, v in retrieval.items()
+                if f"{label} {level} any@5" in v
+            ]
+            print_table(f"Retrieval by {level}, {label} evidence", ["category", *columns, "n"], rows)
+    every = retrieval["all"]
+    for name in ("public turn share@10", "public session all@5"):
+        print(f"{name}: {shown(every[name])}")
+
+
+def _sweep(runtime: Runtime, talks: list[tuple[Conversation, str]]) -> list[dict[str, Any]]:
+    table, kept = [], []
+    for weights in tqdm(list(sweep()), desc="Weights", disable=None):
+        runtime.store.weights = weights
+        every = summarise(retrieve(runtime, talks, show=False))["all"]
+        values = {n: every[n] for n in ("public turn share@10", "public session all@5")}
+        kept.append({"weights": weights.__dict__, **values})
+        table.append([json.dumps(weights.__dict__), *(shown(v) for v in values.values())])
+    runtime.store.weights = Weights()
+    print_table("Sweep (first: the weights in use; last two: BM25 alone, embeddings alone)", ["weights", *values], table)
+    return kept

@@ -1,0 +1,1 @@
+"""WHAT is worked on: tasks, and readers of public files."""

@@ -1,0 +1,92 @@
+"""Reads LoCoMo (Maharana et al. 2024): long two-person conversations, with questions and the turns that answer them."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of talk."""
+
+    id: str
+    session: int
+    speaker: str
+    text: str
+    time: datetime
+    """Of its session."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question; evidence as indices into the conversation's turns."""
+
+    text: str
+    category: int
+    evidence: frozenset[int]
+    audited: frozenset[int]
+    """The same after the public audit's corrections."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One conversation; `speakers` as in the file: the first is taken for the person, the second for the agent."""
+
+    name: str
+    speakers: tuple[str, str]
+    turns: list[Turn]
+    questions: list[Question]
+
+
+def read_locomo(path: Path, audit: Path | None = None) -> list[Conversation]:
+    """Read a LoCoMo file, and the corrections of dial481/locomo-audit. Raises ValueError for a file of another shape."""
+    rows = _json(path)
+    corrections = {c["question_id"]: c["correct_evidence"] for c in _json(audit)} if audit else {}
+    if not isinstance(rows, list) or not all(isinstance(r, dict) and {"conversation", "qa"} <= set(r) for r in rows):
+        raise ValueError(f"{path} is not a LoCoMo file: a list of objects with `conversation` and `qa` is expected.")
+    return [_conversation(number, row, corrections) for number, row in enumerate(rows)]
+
+
+def _conversation(number: int, row: dict[str, Any], corrections: dict[str, list[str]]) -> Conversation:
+    talk = row["conversation"]
+    turns = list(_turns(talk))
+    index = {turn.id: n for n, turn in enumerate(turns)}
+
+    def located(evidence: list[str]) -> frozenset[int]:
+        # Some strings hold several ids, and some point nowhere.
+        ids = [i for text in evidence for i in re.findall(r"D\d+:\d+", str(text))]
+        return frozenset(index[i] for i in ids if i in index)
+
+    questions = []
+    for n, qa in enumerate(row["qa"]):
+        public = qa.get("evidence") or []
+        audited = corrections.get(f"locomo_{number}_qa{n}", public)
+        questions.append(Question(str(qa["question"]), int(qa["category"]), located(public), located(audited)))
+    name = str(row.get("sample_id", number))
+    return Conversation(name, (talk["speaker_a"], talk["speaker_b"]), turns, questions)
+
+
+def _turns(talk: dict[str, Any]) -> Iterator[Turn]:
+    session = 1
+    while f"session_{session}" in talk:
+        stated = str(talk[f"session_{session}_date_time"]).replace(",", "")
+        time = datetime.strptime(stated, "%I:%M %p on %d %B %Y").replace(tzinfo=UTC)
+        for row in talk[f"session_{session}"]:
+            caption = f" [shares {row['blip_caption']}]" if row.get("blip_caption") else ""
+            yield Turn(row["dia_id"], session, row["speaker"], row["text"] + caption, time)
+        session += 1
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"There is no file {path}.") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error}).") from None
