@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from evaluation import locomo
+from evaluation import locomo, nested_kv
 
-BENCHMARKS = {"locomo": locomo}
+BENCHMARKS = {"locomo": locomo, "nested-kv": nested_kv}
 
 
 def main() -> None:

@@ -35,6 +35,10 @@ AT = (5, 10, 20)
 DEEP = 200  # results looked at, to find 20 sessions
 
 
+Talk = tuple[Conversation, str, dict[int, int]]
+"""A conversation, its agent, and the index of the turn at each position of recall storage."""
+
+
 @dataclass
 class Speaker:
     """The scripted agent: it says what it is given, and otherwise only listens. It measures every prompt it sees."""
@@ -87,27 +91,30 @@ def talk(runtime: Runtime, conversation: Conversation, agent: str, speaker: Spea
     return evicted["total"] if evicted else 0
 
 
-def check_log(runtime: Runtime, conversation: Conversation, agent: str) -> tuple[int, int]:
-    """How many turns recall storage has lost, and how many it has too often."""
+def check_log(runtime: Runtime, conversation: Conversation, agent: str) -> tuple[int, int, list[int]]:
+    """How many turns recall storage has lost, how many it has too often, and the position of each that it has, in order."""
     recall = Recall(runtime.store, agent)
     wanted = Counter((t.speaker == conversation.speakers[0], t.text) for t in conversation.turns)
     kept: Counter[tuple[bool, str]] = Counter()
+    positions: list[int] = []
     page, pages = 0, 1
     while page < pages:
         found = runtime.store.find(recall.namespace, where={"role": SAID}, page=page, page_size=200)
+        positions += [int(i.value["position"]) for i in found.items]
         kept.update((i.value["role"] == "user", i.value["text"]) for i in found.items)
         page, pages = page + 1, found.pages
-    return sum((wanted - kept).values()), sum((kept - wanted).values())
+    return sum((wanted - kept).values()), sum((kept - wanted).values()), positions
 
 
-def retrieve(runtime: Runtime, talks: list[tuple[Conversation, str]], show: bool = True) -> list[dict[str, Any]]:
+def retrieve(runtime: Runtime, talks: list[Talk], show: bool = True) -> list[dict[str, Any]]:
     """Rank every question's turns and sessions; one row per question that has evidence, with its measures."""
     rows = []
-    questions = [(c, agent, q) for c, agent in talks for q in c.questions if q.evidence or q.audited]
-    for conversation, agent, question in tqdm(questions, desc="Questions", disable=None if show else True):
+    questions = [(*talk, q) for talk in talks for q in talk[0].questions if q.evidence or q.audited]
+    for conversation, agent, turn_at, question in tqdm(questions, desc="Questions", disable=None if show else True):
         found = Recall(runtime.store, agent).nearest(question.text, page_size=DEEP).items
-        ranked = [int(item.value["position"]) for item in found]
-        sessions = list(dict.fromkeys(conversation.turns[n].session for n in ranked))  # by their best turn
+        ranked = [turn_at[int(item.value["position"])] for item in found]
+        scores = [float(item.score or 0) for item in found]
+        sessions = rank_sessions([(conversation.turns[n].session, s) for n, s in zip(ranked, scores, strict=True)])
         row: dict[str, Any] = {"category": question.category}
         for label, evidence in (("public", question.evidence), ("audited", question.audited)):
             if not evidence:
@@ -117,6 +124,15 @@ def retrieve(runtime: Runtime, talks: list[tuple[Conversation, str]], show: bool
             row |= {f"{label} session {k}": v for k, v in measures(sessions, wanted).items()}
         rows.append(row)
     return rows
+
+
+def rank_sessions(ranked: list[tuple[int, float]]) -> list[int]:
+    """Sessions by their five best turns, each weighing half of the one before."""
+    members: dict[int, list[float]] = {}
+    for session, score in ranked:
+        members.setdefault(session, []).append(score)
+    totals = {session: sum(s / 2**n for n, s in enumerate(scores[:5])) for session, scores in members.items()}
+    return sorted(totals, key=lambda session: -totals[session])
 
 
 def measures(ranked: list[int], wanted: set[int]) -> dict[str, float]:
@@ -140,13 +156,13 @@ def sweep() -> Iterator[Weights]:
     yield (here := Weights())
     for dense in (0.2, 0.3, 0.5, 0.6):
         yield replace(here, dense=dense)
-    for neighbour in (0.0, 0.1, 0.3, 0.4):
+    for neighbour in (0.0, 0.1, 0.2, 0.4):
         yield replace(here, neighbour=neighbour)
-    for b in (0.25, 0.75):
+    for b in (0.1, 0.5, 0.75):
         yield replace(here, b=b)
     for k in (0.9, 1.6):
         yield replace(here, k=k)
-    for depth in (50, 100, 200, 1_000):
+    for depth in (50, 100, 500):
         yield replace(here, depth=depth)
     yield replace(here, dense=0.0, neighbour=0.0)
     yield replace(here, dense=1.0, neighbour=0.0)
@@ -168,13 +184,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     speaker = Speaker(arguments.window)
     lost = doubled = evicted = 0
     with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=arguments.home or Path(folder))) as runtime:
-        talks = [(c, f"{c.speakers[1]}-{n}") for n, c in enumerate(conversations, start=1)]
+        talks: list[Talk] = []
         with tqdm(total=sum(len(c.turns) for c in conversations), desc="Turns", disable=None) as bar:
-            for conversation, agent in talks:
+            for number, conversation in enumerate(conversations, start=1):
+                agent = f"{conversation.speakers[1]}-{number}"
                 evicted += talk(runtime, conversation, agent, speaker, bar)
-                missing, extra = check_log(runtime, conversation, agent)
+                missing, extra, places = check_log(runtime, conversation, agent)
+                talks.append((conversation, agent, {place: n for n, place in enumerate(places)}))
                 lost, doubled = lost + missing, doubled + extra
-        flushes = sum(_flushes(runtime, agent) for _, agent in talks)
+        flushes = sum(_flushes(runtime, agent) for _, agent, _ in talks)
         log = {
             "turns": sum(len(c.turns) for c in conversations),
             "lost": lost,
@@ -215,7 +233,7 @@ def _print_retrieval(retrieval: dict[str, dict[str, dict[str, float]]]) -> None:
         print(f"{name}: {shown(every[name])}")
 
 
-def _sweep(runtime: Runtime, talks: list[tuple[Conversation, str]]) -> list[dict[str, Any]]:
+def _sweep(runtime: Runtime, talks: list[Talk]) -> list[dict[str, Any]]:
     table, kept = [], []
     for weights in tqdm(list(sweep()), desc="Weights", disable=None):
         runtime.store.weights = weights

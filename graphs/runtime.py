@@ -6,7 +6,7 @@
 """
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -14,6 +14,7 @@ from typing import Any, cast
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from graphs import memgpt
@@ -42,40 +43,50 @@ class Runtime:
     def __post_init__(self) -> None:
         self.graph = memgpt.builder.compile(checkpointer=self.checkpointer, store=self.store, name="memgpt")
 
-    def turn(self, thread: str, event: BaseMessage | str, context: Context) -> State:
+    def turn(self, thread: str, event: BaseMessage | str | None, context: Context) -> State:
         """Run one turn to its end; the state has `replies` and `stop`. Raises as `stream` does."""
         for _ in self.stream(thread, event, context):
             pass
         return self.state(thread)
 
     def stream(
-        self, thread: str, event: BaseMessage | str, context: Context, control: RunControl | None = None
+        self, thread: str, event: BaseMessage | str | None, context: Context, control: RunControl | None = None
     ) -> Iterator[dict[str, Any]]:
         """Run one turn, giving LangGraph's parts {type, ns, data} of the modes messages and updates as they come.
 
-        `control.request_drain()` stops the turn. Memory is on disk when it ends. Raises ValueError for an event that cannot
-        be read, ThreadBusy if the thread has a turn under way, and what the model's or the memory's failure raises; the
-        event is kept then.
+        `event` None goes on with an unfinished turn. `control.request_drain()`, or closing the iterator, stops the turn.
+        Memory is on disk when it ends. Raises ValueError for an event that cannot be read, ThreadBusy if the thread has a
+        turn under way, and what the model's or the memory's failure raises; the event is kept then.
         """
         message = memgpt.user_message(event) if isinstance(event, str) else event
-        event_text(message)
+        if message is not None:
+            event_text(message)
         lock = self._turns.setdefault(thread, threading.Lock())
         if not lock.acquire(blocking=False):
             raise ThreadBusy(f"The conversation {thread} has a turn under way: wait for its end, or stop it.")
+        control = control or RunControl()
+        parts = cast(
+            Generator[dict[str, Any], None, None],
+            self.graph.stream(
+                cast(Any, None if message is None else {"messages": [message]}),
+                self.config(thread),
+                context=context,
+                stream_mode=cast(Any, ["messages", "updates"]),
+                durability="sync",  # only then does a step repeated after a crash have the same ids
+                version="v2",
+                control=control,
+            ),
+        )
         try:
-            yield from cast(
-                Iterator[dict[str, Any]],
-                self.graph.stream(
-                    cast(Any, {"messages": [message]}),
-                    self.config(thread),
-                    context=context,
-                    stream_mode=cast(Any, ["messages", "updates"]),
-                    durability="sync",  # only then does a step repeated after a crash have the same ids
-                    version="v2",
-                    control=control,
-                ),
-            )
+            for part in parts:
+                yield part
+        except GraphDrained:
+            pass  # as asked
+        except GeneratorExit:
+            control.request_drain("closed")  # the thought under way ends at its next token
+            raise
         finally:
+            parts.close()
             lock.release()
             self.store.flush()
 

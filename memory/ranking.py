@@ -14,14 +14,14 @@ class Weights:
 
     dense: float = 0.4
     """Share of the cosine half: on conversations, words are the stronger half."""
-    neighbour: float = 0.2
+    neighbour: float = 0.3
     """What the turn before and the turn after lend: an answer often stands beside the words of the question."""
     k: float = 1.2
     """Saturation of BM25, as usual."""
-    b: float = 0.5
+    b: float = 0.3
     """Weight of length in BM25; less than the usual 0.75, since turns of talk are short and alike."""
-    depth: int = 500
-    """How many candidates each half brings; with few, the lowest cosine is high and min-max means little."""
+    depth: int = 200
+    """How many candidates each half brings; what neither has among its nearest is not found."""
 
 
 def fuse(dense: Mapping[str, float], lexical: Mapping[str, float], weights: Weights) -> dict[str, float]:

@@ -18,6 +18,7 @@ from nodes.memgpt.window import (
     blocks,
     clip,
     clip_message,
+    estimate,
     evicted_line,
     measure,
     message_tokens,
@@ -112,7 +113,15 @@ def _summarise(state: State, leaving: list[AnyMessage], runtime: Runtime[Context
     text = answer.text.strip() if answer else ""
     # A model that answers nothing must not cost the agent its past: the first lines then stand for the whole.
     text = text or "\n".join(part for part in (state.get("summary", ""), *lines) if part)
-    return clip(text, int(free * SUMMARY_SHARE), "the rest is in recall storage")
+    return fit_lines(text, int(free * SUMMARY_SHARE))
+
+
+def fit_lines(text: str, tokens: int) -> str:
+    """The last lines that fit in about `tokens` tokens; of a last line that alone is too long, what fits."""
+    lines = text.splitlines()
+    while len(lines) > 1 and estimate("\n".join(lines)) > tokens:
+        lines.pop(0)
+    return clip("\n".join(lines), tokens, "the rest is in recall storage")
 
 
 def transcript_line(message: AnyMessage, context: Context) -> str:

@@ -13,6 +13,7 @@ from memory.store import QdrantStore
 from nodes.memgpt.state import Context, State
 
 KEPT_OF_PREVIOUS = 400  # characters
+PAUSE = 6 * 3600 * 1_000_000  # microseconds of silence after which talk is no continuation of what was said before
 
 
 class Clock:
@@ -27,17 +28,20 @@ class Clock:
         self.sequence = state.get("sequence", 0)
         self.position = state.get("position", 0)
         self.previous = state.get("previous", "")
+        if self.previous and int(self.now.timestamp() * 1_000_000) - self.sequence > PAUSE:
+            self.previous = ""
+            self.position += 1  # so that the two are no neighbours
 
     def tick(self) -> int:
         """The next sequence number."""
         self.sequence = max(self.sequence + 1, int(self.now.timestamp() * 1_000_000))
         return self.sequence
 
-    def said(self, text: str) -> dict[str, Any]:
+    def said(self, author: str, text: str) -> dict[str, Any]:
         """Position and context of something said aloud."""
         fields = {"position": self.position, "previous": self.previous}
         self.position += 1
-        self.previous = text[:KEPT_OF_PREVIOUS]
+        self.previous = f"{author}: {text}"[:KEPT_OF_PREVIOUS]
         return fields
 
     def update(self) -> State:
@@ -85,7 +89,7 @@ def call_records(
         if sent and call["id"] in sent:
             said = sent[str(call["id"])]
             sequence = clock.tick()
-            placed = clock.said(said)
+            placed = clock.said(context.agent, said)
             records.append(
                 Message(f"{key}:call", "assistant", said, context.agent, "own", clock.now, thread, sequence, **placed)
             )

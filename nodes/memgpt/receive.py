@@ -66,18 +66,19 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 def _event_record(message: BaseMessage, text: str, clock: Clock, context: Context, thread: str) -> Message:
     event = kind_and_author(message)
     is_user = event["kind"] == "user_message"
+    author = (event["author"] or context.user) if is_user else "system"
     sequence = clock.tick()
     stamp(message, clock.now.isoformat(), sequence)
     return Message(
         key=str(message.id),
         role="user" if is_user else "alert",
         text=text,
-        author=(event["author"] or context.user) if is_user else "system",
+        author=author,
         trust="own",
         time=clock.now,
         thread=thread,
         sequence=sequence,
-        **(clock.said(text) if is_user else {"position": None}),
+        **(clock.said(author, text) if is_user else {"position": None}),
     )
 
 

@@ -230,7 +230,7 @@ def _show(page: Page, desk: Desk, query: str = "") -> str:
 def _origin(item: SearchItem) -> str:
     value = item.value
     where = " · ".join(str(value[k]) for k in ("source", "position") if isinstance(value.get(k), str) and value[k])
-    return f"{str(value['time'])[:16]} {where or value['author']}"
+    return f"{str(value['time'])[:16].replace('T', ' ')} {where or value['author']}"
 
 
 def _excerpt(text: str, query: str, most: int) -> str:

@@ -237,6 +237,10 @@ def evicted_line(e: Evicted) -> str:
     """What left the window last, and how to find it."""
     since, until = e["since"], e["until"]
     return (
-        f"Last flush: {e['count']} messages from {since[:16]} to {until[:16]} left the window ({e['total']} in all); they are in "
+        f"Last flush: {e['count']} messages from {_minute(since)} to {_minute(until)} left the window ({e['total']} in all); they are in "
         f'recall storage: recall_memory_search_date("{since[:10]}", "{until[:10]}") or recall_memory_search(text).'
     )
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")

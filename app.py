@@ -1,0 +1,16 @@
+"""The Streamlit entry: `streamlit run app.py` (or `make app`)."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from ui import chat, memory_page
+
+st.set_page_config(page_title="Palimpsest", page_icon=str(Path(__file__).parent / "ui" / "icon.svg"), layout="wide")
+page = st.navigation(
+    [
+        st.Page(chat.show, title="Chat", url_path="chat", default=True),
+        st.Page(memory_page.show, title="Memory", url_path="memory"),
+    ]
+)
+page.run()

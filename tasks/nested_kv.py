@@ -1,0 +1,31 @@
+"""Reads the nested key-value task (MemGPT §3.2.2; Liu et al. 2023): pairs of UUIDs, and orderings that chain them."""
+
+import json
+from pathlib import Path
+
+Pairs = list[tuple[str, str]]
+
+
+def read_pairs(path: Path) -> Pairs:
+    """The key-value records of the first row of a file. Raises ValueError for a file of another shape."""
+    try:
+        row = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
+        return [(str(key), str(value)) for key, value in row["ordered_kv_records"]]
+    except (OSError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} has no row with `ordered_kv_records` ({error}).") from None
+
+
+def read_orderings(path: Path) -> list[list[int]]:
+    """Lists of the indices that one chain goes through, one list a line."""
+    try:
+        return [[int(i) for i in json.loads(line)] for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not one JSON list of indices a line ({error}).") from None
+
+
+def chain(pairs: Pairs, ordering: list[int]) -> Pairs:
+    """The records with each chained value replaced by the next key of the ordering, so that n records are n-1 nested."""
+    nested = dict(enumerate(pairs))
+    for here, following in zip(ordering, ordering[1:], strict=False):
+        nested[here] = (pairs[here][0], pairs[following][0])
+    return [nested[n] for n in range(len(pairs))]

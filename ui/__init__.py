@@ -1,0 +1,1 @@
+"""The pages that app.py shows, one file per page, and what they share."""

@@ -1,0 +1,271 @@
+"""The chat page: the conversation, the window as a picture, and the working context beside it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import streamlit as st
+from langchain_core.messages import AIMessageChunk
+from langchain_core.utils.json import parse_partial_json
+from langgraph.store.base import SearchItem
+
+from graphs.memgpt import State
+from memory.blocks import load_blocks, save_block
+from memory.documents import clean_text
+from memory.store import Page
+from models.reply import ModelFailed
+from nodes.memgpt.receive import PERSONA
+from nodes.memgpt.state import BLOCKS
+from nodes.memgpt.window import measure
+from ui.safe_text import as_markdown, one_line
+from ui.session import Session, open_session
+from ui.window_picture import window_html
+
+SHOWN = 60  # records of the log at first, and more at each press
+STOPS = {
+    "step_limit": "The agent stopped at its limit of steps. Ask it to go on, or ask more narrowly.",
+    "loop": "The agent was stopped: it made the same call over and over. Try other words.",
+    "empty_reply": "The model answered nothing, three times. Try again, or choose another model.",
+    "stopped": "Stopped. Your message is kept; write another, or go on with the unfinished turn.",
+}
+BLOCK_HELP = {
+    "persona": "Who the agent is. It reads this in every prompt, and may edit it.",
+    "human": "What it knows of you. It reads this in every prompt, and may edit it.",
+}
+EXAMPLE = "My name is Ada and my cat is called Byron."
+SEARCH = ":material/search:"
+ICONS = {
+    "working_context_append": ":material/edit_note:",
+    "working_context_replace": ":material/edit_note:",
+    "archival_memory_insert": ":material/archive:",
+}
+HEIGHT = 560  # pixels of the conversation: the window's picture stays in view above it
+
+
+def show() -> None:
+    """Draw the page."""
+    session = open_session()
+    state = session.runtime.state(session.thread)
+    left, right = st.columns([3, 1.4], gap="large")
+    with left:
+        st.subheader("Chat", anchor=False)
+        picture = st.empty()
+        _draw_window(picture, session, state)
+        with st.container(height=HEIGHT, border=False, autoscroll=True):
+            _show_history(session, state)
+            turn_place = st.container()
+    with right:
+        _show_working_context(session)
+    typed = st.chat_input("Write a message", submit_mode="stop", key="message")
+    typed = typed or st.session_state.pop("example", None)
+    if typed is not None or st.session_state.pop("resume", False):
+        with turn_place:
+            _run_turn(session, typed, picture)
+
+
+# ---- one turn --------------------------------------------------------------------------------------------------------
+
+
+def _run_turn(session: Session, text: str | None, picture: Any) -> None:
+    """Run a turn (None: go on with the unfinished one), drawing it as it comes; then draw the page anew from the log."""
+    if text is not None:
+        with st.chat_message("user"):
+            st.markdown(as_markdown(clean_text(text)))
+    session.runtime.store.on_embedding = _embedding_progress()
+    try:
+        with st.chat_message("assistant"), st.spinner("Thinking…"):
+            for node in _draw_stream(session, text):
+                _draw_window(picture, session, session.runtime.state(session.thread))
+                if node == "evict":
+                    st.caption(":material/move_down: The window was full: its oldest part has moved to recall storage.")
+    except (ModelFailed, ValueError, RuntimeError) as error:
+        st.session_state.failure = str(error)
+    finally:
+        session.runtime.store.on_embedding = None
+    st.rerun()
+
+
+def _draw_stream(session: Session, text: str | None) -> Iterator[str]:
+    """Draw thoughts, calls and messages as they stream; gives each node's name as it ends."""
+    stream = session.runtime.stream(session.thread, text, session.context)
+    parts: dict[int, str] = {}
+    names: dict[int, str] = {}
+    places: dict[Any, Any] = {}
+    reply_id = None
+    thought = ""
+    for part in stream:
+        if part["type"] == "updates":
+            for node in part["data"]:
+                yield str(node)
+            continue
+        message, metadata = part["data"]
+        if not isinstance(message, AIMessageChunk) or metadata.get("langgraph_node") != "think":
+            continue
+        if message.id != reply_id:  # a new thought, or a second attempt at one
+            reply_id, parts, names, thought = message.id, {}, {}, ""
+            places = {}
+        if message.text:
+            thought += message.text
+            places.setdefault("thought", st.empty()).caption(f":material/psychology: {one_line(thought, 400)}")
+        for chunk in message.tool_call_chunks:
+            number = chunk["index"] or 0
+            names[number] = names.get(number, "") + (chunk["name"] or "")
+            parts[number] = parts.get(number, "") + (chunk["args"] or "")
+            place = places.setdefault(number, st.empty())
+            if names[number] == "send_message":
+                arguments = _partial(parts[number])
+                place.markdown(as_markdown(str(arguments.get("message", ""))) + " ▌")
+            else:
+                place.caption(f"{ICONS.get(names[number], SEARCH)} {one_line(names[number])} …")
+
+
+def _partial(text: str) -> dict[str, Any]:
+    try:
+        parsed = parse_partial_json(text)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _embedding_progress() -> Any:
+    bar: list[Any] = []
+
+    def progress(done: int, total: int) -> None:
+        if total >= 64:
+            if not bar:
+                bar.append(st.progress(0.0))
+            bar[0].progress(done / total, f"Embedding what was not searched before: {done:,} of {total:,}")
+
+    return progress
+
+
+# ---- what was said ---------------------------------------------------------------------------------------------------
+
+
+def _show_history(session: Session, state: State) -> None:
+    amount = st.session_state.setdefault("shown", SHOWN)
+    page = _log(session, amount)
+    records = list(reversed(page.items))
+    if not records:
+        st.markdown(
+            "**Nothing has been said yet.** Tell the agent something, talk about other things, come back tomorrow, and ask: it "
+            "keeps what leaves its window, and looks it up."
+        )
+        st.button(EXAMPLE, icon=":material/chat:", on_click=_use_example)
+    if page.total > len(records):
+        st.button(f"Show earlier ({page.total - len(records):,} more)", on_click=_show_more)
+    kept = {str(m.id) for m in state.get("messages", [])}
+    was_out = False
+    results = {item.key: item for item in records if item.value["role"] == "tool_result"}
+    for item in records:
+        inside = item.key in kept or item.key.rsplit(":", 2)[0] in kept or item.key.rsplit(":", 1)[0] in kept
+        if was_out and inside:
+            st.caption("— the window begins here; what is above has moved to recall storage —", text_alignment="center")
+            was_out = False
+        was_out = was_out or (not inside and item.value["role"] in ("user", "assistant"))
+        _show_record(item, results.get(item.key.removesuffix(":call") + ":result"))
+    if failure := st.session_state.pop("failure", ""):
+        st.error(failure, icon=":material/error:")
+    _show_ending(session, state)
+
+
+def _log(session: Session, amount: int) -> Page:
+    return session.runtime.store.find(
+        (session.context.agent, "message"),
+        where={"thread": session.thread},
+        page_size=amount,
+        newest_first=True,
+    )
+
+
+def _use_example() -> None:
+    st.session_state.example = EXAMPLE
+
+
+def _show_more() -> None:
+    st.session_state.shown += 4 * SHOWN
+
+
+def _show_record(item: SearchItem, result: SearchItem | None) -> None:
+    """A record of the log; the result of a call stands with its call."""
+    role, text = item.value["role"], str(item.value["text"])
+    if role in ("user", "assistant"):
+        with st.chat_message(role):
+            st.markdown(as_markdown(text[:20_000]))
+            if len(text) > 20_000:
+                st.caption(f"… {len(text) - 20_000:,} characters more, on the memory page")
+    elif role == "tool_call":
+        name, _, arguments = text.partition("(")
+        with st.expander(f"{one_line(name)} · {one_line(_told(arguments), 70)}", icon=ICONS.get(name, SEARCH)):
+            st.code(text[:5_000], language=None, wrap_lines=True)
+            if result is not None:
+                st.caption("Result")
+                st.code(str(result.value["text"])[:5_000], language=None, wrap_lines=True)
+    elif role == "monologue":
+        st.caption(f":material/psychology: {one_line(text, 300)}")
+    elif role == "alert":
+        st.caption(f":material/notifications: {one_line(text, 300)}")
+
+
+def _told(arguments: str) -> str:
+    """The first argument that says something."""
+    try:
+        values = [v for v in json.loads(arguments.rstrip(")")).values() if isinstance(v, str)]
+    except (ValueError, AttributeError):
+        return arguments
+    return values[-1] if values else ""
+
+
+def _show_ending(session: Session, state: State) -> None:
+    unfinished = bool(session.runtime.graph.get_state(session.runtime.config(session.thread)).next)
+    if unfinished:
+        st.warning("The last turn did not end: it was stopped, or it broke off.", icon=":material/pause_circle:")
+        st.button("Go on with it", icon=":material/play_arrow:", on_click=lambda: st.session_state.update(resume=True))
+    elif (stop := state.get("stop", "")) in STOPS:
+        st.warning(STOPS[stop], icon=":material/stop_circle:")
+    elif stop == "waiting" and state.get("turn") and not state.get("replies"):
+        st.caption("The agent thought about it, and chose not to answer.")
+
+
+# ---- beside the chat -------------------------------------------------------------------------------------------------
+
+
+def _draw_window(place: Any, session: Session, state: State) -> None:
+    shown: State = state or {"working_context": _blocks(session)}
+    place.html(window_html(measure(shown, session.context), session.context))
+
+
+def _blocks(session: Session) -> dict[str, str]:
+    return load_blocks(session.runtime.store, session.context.agent) or {"persona": PERSONA, "human": ""}
+
+
+def _show_working_context(session: Session) -> None:
+    st.subheader("Working context", anchor=False)
+    st.caption("Always in view of the agent. Both of you can edit it.")
+    limit = session.context.block_limit
+    kept = _blocks(session)
+    for name in BLOCKS:
+        text = kept.get(name, "")
+        # A key of its content: when the agent has edited the block, the field shows that.
+        with st.form(f"block-{name}", border=False):
+            edited = st.text_area(
+                f"{name} · {len(text):,} of {limit:,} characters",
+                text,
+                key=f"{session.context.agent}-{name}-{hash(text)}",
+                height=150,
+                help=BLOCK_HELP[name],
+            )
+            if st.form_submit_button(f"Save {name}"):
+                _save(session, name, edited)
+
+
+def _save(session: Session, name: str, text: str) -> None:
+    limit = session.context.block_limit
+    if len(text) > limit:
+        st.error(f"{len(text):,} characters are more than the {limit:,} of a block. Nothing was saved: shorten it.")
+        return
+    for block, kept in {**_blocks(session), name: clean_text(text)}.items():
+        save_block(session.runtime.store, session.context.agent, block, kept)
+    session.runtime.store.flush()
+    st.toast(f"Saved. The agent reads the new {name} from your next message on.")
+    st.rerun()

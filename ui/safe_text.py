@@ -1,0 +1,17 @@
+"""Text from models, documents and memory as Markdown that loads nothing and is not read as mathematics."""
+
+import re
+
+
+def as_markdown(text: str) -> str:
+    """Keep what a chat needs of Markdown. An image would be fetched at once, and its address could carry what was said."""
+    text = re.sub(r"!(?=\[)", r"!\\", text)
+    text = re.sub(r"<(?=[a-zA-Z/!])", r"\\<", text)
+    return re.sub(r"(?<!\\)\$", r"\\$", text)
+
+
+def one_line(text: str, most: int = 80) -> str:
+    """A label: no line breaks, no Markdown, at most `most` characters."""
+    line = " ".join(text.split())
+    line = line if len(line) <= most else line[: most - 1] + "…"
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|$:~-])", r"\\\1", line)

@@ -1,0 +1,161 @@
+"""What every page shares: the open memory, the chosen agent, conversation and model, and the side bar that chooses them."""
+
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import streamlit as st
+
+from graphs.memgpt import Context
+from graphs.runtime import Runtime, open_runtime
+from memory.blocks import Thread, list_threads
+from memory.checkpoints import CheckpointsDamaged
+from memory.edge import MemoryDamaged, MemoryInUse
+from memory.server import MemoryUnreachable
+from models.endpoint import OFFLINE, list_models, local_endpoints
+from models.offline import NOTICE
+from nodes.memgpt.state import SMALLEST_WINDOW, check_agent
+from settings import Settings
+
+WINDOWS = (SMALLEST_WINDOW, 4_096, 8_192, 16_384, 32_768, 131_072)
+SHOWN_THREADS = 12
+
+
+@dataclass
+class Opened:
+    """The runtime of this process, with what closes it."""
+
+    runtime: Runtime
+    closing: ExitStack
+
+
+@dataclass
+class Session:
+    """What the side bar has chosen."""
+
+    runtime: Runtime
+    context: Context
+    thread: str
+
+
+@st.cache_resource(show_spinner="Opening the memory…", on_release=lambda opened: opened.closing.close())
+def _open() -> Opened:
+    closing = ExitStack()
+    return Opened(closing.enter_context(open_runtime()), closing)
+
+
+@st.cache_data(ttl=30, show_spinner="Looking for a model…")
+def _models() -> list[tuple[str, str]]:
+    """(model, where it is), the offline model last."""
+    settings = Settings()
+    if settings.base_url or settings.api_key.get_secret_value():
+        url = settings.base_url or "https://api.openai.com/v1"
+        listed = [settings.model] if settings.model else list_models(url, settings.api_key.get_secret_value())
+        found = [(model, url) for model in listed]
+    else:
+        found = [(model, endpoint.name) for endpoint in local_endpoints() for model in endpoint.models]
+    return [*found, (OFFLINE, NOTICE)]
+
+
+def open_session() -> Session:
+    """Open the memory and draw the side bar; stops the page with what to do if the memory cannot be opened."""
+    try:
+        runtime = _open().runtime
+    except (MemoryInUse, MemoryDamaged, MemoryUnreachable, CheckpointsDamaged) as error:
+        st.error(str(error), icon=":material/lock:")
+        if st.button("Try again"):
+            st.rerun()
+        st.stop()
+    state = st.session_state
+    for name, first in (("agent", "palimpsest"), ("thread", "")):
+        if name not in state:
+            state[name] = st.query_params.get(name, first)
+    try:
+        check_agent(state.agent)
+    except ValueError as error:
+        st.error(f"The address names no agent. {error}")
+        state.agent = "palimpsest"
+    threads = list_threads(runtime.store)
+    mine = [t for t in threads if t.agent == state.agent]
+    if not state.thread:
+        state.thread = mine[0].thread if mine else uuid.uuid4().hex[:12]
+    with st.sidebar:
+        _choose_agent(threads)
+        _choose_thread(mine)
+        model = _choose_model()
+        asked = st.query_params.get("window", "")
+        default = int(asked) if asked in map(str, WINDOWS) else 8_192
+        window = st.selectbox(
+            "Window (tokens)",
+            WINDOWS,
+            index=WINDOWS.index(state.setdefault("chosen_window", default)),
+            format_func=lambda n: f"{n:,}",
+            help="How much the agent sees at once. With a small window you can watch it page: 2,600 fills after a few messages.",
+        )
+        state.chosen_window = window
+    st.query_params.from_dict({"agent": state.agent, "thread": state.thread, "window": str(window)})
+    return Session(runtime, Context(agent=state.agent, model=model, window=window), state.thread)
+
+
+def _choose_agent(threads: list[Thread]) -> None:
+    agents = sorted({t.agent for t in threads} | {st.session_state.agent})
+
+    def switch() -> None:
+        st.session_state.agent, st.session_state.thread = st.session_state.chosen_agent, ""
+
+    st.session_state.chosen_agent = st.session_state.agent
+    st.selectbox("Agent", agents, key="chosen_agent", on_change=switch, help="Each agent has a memory of its own.")
+    with st.popover("New agent", width="stretch"), st.form("new_agent", clear_on_submit=True, border=False):
+        name = st.text_input("Name", placeholder="ada", max_chars=64)
+        if st.form_submit_button("Create") and name:
+            try:
+                check_agent(name)
+            except ValueError as error:
+                st.error(str(error))
+            else:
+                st.session_state.agent, st.session_state.thread = name, uuid.uuid4().hex[:12]
+                st.rerun()
+
+
+def _choose_thread(threads: list[Thread]) -> None:
+    def go(thread: str) -> None:
+        st.session_state.thread = thread
+
+    st.button("New conversation", icon=":material/edit_square:", width="stretch", on_click=go, args=(uuid.uuid4().hex[:12],))
+    if threads:
+        st.caption("Conversations")
+    for thread in threads[:SHOWN_THREADS]:
+        here = thread.thread == st.session_state.thread
+        label = " ".join(thread.title.split()) or "(untitled)"
+        st.button(
+            label.replace("[", "(").replace("]", ")"),
+            key=f"thread-{thread.thread}",
+            width="stretch",
+            type="primary" if here else "secondary",
+            on_click=go,
+            args=(thread.thread,),
+        )
+    if len(threads) > SHOWN_THREADS:
+        older = {t.thread: t.title for t in threads[SHOWN_THREADS:]}
+        chosen = st.selectbox("Older", list(older), index=None, format_func=lambda t: older[t])
+        if chosen and chosen != st.session_state.thread:
+            go(chosen)
+            st.rerun()
+
+
+def _choose_model() -> str:
+    models = _models()
+    names = [name for name, _ in models]
+    if st.session_state.get("model") not in names:
+        st.session_state.model = names[0]
+    chosen = st.selectbox("Model", names, key="model", format_func=lambda n: n if n != OFFLINE else "offline (no language model)")
+    where = dict(models)[chosen]
+    if chosen == OFFLINE:
+        st.caption(
+            f":material/cloud_off: {NOTICE[0].upper()}{NOTICE[1:]}.",
+            help="To talk with a language model, start Ollama, LM Studio or vLLM on this machine, or set OPENAI_BASE_URL and "
+            "OPENAI_API_KEY, and reload the page.",
+        )
+    else:
+        st.caption(f"at {where}")
+    return chosen
