@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from evaluation import locomo, nested_kv
+from evaluation import locomo, nested_kv, speed
 
-BENCHMARKS = {"locomo": locomo, "nested-kv": nested_kv}
+BENCHMARKS = {"locomo": locomo, "nested-kv": nested_kv, "speed": speed}
 
 
 def main() -> None:

@@ -85,7 +85,6 @@ def look_up(runtime: Runtime, agent: str, key: str, where: str) -> tuple[str, in
     """The value that the agent sent, and how many searches it took."""
     follower = Follower(TOOLS[where])
     context = Context(agent=agent, model=PolicyModel(policy=follower), window=WINDOW, max_steps=60)
-    # The question stays out of recall's way: the key alone would match as a record does, so it is asked in a thread apart.
     state = runtime.turn(f"{agent}-question", user_message(key), context)
     return (state["replies"] or [""])[-1], follower.searches
 

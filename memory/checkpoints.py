@@ -5,9 +5,11 @@ LangGraph by default rebuilds whatever class a checkpoint names, so that a craft
 
 import os
 import sqlite3
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -16,13 +18,28 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from settings import Settings
 
 
+COMPRESSED = "+zlib"
+
+
 class CheckpointsDamaged(RuntimeError):
     """The checkpoint database cannot be opened or read."""
 
 
-def strict_serializer() -> JsonPlusSerializer:
-    """Messages and plain data only: no other class, no pickle."""
-    return JsonPlusSerializer(allowed_msgpack_modules=None, pickle_fallback=False)
+class StrictSerializer(JsonPlusSerializer):
+    """Messages and plain data only, no other class and no pickle; compressed, since each step keeps the whole queue."""
+
+    def __init__(self) -> None:
+        super().__init__(allowed_msgpack_modules=None, pickle_fallback=False)
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        kind, data = super().dumps_typed(obj)
+        return f"{kind}{COMPRESSED}", zlib.compress(data, level=1)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        kind, body = data
+        if not kind.endswith(COMPRESSED):
+            raise ValueError(f"A checkpoint of type {kind!r} was not written by this project: it is not read.")
+        return super().loads_typed((kind.removesuffix(COMPRESSED), zlib.decompress(body)))
 
 
 @contextmanager
@@ -35,7 +52,7 @@ def open_checkpointer(settings: Settings) -> Iterator[BaseCheckpointSaver[str]]:
     path = _database(settings)
     connection = sqlite3.connect(path, check_same_thread=False)
     try:
-        sqlite = SqliteSaver(connection, serde=strict_serializer())
+        sqlite = SqliteSaver(connection, serde=StrictSerializer())
         try:
             sqlite.setup()
         except sqlite3.DatabaseError as error:
@@ -51,7 +68,7 @@ async def open_async_checkpointer(settings: Settings) -> AsyncIterator[BaseCheck
     if settings.database_url:
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-        async with AsyncPostgresSaver.from_conn_string(settings.database_url, serde=strict_serializer()) as saver:
+        async with AsyncPostgresSaver.from_conn_string(settings.database_url, serde=StrictSerializer()) as saver:
             await saver.setup()
             yield saver
         return
@@ -60,7 +77,7 @@ async def open_async_checkpointer(settings: Settings) -> AsyncIterator[BaseCheck
 
     path = _database(settings)
     async with aiosqlite.connect(path) as connection:
-        sqlite = AsyncSqliteSaver(connection, serde=strict_serializer())
+        sqlite = AsyncSqliteSaver(connection, serde=StrictSerializer())
         try:
             await sqlite.setup()
         except sqlite3.DatabaseError as error:
@@ -75,7 +92,7 @@ def _postgres(url: str) -> Iterator[BaseCheckpointSaver[str]]:
     from psycopg.rows import dict_row
 
     with Connection.connect(url, autocommit=True, prepare_threshold=0, row_factory=dict_row) as connection:
-        saver = PostgresSaver(connection, serde=strict_serializer())
+        saver = PostgresSaver(connection, serde=StrictSerializer())
         saver.setup()
         yield saver
 

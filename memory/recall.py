@@ -1,16 +1,22 @@
 """Recall storage (MemGPT §2.2): every message of an agent, verbatim and for ever, found again by text, date or meaning."""
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
+from memory.embedder import EmbeddingFailed
+from memory.minilm import WeightsMissing
 from memory.store import PASSAGE, Memory, Page, QdrantStore
 
 Role = Literal["user", "assistant", "monologue", "tool_call", "tool_result", "alert"]
 SAID: tuple[Role, ...] = ("user", "assistant")
 """What the person and the agent said to each other. Searches look there, so that no search finds itself or its results."""
+
+EMBED_AT_FLUSH = 128
+logger = logging.getLogger(__name__)
 
 Trust = Literal["own", "outside"]
 
@@ -75,6 +81,16 @@ class Recall:
         if not query.strip():
             raise ValueError("The query is empty: say what the message would be about.")
         return self.store.rank(self.namespace, query, where={"role": SAID}, page=page, page_size=page_size)
+
+    def embed_some(self) -> None:
+        """Embed up to EMBED_AT_FLUSH messages that have no vector yet, so that no later search must embed a whole past.
+
+        An embedder that fails leaves them for the first search by meaning, which then says what is wrong.
+        """
+        try:
+            self.store.embed_pending(self.namespace, limit=EMBED_AT_FLUSH)
+        except (EmbeddingFailed, WeightsMissing) as error:
+            logger.warning("Messages stay without embeddings for now: %s", error)
 
 
 def day_range(start_date: str, end_date: str) -> tuple[datetime, datetime]:

@@ -307,32 +307,48 @@ class QdrantStore(BaseStore):
         self, selector: models.Filter, offset: int, limit: int, newest_first: bool = False
     ) -> list[SearchItem]:
         """Memories by sequence. Qdrant refuses an offset with an order, so ids up to the offset are read, in parts."""
+        ids = self._ordered_ids(selector, offset + limit, newest_first)[offset : offset + limit]
+        if not ids:
+            return []
+        payloads = {str(r.id): r.payload or {} for r in self.client.retrieve(COLLECTION, ids=ids)}
+        return [_found(payloads[i]) for i in ids if i in payloads]
+
+    def _ordered_ids(self, selector: models.Filter, wanted: int, newest_first: bool) -> list[str]:
+        """The first ids by sequence, and by id where that is the same: Qdrant alone orders ties anew at every call."""
         direction = models.Direction.DESC if newest_first else models.Direction.ASC
+        step = -1 if newest_first else 1
         ids: list[str] = []
         start: int | None = None
-        wanted = offset + limit
         while len(ids) < wanted:
+            limit = min(READ_AT_ONCE, wanted - len(ids)) + 1
             order = models.OrderBy(key="sequence", direction=direction, start_from=start)
-            take = min(READ_AT_ONCE, wanted - len(ids))
-            seen = set(ids)
             records, _ = self.client.scroll(
-                COLLECTION,
-                scroll_filter=selector,
-                # The part starts at the last sequence again, and what shares it comes again: ask for that much more.
-                limit=take + (1 if ids else 0),
-                order_by=order,
-                with_payload=["sequence"],
+                COLLECTION, scroll_filter=selector, limit=limit, order_by=order, with_payload=["sequence"]
             )
-            fresh = [r for r in records if str(r.id) not in seen]
-            if not fresh:
+            rows = [(int((r.payload or {})["sequence"]), str(r.id)) for r in records]
+            is_last = len(rows) < limit
+            if not is_last:  # what shares the last sequence may be cut: read it whole
+                start = rows[-1][0]
+                rows = [row for row in rows if row[0] != start]
+                rows += [(start, i) for i in self._with_sequence(selector, start)]
+                start += step
+            ids += [i for _, i in sorted(rows, key=lambda row: (step * row[0], row[1]))]
+            if is_last:
                 break
-            ids += [str(r.id) for r in fresh]
-            start = int((fresh[-1].payload or {})["sequence"])
-        chosen = ids[offset:wanted]
-        if not chosen:
-            return []
-        payloads = {str(r.id): r.payload or {} for r in self.client.retrieve(COLLECTION, ids=chosen)}
-        return [_found(payloads[i]) for i in chosen if i in payloads]
+        return ids
+
+    def _with_sequence(self, selector: models.Filter, sequence: int) -> list[str]:
+        same = models.FieldCondition(key="sequence", range=models.Range(gte=sequence, lte=sequence))
+        tied = models.Filter(must=[*cast(list[models.Condition], selector.must or []), same])
+        ids: list[str] = []
+        offset: Any = None
+        while True:
+            records, offset = self.client.scroll(
+                COLLECTION, scroll_filter=tied, limit=READ_AT_ONCE, offset=offset, with_payload=False
+            )
+            ids += [str(r.id) for r in records]
+            if offset is None:
+                return ids
 
     def _ranked(
         self, prefix: Namespace, query: str, conditions: list[models.Condition]

@@ -50,7 +50,9 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     record = Message(
         f"{thread}:{sequence}:evicted", "alert", evicted_line(evicted), "system", "own", clock.now, thread, sequence, None
     )
-    Recall(memory_of(runtime.store), context.agent).write([record])
+    recall = Recall(memory_of(runtime.store), context.agent)
+    recall.write([record])
+    recall.embed_some()
     return {
         "messages": [RemoveMessage(str(m.id)) for m in leaving],
         "summary": summary,

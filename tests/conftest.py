@@ -1,0 +1,57 @@
+"""What tests share: a home folder of their own, an instant embedder, an open runtime."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"  # read once, when LangGraph is imported
+
+from graphs.runtime import Runtime, open_runtime
+from memory.edge import EdgeClient
+from memory.minilm import Floats
+from memory.store import QdrantStore
+from settings import Settings
+
+OUTSIDE = ("OPENAI_", "QDRANT_", "PALIMPSEST_")
+
+
+class WordEmbedder:
+    """Texts that share words are near: each word is a direction. Instant, and without weights."""
+
+    name = "words-64"
+
+    def embed(self, texts: list[str]) -> Floats:
+        rows = np.full((len(texts), 64), 1e-3, np.float32)
+        for n, text in enumerate(texts):
+            for word in re.findall(r"\w+", text.casefold()):
+                rows[n, hashlib.sha256(word.encode()).digest()[0] % 64] += 1
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test sees the settings, the memory or the endpoints of the machine."""
+    for name in list(os.environ):
+        if name.startswith(OUTSIDE):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("models.endpoint.LOCAL_SERVERS", {})
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[QdrantStore]:
+    with QdrantStore(EdgeClient(tmp_path / "store"), WordEmbedder()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def runtime(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    monkeypatch.setattr("memory.store.open_embedder", lambda settings: WordEmbedder())
+    with open_runtime(Settings(home=home)) as opened:
+        yield opened
