@@ -174,7 +174,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audit", type=Path, help="audit_corrections.json of dial481/locomo-audit")
     parser.add_argument("--window", type=int, default=4_096, help="tokens of the window")
     parser.add_argument("--sweep", action="store_true", help="also measure the ranking with other weights")
-    parser.add_argument("--home", type=Path, help="keep the memory here, to look at afterwards; default: a temporary folder")
+    parser.add_argument(
+        "--home", type=Path, help="keep the memory here, to look at afterwards; default: a temporary folder"
+    )
     parser.add_argument("--out", type=Path, help="JSON file of the result")
 
 
@@ -183,7 +185,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     conversations = read_locomo(arguments.file, arguments.audit)
     speaker = Speaker(arguments.window)
     lost = doubled = evicted = 0
-    with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=arguments.home or Path(folder))) as runtime:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_runtime(Settings(home=arguments.home or Path(folder))) as runtime,
+    ):
         talks: list[Talk] = []
         with tqdm(total=sum(len(c.turns) for c in conversations), desc="Turns", disable=None) as bar:
             for number, conversation in enumerate(conversations, start=1):
@@ -223,7 +228,11 @@ def _print_retrieval(retrieval: dict[str, dict[str, dict[str, float]]]) -> None:
         for level in ("turn", "session"):
             columns = [f"{m}@{k}" for k in AT for m in ("any", "all", "share")]
             rows = [
-                [g, *(f"{v[f'{label} {level} {c}']['mean']:.3f}" for c in columns), int(v[f"{label} {level} any@5"]["n"])]
+                [
+                    g,
+                    *(f"{v[f'{label} {level} {c}']['mean']:.3f}" for c in columns),
+                    int(v[f"{label} {level} any@5"]["n"]),
+                ]
                 for g, v in retrieval.items()
                 if f"{label} {level} any@5" in v
             ]
@@ -242,5 +251,7 @@ def _sweep(runtime: Runtime, talks: list[Talk]) -> list[dict[str, Any]]:
         kept.append({"weights": weights.__dict__, **values})
         table.append([json.dumps(weights.__dict__), *(shown(v) for v in values.values())])
     runtime.store.weights = Weights()
-    print_table("Sweep (first: the weights in use; last two: BM25 alone, embeddings alone)", ["weights", *values], table)
+    print_table(
+        "Sweep (first: the weights in use; last two: BM25 alone, embeddings alone)", ["weights", *values], table
+    )
     return kept

@@ -46,7 +46,9 @@ class Follower:
         """The next search, or the answer; an alert that comes between changes nothing."""
         if prompt[0].text == SUMMARISE:
             return AIMessage("I am following keys to a value that is no key.")
-        last = next(m for m in reversed(prompt) if not isinstance(m, HumanMessage) or _event(m)["type"] == "user_message")
+        last = next(
+            m for m in reversed(prompt) if not isinstance(m, HumanMessage) or _event(m)["type"] == "user_message"
+        )
         if isinstance(last, HumanMessage):
             return self._search(_event(last)["message"])
         if not isinstance(last, ToolMessage) or last.name == "send_message":
@@ -102,7 +104,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--orderings", type=Path, nargs="+", default=[], help="files of orderings, one for each depth")
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 2, 3, 4], help="depths of made-up chains")
     parser.add_argument("--samples", type=int, default=100, help="made-up chains of each depth")
-    parser.add_argument("--storage", choices=list(TOOLS), default="recall", help="what is searched; the paper: text search")
+    parser.add_argument(
+        "--storage", choices=list(TOOLS), default="recall", help="what is searched; the paper: text search"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file of the result")
 
@@ -132,7 +136,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             levels.append({**level, "searches": interval(searches)})
             rows.append([len(orderings[0]), len(orderings), *(shown(interval(v)) for v in (right, exact, searches))])
     print_table(
-        f"Nested key-value, {arguments.storage} storage", ["records", "chains", "right", "in n+1 searches", "searches"], rows
+        f"Nested key-value, {arguments.storage} storage",
+        ["records", "chains", "right", "in n+1 searches", "searches"],
+        rows,
     )
     result = {"storage": arguments.storage, "levels": levels}
     write_json(arguments.out, "nested_kv", result)

@@ -42,11 +42,10 @@ from settings import Settings
 AGENTS, DIMENSIONS, BATCH, LENGTH = 20, 384, 100, 25
 START_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 REPEATS, MOST_SECONDS = 50, 20.0
-WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprstvz" for b in "aeiou" for c in ("ba", "do", "fi", "ga", "ku", "le", "mo", "ni")]
-TALK = (
-    "we walked along the river this morning and my sister told me about her new house near the old market where she grows "
-    "apples tea roses and two kinds of beans so next week I will bring her some books and stay for dinner if the weather holds"
-).split()
+WORDS = [
+    f"{a}{b}{c}" for a in "bdfgklmnprstvz" for b in "aeiou" for c in ("ba", "do", "fi", "ga", "ku", "le", "mo", "ni")
+]
+TALK = ["we", "walked", "along", "the", "river", "this", "morning", "and", "my", "sister", "told", "me", "about", "her", "new", "house", "near", "the", "old", "market", "where", "she", "grows", "apples", "tea", "roses", "and", "two", "kinds", "of", "beans", "so", "next", "week", "I", "will", "bring", "her", "some", "books", "and", "stay", "for", "dinner", "if", "the", "weather", "holds"]
 
 
 # ---- speed memory ----------------------------------------------------------------------------------------------------
@@ -93,7 +92,9 @@ class Palimpsest:
         for agent in {r["agent"] for r in rows}:
             Recall(self.store, agent).write(
                 [
-                    Message(str(r["number"]), "user", r["text"], "user", "own", r["time"], "t", r["number"], r["number"])
+                    Message(
+                        str(r["number"]), "user", r["text"], "user", "own", r["time"], "t", r["number"], r["number"]
+                    )
                     for r in rows
                     if r["agent"] == agent
                 ]
@@ -192,8 +193,12 @@ class SqliteVec:
         with self.db:
             for r, v in zip(rows, vectors, strict=True):
                 n = r["number"]
-                self.db.execute("INSERT OR REPLACE INTO m VALUES(?,?,?,?)", (n, r["agent"], r["text"], r["time"].isoformat()))
-                self.db.execute("INSERT OR REPLACE INTO f(rowid, text, agent) VALUES(?,?,?)", (n, r["text"], r["agent"]))
+                self.db.execute(
+                    "INSERT OR REPLACE INTO m VALUES(?,?,?,?)", (n, r["agent"], r["text"], r["time"].isoformat())
+                )
+                self.db.execute(
+                    "INSERT OR REPLACE INTO f(rowid, text, agent) VALUES(?,?,?)", (n, r["text"], r["agent"])
+                )
                 self.db.execute("INSERT INTO v(rowid, agent, e) VALUES(?,?,?)", (n, r["agent"], v.tobytes()))
 
     def hybrid(self, agent: str, text: str, vector: list[float]) -> int:

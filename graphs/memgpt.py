@@ -11,8 +11,8 @@
 from langgraph.graph import START, StateGraph
 
 from nodes.memgpt.act import act
-from nodes.memgpt.evict import evict
 from nodes.memgpt.events import login, system_alert, timed_event, user_message
+from nodes.memgpt.evict import evict
 from nodes.memgpt.page import page
 from nodes.memgpt.receive import receive
 from nodes.memgpt.state import Context, Input, State

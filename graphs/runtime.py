@@ -1,8 +1,8 @@
 """Opens what the graphs run on, the checkpointer and the store: for Python and the web page, and for `langgraph dev`.
 
-    with open_runtime() as runtime:
-        state = runtime.turn("thread-1", user_message("Hello"), Context(agent="ada"))
-        print(state["replies"])
+with open_runtime() as runtime:
+    state = runtime.turn("thread-1", user_message("Hello"), Context(agent="ada"))
+    print(state["replies"])
 """
 
 import threading

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from langchain_text_splitters import RecursiveCharacterTextSplitter
-
 from langgraph.store.base import PutOp, SearchItem
 
 from memory.documents import Section
@@ -38,20 +37,22 @@ class Archival:
         """How many passages there are."""
         return self.store.count(self.namespace)
 
-    def insert(
-        self, content: str, *, key: str = "", time: datetime | None = None, trust: Trust = "own"
-    ) -> int:
+    def insert(self, content: str, *, key: str = "", time: datetime | None = None, trust: Trust = "own") -> int:
         """Keep what the agent wants to keep; long text is cut into passages. Returns how many. Raises ValueError if empty."""
         if not content.strip():
             raise ValueError("The content is empty: there is nothing to keep.")
         section = Section(content, "")
-        return self._write([section], source="", author=self.agent, trust=trust, key=key or str(uuid.uuid4()), time=time)
+        return self._write(
+            [section], source="", author=self.agent, trust=trust, key=key or str(uuid.uuid4()), time=time
+        )
 
     def ingest(self, source: str, sections: Iterable[Section]) -> Ingested:
         """Keep a document, in place of an earlier version of the same source. Raises ValueError if it has no text."""
         kept = [s for s in sections if s.text.strip()]
         if not kept:
-            raise ValueError(f"{source} has no text to keep. (A scanned PDF has only pictures: run it through OCR first.)")
+            raise ValueError(
+                f"{source} has no text to keep. (A scanned PDF has only pictures: run it through OCR first.)"
+            )
         version = str(uuid.uuid4())
         old = {i.key for i in self._passages(source)}
         count = self._write(kept, source=source, author=source, trust="outside", key=version, time=None)
@@ -120,5 +121,7 @@ class Archival:
         for start in range(0, len(memories), 500):
             self.store.write(self.namespace, memories[start : start + 500])
         if source:
-            self.store.put((self.agent, "document"), source, {"passages": len(memories), "time": when.isoformat()}, index=False)
+            self.store.put(
+                (self.agent, "document"), source, {"passages": len(memories), "time": when.isoformat()}, index=False
+            )
         return len(memories)

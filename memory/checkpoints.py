@@ -17,7 +17,6 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from settings import Settings
 
-
 COMPRESSED = "+zlib"
 
 

@@ -38,7 +38,9 @@ def read_document(name: str, data: bytes) -> list[Section]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnreadableDocument(f"{name} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again.") from None
+        raise UnreadableDocument(
+            f"{name} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
+        ) from None
     text = clean_text(text)
     if kind in ("html", "htm"):
         return list(_html(text))

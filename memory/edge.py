@@ -182,7 +182,9 @@ class EdgeClient:
         if order_by is not None:
             descending = order_by.direction == models.Direction.DESC
             order = edge.OrderBy(
-                order_by.key, edge.Direction.Desc if descending else edge.Direction.Asc, cast(int | None, order_by.start_from)
+                order_by.key,
+                edge.Direction.Desc if descending else edge.Direction.Asc,
+                cast(int | None, order_by.start_from),
             )
         request = edge.ScrollRequest(
             offset=offset,

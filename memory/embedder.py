@@ -62,7 +62,9 @@ class EndpointEmbedder:
             ) from error
         rows = [row.embedding for row in sorted(answer.data, key=lambda row: row.index)]
         if len(rows) != len(texts) or len({len(row) for row in rows}) != 1 or not rows[0]:
-            raise EmbeddingFailed(f"{self._url} returned {len(rows)} vectors for {len(texts)} texts, or of mixed sizes.")
+            raise EmbeddingFailed(
+                f"{self._url} returned {len(rows)} vectors for {len(texts)} texts, or of mixed sizes."
+            )
         vectors = np.asarray(rows, np.float32)
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 

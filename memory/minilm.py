@@ -92,9 +92,7 @@ class MiniLM:
             attended = self._linear(mixed, f"{name}.attention.output.dense")
             hidden = self._norm(hidden + attended, f"{name}.attention.output.LayerNorm")
             inner = _gelu(self._linear(hidden, f"{name}.intermediate.dense"))
-            hidden = self._norm(
-                hidden + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm"
-            )
+            hidden = self._norm(hidden + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
         mean = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
         return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True), np.float32)
 
@@ -104,7 +102,9 @@ class MiniLM:
     def _norm(self, x: Floats, name: str) -> Floats:
         centred = x - x.mean(-1, keepdims=True)
         scale = np.sqrt((centred * centred).mean(-1, keepdims=True) + np.float32(1e-12))
-        return np.asarray(centred / scale * self.parameters[f"{name}.weight"] + self.parameters[f"{name}.bias"], np.float32)
+        return np.asarray(
+            centred / scale * self.parameters[f"{name}.weight"] + self.parameters[f"{name}.bias"], np.float32
+        )
 
 
 def _gelu(x: Floats) -> Floats:
@@ -173,8 +173,9 @@ def _parse_safetensors(data: bytes) -> dict[str, Floats]:
     start = 8 + int.from_bytes(data[:8], "little")
     header: dict[str, Any] = json.loads(data[8:start])
     return {
-        name: np.frombuffer(data, np.float32, count=int(np.prod(entry["shape"])), offset=start + entry["data_offsets"][0])
-        .reshape(entry["shape"])
+        name: np.frombuffer(
+            data, np.float32, count=int(np.prod(entry["shape"])), offset=start + entry["data_offsets"][0]
+        ).reshape(entry["shape"])
         for name, entry in header.items()
         if name != "__metadata__" and entry["dtype"] == "F32"
     }

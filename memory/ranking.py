@@ -8,6 +8,7 @@ plateau, and none was tuned on single questions.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+
 @dataclass(frozen=True)
 class Weights:
     """What is weighed how."""

@@ -35,5 +35,3 @@ class ServerClient(QdrantClient):
 
     def flush(self) -> None:
         """A server acknowledges what it has logged: nothing to do."""
-
-

@@ -285,8 +285,7 @@ class QdrantStore(BaseStore):
                 self.client.update_vectors(
                     COLLECTION,
                     points=[
-                        models.PointVectors(id=r.id, vector={name: v})
-                        for r, v in zip(records, vectors, strict=True)
+                        models.PointVectors(id=r.id, vector={name: v}) for r, v in zip(records, vectors, strict=True)
                     ],
                 )
                 done += len(records)
@@ -350,9 +349,7 @@ class QdrantStore(BaseStore):
             if offset is None:
                 return ids
 
-    def _ranked(
-        self, prefix: Namespace, query: str, conditions: list[models.Condition]
-    ) -> list[tuple[str, float]]:
+    def _ranked(self, prefix: Namespace, query: str, conditions: list[models.Condition]) -> list[tuple[str, float]]:
         """Ids and scores, best first."""
         self.embed_pending(prefix)
         name = self._vector_name()
@@ -442,7 +439,9 @@ def check_page(page: int, page_size: int, total: int) -> None:
     """Raise ValueError unless `page` exists; page 0 always does."""
     pages = ceil(total / page_size)
     if page < 0 or page >= max(1, pages):
-        exist = f"{total} matches are on pages 0 to {pages - 1}" if total else "nothing matches, so there is only page 0"
+        exist = (
+            f"{total} matches are on pages 0 to {pages - 1}" if total else "nothing matches, so there is only page 0"
+        )
         raise ValueError(f"Page {page} does not exist: {exist}.")
 
 

@@ -53,7 +53,9 @@ def _open(model: str, settings: Settings) -> BaseChatModel:
     if not model:
         listed = list_models(url, key) if url else ["gpt-4.1-mini"]
         if not listed:
-            raise ModelFailed(f"The endpoint {url} lists no model: name one in PALIMPSEST_MODEL, or check OPENAI_BASE_URL.")
+            raise ModelFailed(
+                f"The endpoint {url} lists no model: name one in PALIMPSEST_MODEL, or check OPENAI_BASE_URL."
+            )
         model = listed[0]
     from langchain_openai import ChatOpenAI  # slow to import, and not needed offline
 

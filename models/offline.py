@@ -21,11 +21,11 @@ from langchain_core.tools import BaseTool
 NOTICE = "no language model: answers are quotations from memory"
 QUOTED = 3  # passages in an answer
 COMMON = frozenset(
-    "a about am an called name named find know again ever and any are as at be been but by can could did do does for from had has have how i in is it its know "
-    "like me my of on or our please remember should so tell than that the their them there they this to us was we were what "
-    "when where which who whom whose why will with would you your".split()
+    ["a", "about", "am", "an", "called", "name", "named", "find", "know", "again", "ever", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "could", "did", "do", "does", "for", "from", "had", "has", "have", "how", "i", "in", "is", "it", "its", "know", "like", "me", "my", "of", "on", "or", "our", "please", "remember", "should", "so", "tell", "than", "that", "the", "their", "them", "there", "they", "this", "to", "us", "was", "we", "were", "what", "when", "where", "which", "who", "whom", "whose", "why", "will", "with", "would", "you", "your"]
 )
-SELF = re.compile(r"\b(my name is|i am called|call me|i'm|i am|my \w+(?: \w+)? (?:is|are|was|were)\b|i (?:live|work|was born))", re.I)
+SELF = re.compile(
+    r"\b(my name is|i am called|call me|i'm|i am|my \w+(?: \w+)? (?:is|are|was|were)\b|i (?:live|work|was born))", re.I
+)
 QUESTION = re.compile(
     r"^\s*(who|what|when|where|which|whose|why|how|do|does|did|is|are|was|were|can|could|will|would|have|has|tell me|remind)\b",
     re.I,
@@ -68,7 +68,11 @@ class OfflineModel(BaseChatModel):
         assert isinstance(reply, AIMessage)
         chunks = [AIMessageChunk(content=word) for word in re.findall(r"\S+\s*|\s+", reply.text)]
         for n, call in enumerate(reply.tool_calls):
-            chunks.append(AIMessageChunk(content="", tool_call_chunks=[tool_call_chunk(name=call["name"], id=call["id"], index=n)]))
+            chunks.append(
+                AIMessageChunk(
+                    content="", tool_call_chunks=[tool_call_chunk(name=call["name"], id=call["id"], index=n)]
+                )
+            )
             for piece in re.findall(r"\S+\s*|\s+", json.dumps(call["args"], ensure_ascii=False)):
                 chunks.append(AIMessageChunk(content="", tool_call_chunks=[tool_call_chunk(args=piece, index=n)]))
         for message in chunks:
@@ -112,7 +116,11 @@ def digest(text: str) -> str:
     old, _, leaving = text.partition("What leaves:\n")
     old = old.removeprefix("Old summary:\n").strip()
     lines = [] if old in ("", "(none)") else old.splitlines()
-    lines += [re.split(r"(?<=[.!?])\s", line, maxsplit=1)[0] for line in leaving.splitlines() if not line.startswith("result of")]
+    lines += [
+        re.split(r"(?<=[.!?])\s", line, maxsplit=1)[0]
+        for line in leaving.splitlines()
+        if not line.startswith("result of")
+    ]
     kept: list[str] = []
     words = 0
     for line in reversed(list(dict.fromkeys(lines))):  # the latest are kept
@@ -147,7 +155,9 @@ def _answer(said: str, done: dict[str, Any], results: list[ToolMessage]) -> AIMe
     near = [r for r in archival if not stems or any(s in r[1].casefold() for s in stems)]
     near += [r for r in recalled if not is_question(r[1]) and r[1] not in {text for _, text in archival}]
     if not near:
-        return _call("send_message", message=f"I found nothing about that in my memory. ({NOTICE[0].upper()}{NOTICE[1:]}.)")
+        return _call(
+            "send_message", message=f"I found nothing about that in my memory. ({NOTICE[0].upper()}{NOTICE[1:]}.)"
+        )
     quotes = "\n".join(f"> {text} — {origin}" for origin, text in near[:QUOTED])
     return _call("send_message", message=f"From my memory:\n\n{quotes}\n\n({NOTICE[0].upper()}{NOTICE[1:]}.)")
 

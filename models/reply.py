@@ -1,15 +1,22 @@
 """One reply of a chat model: streamed, stopped when asked, tried again on passing faults until a deadline."""
 
+import json
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall
 from langchain_core.messages.utils import message_chunk_to_message
 from langgraph.runtime import RunControl
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
-from tenacity import wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from settings import Settings
 
@@ -86,6 +93,22 @@ def _stream(
         raise PassingFault("the reply had no content at all")
     message = message_chunk_to_message(whole)
     assert isinstance(message, AIMessage)
+    return _without_guessed_arguments(whole, message)
+
+
+def _without_guessed_arguments(whole: AIMessage, message: AIMessage) -> AIMessage:
+    """LangChain completes arguments that were cut off; half a message must not be sent, so these count as malformed."""
+    chunks = whole.tool_call_chunks if isinstance(whole, AIMessageChunk) else []  # a model that does not stream
+    for chunk in chunks:
+        try:
+            json.loads(chunk["args"] or "{}")
+        except ValueError:
+            message.tool_calls = [c for c in message.tool_calls if c["id"] != chunk["id"]]
+            if all(bad["id"] != chunk["id"] for bad in message.invalid_tool_calls):
+                bad = InvalidToolCall(
+                    type="invalid_tool_call", name=chunk["name"], args=chunk["args"], id=chunk["id"], error="not JSON"
+                )
+                message.invalid_tool_calls.append(bad)
     return message
 
 
@@ -105,7 +128,9 @@ def _stream_endpoint(
     except (openai.APIConnectionError, httpx.HTTPError) as error:
         raise PassingFault("the connection failed or broke off") from error
     except openai.APIStatusError as error:
-        raise ModelFailed(f"The model's endpoint refused the request (HTTP {error.status_code}): {_reason(error)}") from error
+        raise ModelFailed(
+            f"The model's endpoint refused the request (HTTP {error.status_code}): {_reason(error)}"
+        ) from error
     except (openai.APIError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         # A body that is no chat completion (an HTML page, no choices) trips the client in one of these ways.
         raise PassingFault(f"the answer was not a chat completion ({type(error).__name__})") from error

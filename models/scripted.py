@@ -11,6 +11,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import PrivateAttr
 
+
 class BrokenPrompt(AssertionError):
     """A strict provider would refuse this prompt."""
 
@@ -21,7 +22,9 @@ def check_prompt(messages: Sequence[BaseMessage]) -> None:
     for n, message in enumerate(messages):
         if isinstance(message, ToolMessage):
             if message.tool_call_id not in open_ids:
-                raise BrokenPrompt(f"Message {n}: a result of {message.tool_call_id}, which was not called just before.")
+                raise BrokenPrompt(
+                    f"Message {n}: a result of {message.tool_call_id}, which was not called just before."
+                )
             open_ids.remove(message.tool_call_id)
             continue
         if open_ids:
@@ -74,7 +77,9 @@ class ScriptedModel(BaseChatModel):
         check_prompt(messages)
         self.prompts.append(messages)
         if self._next >= len(self.turns):
-            raise UnexpectedTurn(f"Call {self._next + 1} of a script of {len(self.turns)} turns. Prompt: {messages[-1].text[:300]}")
+            raise UnexpectedTurn(
+                f"Call {self._next + 1} of a script of {len(self.turns)} turns. Prompt: {messages[-1].text[:300]}"
+            )
         turn: Turn = self.turns[self._next]
         self._next += 1
         reply = turn(messages) if callable(turn) else turn

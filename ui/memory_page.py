@@ -39,11 +39,17 @@ def show() -> None:
 def _recall(recall: Recall, total: int) -> None:
     st.caption("Every message ever exchanged with this agent, word for word.")
     if not total:
-        st.info("Nothing has been said to this agent yet. Say something on the chat page, and find it here.", icon=":material/chat:")
+        st.info(
+            "Nothing has been said to this agent yet. Say something on the chat page, and find it here.",
+            icon=":material/chat:",
+        )
         return
     text = st.text_input("Find", placeholder="a piece of text", key="recall_text")
     how, case, since_place, until_place = st.columns([2, 1.4, 1.5, 1.5], vertical_alignment="bottom")
-    exact = how.segmented_control("How", ["Exact text", "By meaning"], default="Exact text", key="recall_how") != "By meaning"
+    exact = (
+        how.segmented_control("How", ["Exact text", "By meaning"], default="Exact text", key="recall_how")
+        != "By meaning"
+    )
     match_case = case.toggle("Match case", key="recall_case", disabled=not exact)
     since = since_place.date_input("From (UTC)", None, key="recall_since", disabled=not exact)
     until = until_place.date_input("To, that day included", None, key="recall_until", disabled=not exact)
@@ -69,13 +75,18 @@ def _recall(recall: Recall, total: int) -> None:
             **bounds,
         )
 
-    _pages("recall", (text, exact, match_case, since, until), search, "No message matches. Try a shorter piece of text.")
+    _pages(
+        "recall", (text, exact, match_case, since, until), search, "No message matches. Try a shorter piece of text."
+    )
 
 
 def _archival(archival: Archival, total: int) -> None:
     st.caption("What the agent has chosen to keep, and your documents.")
     if not total:
-        st.info("Nothing is kept here yet. The agent keeps facts as you talk; documents come from the next tab.", icon=":material/inventory_2:")
+        st.info(
+            "Nothing is kept here yet. The agent keeps facts as you talk; documents come from the next tab.",
+            icon=":material/inventory_2:",
+        )
         return
     text = st.text_input("Search by words and meaning", placeholder="what the passage is about", key="archival_text")
 
@@ -105,7 +116,9 @@ def _pages(name: str, asked: Any, search: Any, nothing: str) -> None:
     st.markdown(f"**{page.total:,}** found · {first:,} to {first + len(page.items) - 1:,}")
     for item in page.items:
         value = item.value
-        origin = " · ".join(str(value[k]) for k in ("source", "position", "author") if isinstance(value.get(k), str) and value[k])
+        origin = " · ".join(
+            str(value[k]) for k in ("source", "position", "author") if isinstance(value.get(k), str) and value[k]
+        )
         with st.container(border=True):
             st.caption(f"{str(value['time'])[:16].replace('T', ' ')} · {one_line(origin)}")
             st.code(str(value["text"])[:5_000], language=None, wrap_lines=True)
@@ -131,7 +144,10 @@ def _documents(session: Session, archival: Archival) -> None:
             _ingest(session, archival, files)
     sources = archival.sources()
     if not sources:
-        st.info("No documents yet. Choose files above; adding a file of the same name again replaces it.", icon=":material/description:")
+        st.info(
+            "No documents yet. Choose files above; adding a file of the same name again replaces it.",
+            icon=":material/description:",
+        )
     for source, count in sources.items():
         name, number, delete = st.columns([4, 1.5, 1], vertical_alignment="center")
         name.markdown(one_line(source, 120))
@@ -155,7 +171,10 @@ def _ingest(session: Session, archival: Archival, files: list[Any]) -> None:
             continue
         finally:
             store.on_embedding = None
-        st.success(f"{kept.source}: {kept.passages:,} passages" + (", in place of the earlier version" if kept.replaced else ""))
+        st.success(
+            f"{kept.source}: {kept.passages:,} passages"
+            + (", in place of the earlier version" if kept.replaced else "")
+        )
     store.flush()
     bar.empty()
 
@@ -165,11 +184,16 @@ def _progress(bar: Any, name: str) -> Callable[[int, int], None]:
 
 
 def _left_the_window(session: Session) -> None:
-    st.caption("What the agent no longer sees in this conversation. Nothing of it is lost: it searches recall storage for it.")
+    st.caption(
+        "What the agent no longer sees in this conversation. Nothing of it is lost: it searches recall storage for it."
+    )
     state = session.runtime.state(session.thread)
     evicted = state.get("evicted")
     if not evicted:
-        st.info("Nothing has left the window of this conversation. A smaller window (side bar) fills sooner.", icon=":material/select_window:")
+        st.info(
+            "Nothing has left the window of this conversation. A smaller window (side bar) fills sooner.",
+            icon=":material/select_window:",
+        )
         return
     queue = [m.additional_kwargs.get("event", {}).get("sequence") for m in state["messages"]]
     first = min((s for s in queue if s), default=state["sequence"])

@@ -121,7 +121,9 @@ def _choose_thread(threads: list[Thread]) -> None:
     def go(thread: str) -> None:
         st.session_state.thread = thread
 
-    st.button("New conversation", icon=":material/edit_square:", width="stretch", on_click=go, args=(uuid.uuid4().hex[:12],))
+    st.button(
+        "New conversation", icon=":material/edit_square:", width="stretch", on_click=go, args=(uuid.uuid4().hex[:12],)
+    )
     if threads:
         st.caption("Conversations")
     for thread in threads[:SHOWN_THREADS]:
@@ -148,7 +150,9 @@ def _choose_model() -> str:
     names = [name for name, _ in models]
     if st.session_state.get("model") not in names:
         st.session_state.model = names[0]
-    chosen = st.selectbox("Model", names, key="model", format_func=lambda n: n if n != OFFLINE else "offline (no language model)")
+    chosen = st.selectbox(
+        "Model", names, key="model", format_func=lambda n: n if n != OFFLINE else "offline (no language model)"
+    )
     where = dict(models)[chosen]
     if chosen == OFFLINE:
         st.caption(

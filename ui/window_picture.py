@@ -16,9 +16,7 @@ FREE = "rgba(128,128,128,0.18)"
 
 def window_html(usage: Usage, context: Context) -> str:
     """A bar of the window's parts to scale, with its two marks and a legend. Holds numbers only, no text from outside."""
-    tokens = dict(
-        zip(PARTS, (usage.instructions, usage.working_context, usage.summary, usage.queue), strict=True)
-    )
+    tokens = dict(zip(PARTS, (usage.instructions, usage.working_context, usage.summary, usage.queue), strict=True))
     scale = max(usage.window, usage.used)
     bars = "".join(
         f'<div title="{name}: {n:,} tokens" style="width:{100 * n / scale:.2f}%;background:{PARTS[name]};'

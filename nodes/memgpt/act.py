@@ -12,7 +12,7 @@ from memory.recall import Recall, Trust
 from nodes.memgpt.log import Clock, call_records, memory_of, thread_of
 from nodes.memgpt.state import Context, Due, State, Turn
 from nodes.memgpt.think import MALFORMED
-from nodes.memgpt.tools import HEARTBEAT, TOOLS, Desk
+from nodes.memgpt.tools import HEARTBEAT, TOOLS, Chained, Desk
 from nodes.memgpt.window import REPLY_SHARE, RESULT_SHARE, clip, clip_message, measure, room
 
 SMALLEST_ROOM = 0.2  # share of the window that the working context must leave to the queue
@@ -78,6 +78,8 @@ def run_call(call: ToolCall, desk: Desk) -> tuple[str, str]:
         return "Failed", f"There is no tool {name[:60]!r}. The tools are: {', '.join(TOOLS)}."
     if MALFORMED in arguments:
         return "Failed", f"The arguments of {name} were not a JSON object. Call it again with valid JSON."
+    if not issubclass(TOOLS[name], Chained):  # models say it of send_message too; then they mean it
+        arguments = {k: v for k, v in arguments.items() if k != HEARTBEAT}
     try:
         return "OK", TOOLS[name].model_validate(arguments).run(desk)
     except ValidationError as error:

@@ -28,7 +28,9 @@ def system_alert(text: str) -> SystemMessage:
 
 def login(last: datetime | None) -> SystemMessage:
     """The person has come back."""
-    return _system("login", f"The user has opened the conversation. Last login: {last.isoformat() if last else 'never'}.")
+    return _system(
+        "login", f"The user has opened the conversation. Last login: {last.isoformat() if last else 'never'}."
+    )
 
 
 def timed_event(text: str) -> SystemMessage:
@@ -71,7 +73,9 @@ def event_text(message: BaseMessage) -> str:
     if isinstance(content, list):
         other = [p.get("type") for p in content if isinstance(p, dict) and p.get("type") != "text"]
         if other:
-            raise ValueError(f"A message with {other[0]!r} cannot be read: send text, or upload a document on the memory page.")
+            raise ValueError(
+                f"A message with {other[0]!r} cannot be read: send text, or upload a document on the memory page."
+            )
         content = "\n".join(p if isinstance(p, str) else str(p.get("text", "")) for p in content)
     text = clean_text(content)
     if not text.strip():

@@ -48,7 +48,15 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     evicted: Evicted = {"count": len(leaving), "total": total + len(leaving), "since": times[0], "until": times[-1]}
     sequence = clock.tick()
     record = Message(
-        f"{thread}:{sequence}:evicted", "alert", evicted_line(evicted), "system", "own", clock.now, thread, sequence, None
+        f"{thread}:{sequence}:evicted",
+        "alert",
+        evicted_line(evicted),
+        "system",
+        "own",
+        clock.now,
+        thread,
+        sequence,
+        None,
     )
     recall = Recall(memory_of(runtime.store), context.agent)
     recall.write([record])
@@ -72,13 +80,15 @@ def choose(state: State, context: Context) -> list[AnyMessage]:
     usage = measure(state, context)
     # The summary that is still to be written may be longer than the one it replaces.
     used = usage.used - usage.summary + (room(state, context) * SUMMARY_SHARE + EVICTED_LINE) * factor
+    event = next((n for n, block in enumerate(queue) if block[0].id == state["turn"]["event"]), 0)
     leaving: list[AnyMessage] = []
     freed = 0.0
-    for block in queue[:-1]:
+    for number, block in enumerate(queue[:-1]):
+        fits = used - freed < context.flush_at * context.window
         enough = freed >= context.evict_share * context.window or usage.queue - freed <= TAIL * context.window
-        if enough and used - freed < context.flush_at * context.window:
+        if fits and (enough or number >= event):  # the steps of the turn under way leave only if they must
             break
-        if not any(m.id == state["turn"]["event"] for m in block):
+        if number != event:
             leaving += block
             freed += sum(message_tokens(m) for m in block) * factor
     return leaving

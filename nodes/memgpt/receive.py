@@ -15,7 +15,9 @@ from nodes.memgpt.log import Clock, call_records, memory_of, thread_of
 from nodes.memgpt.state import BLOCKS, Context, State
 from nodes.memgpt.window import EVENT_SHARE, blocks, clip, open_calls, room
 
-PERSONA = "I am a helpful companion with a long memory. I keep what matters to the person I talk with, and I look it up."
+PERSONA = (
+    "I am a helpful companion with a long memory. I keep what matters to the person I talk with, and I look it up."
+)
 UNFINISHED = "The turn did not complete: it was stopped or broke off. This call may or may not have had its effect."
 
 
@@ -32,7 +34,12 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         if not fresh:
             raise ValueError("There is no new message: send at least one.")
     except ValueError as error:
-        return {"messages": [RemoveMessage(str(m.id)) for m in fresh], "stop": "refused", "error": str(error), "replies": []}
+        return {
+            "messages": [RemoveMessage(str(m.id)) for m in fresh],
+            "stop": "refused",
+            "error": str(error),
+            "replies": [],
+        }
 
     working_context = load_blocks(store, context.agent)
     if not working_context:
@@ -95,7 +102,7 @@ def _close_open_calls(
         first = block[0]
         if not isinstance(first, AIMessage) or str(first.id) not in missing:
             continue
-        results = {call: UNFINISHED for call in missing[str(first.id)]}
+        results = dict.fromkeys(missing[str(first.id)], UNFINISHED)
         for call in results:
             content = json.dumps({"status": "Failed", "message": UNFINISHED, "time": clock.now.isoformat()})
             closed.append(ToolMessage(content, tool_call_id=call, status="error", id=f"{first.id}:{call}"))

@@ -126,7 +126,9 @@ class Context:
         try:
             time = datetime.fromisoformat(self.now)
         except ValueError:
-            raise ValueError(f"Context.now={self.now!r} is not an ISO time such as 2026-01-31T09:30:00+00:00.") from None
+            raise ValueError(
+                f"Context.now={self.now!r} is not an ISO time such as 2026-01-31T09:30:00+00:00."
+            ) from None
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 

@@ -117,7 +117,9 @@ class WorkingContextReplace(Chained):
         name = _known(self.block)
         text = desk.blocks.get(name, "")
         if not self.old_content:
-            raise ValueError("old_content is empty: name the passage to replace. To add text, use working_context_append.")
+            raise ValueError(
+                "old_content is empty: name the passage to replace. To add text, use working_context_append."
+            )
         found = text.count(self.old_content)
         if found != 1:
             many = "does not occur" if not found else f"occurs {found} times; quote more of it, so that it occurs once"
@@ -220,7 +222,9 @@ def _show(page: Page, desk: Desk, query: str = "") -> str:
     if not page.total:
         return "No results found (0 matches)."
     first = page.page * desk.page_size + 1
-    lines = [f"Results {first} to {first + len(page.items) - 1} of {page.total} (page {page.page}, last page {page.pages - 1}):"]
+    lines = [
+        f"Results {first} to {first + len(page.items) - 1} of {page.total} (page {page.page}, last page {page.pages - 1}):"
+    ]
     for item in page.items:
         desk.read_outside |= item.value.get("trust") == "outside"
         lines.append(f"- [{_origin(item)}] {_excerpt(str(item.value['text']), query, desk.excerpt)}")

@@ -16,7 +16,7 @@ from qdrant_client import QdrantClient, models
 
 from memory.edge import EdgeClient
 
-WORDS = "apple Banana cherry date elder fig Grape lemon mango Nut".split()
+WORDS = ["apple", "Banana", "cherry", "date", "elder", "fig", "Grape", "lemon", "mango", "Nut"]
 COLLECTION = "differential"
 F = models.FieldCondition
 
@@ -62,9 +62,18 @@ class Pair:
             vector = {"dense": [self.rng.uniform(0.1, 1) for _ in range(4)]} if self.rng.random() < 0.7 else {}
             time = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=self.rng.randrange(500))
             text = " ".join(self.rng.choices(WORDS, k=self.rng.randint(1, 6)))
-            payload = {"agent": self.rng.choice("ab"), "text": text, "time": time.isoformat(), "sequence": self.sequence}
+            payload = {
+                "agent": self.rng.choice("ab"),
+                "text": text,
+                "time": time.isoformat(),
+                "sequence": self.sequence,
+            }
             if self.rng.random() < 0.5:
-                payload["value"] = {"n": self.rng.randrange(5), "x": self.rng.randrange(100) / 100, "tag": self.rng.choice(WORDS)}
+                payload["value"] = {
+                    "n": self.rng.randrange(5),
+                    "x": self.rng.randrange(100) / 100,
+                    "tag": self.rng.choice(WORDS),
+                }
             points.append(models.PointStruct(id=i, vector=vector, payload=payload))
         points = list({p.id: p for p in points}.values())
         self.ids = sorted({*self.ids, *(str(p.id) for p in points)})

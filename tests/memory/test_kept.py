@@ -71,9 +71,14 @@ def test_a_date_range_holds_its_last_day_whole() -> None:
 
 def test_archival_cuts_long_text_and_finds_the_part(store: QdrantStore) -> None:
     archival = Archival(store, "ada")
-    pages = [f"Paragraph {n} is about {word}. " + "Filler words follow here. " * 25 for n, word in enumerate(["ships", "tea"])]
+    pages = [
+        f"Paragraph {n} is about {word}. " + "Filler words follow here. " * 25
+        for n, word in enumerate(["ships", "tea"])
+    ]
     assert archival.insert("\n\n".join(pages), key="k") >= 2
-    assert archival.insert("\n\n".join(pages), key="k") == archival.count(), "a call repeated after a crash adds nothing"
+    assert archival.insert("\n\n".join(pages), key="k") == archival.count(), (
+        "a call repeated after a crash adds nothing"
+    )
     assert "ships" in archival.search("ships").items[0].value["text"]
     with pytest.raises(ValueError, match="empty"):
         archival.insert(" \n")
@@ -201,7 +206,9 @@ def test_a_crafted_checkpoint_runs_nothing(tmp_path: Path) -> None:
 def test_sqlite_file_is_a_plain_database(tmp_path: Path) -> None:
     with open_checkpointer(Settings(home=tmp_path)):
         pass
-    names = {row[0] for row in sqlite3.connect(tmp_path / "checkpoints.sqlite").execute("SELECT name FROM sqlite_master")}
+    names = {
+        row[0] for row in sqlite3.connect(tmp_path / "checkpoints.sqlite").execute("SELECT name FROM sqlite_master")
+    }
     assert {"checkpoints", "writes"} <= names
 
 
@@ -209,7 +216,9 @@ def test_sqlite_file_is_a_plain_database(tmp_path: Path) -> None:
 
 
 def test_minilm_places_meanings() -> None:
-    vectors = MiniLM().embed(["The cat sits outside", "A feline is outdoors", "A man plays the guitar", "", "word " * 2_000])
+    vectors = MiniLM().embed(
+        ["The cat sits outside", "A feline is outdoors", "A man plays the guitar", "", "word " * 2_000]
+    )
     assert vectors.shape == (5, 384)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-5)
     assert vectors[0] @ vectors[1] > 0.5 > 0.2 > vectors[0] @ vectors[2]

@@ -141,7 +141,9 @@ def test_paging_visits_every_match_once_even_while_more_is_written(
             assert found.page == page
             if not newest:
                 assert found.total >= len(matching)
-                store.write(space, [Memory(f"new-{page}-{n}", {"text": "tea"}, sequence=10**6 + page) for n in range(more)])
+                store.write(
+                    space, [Memory(f"new-{page}-{n}", {"text": "tea"}, sequence=10**6 + page) for n in range(more)]
+                )
             else:
                 assert found.total == len(matching)
             seen += [i.key for i in found.items if not i.key.startswith("new-")]
@@ -153,7 +155,9 @@ def test_paging_visits_every_match_once_even_while_more_is_written(
             store.find(space, "tea", page=-1)
 
 
-def test_long_listings_are_read_in_parts_with_every_memory_once(store: QdrantStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_listings_are_read_in_parts_with_every_memory_once(
+    store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("memory.store.READ_AT_ONCE", 7)
     store.write(("a",), [Memory(str(n), {"text": "x"}, sequence=n // 3) for n in range(60)])
     keys = [i.key for p in range(6) for i in store.find(("a",), page=p, page_size=10).items]
