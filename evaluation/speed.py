@@ -45,7 +45,11 @@ REPEATS, MOST_SECONDS = 50, 20.0
 WORDS = [
     f"{a}{b}{c}" for a in "bdfgklmnprstvz" for b in "aeiou" for c in ("ba", "do", "fi", "ga", "ku", "le", "mo", "ni")
 ]
-TALK = ["we", "walked", "along", "the", "river", "this", "morning", "and", "my", "sister", "told", "me", "about", "her", "new", "house", "near", "the", "old", "market", "where", "she", "grows", "apples", "tea", "roses", "and", "two", "kinds", "of", "beans", "so", "next", "week", "I", "will", "bring", "her", "some", "books", "and", "stay", "for", "dinner", "if", "the", "weather", "holds"]
+TALK = (
+    "we walked along the river this morning and my sister told me about her new house near the old market where she "
+    "grows apples tea roses and two kinds of beans so next week I will bring her some books and stay for dinner if "
+    "the weather holds"
+).split()
 
 
 # ---- speed memory ----------------------------------------------------------------------------------------------------
@@ -63,11 +67,11 @@ class Row(TypedDict):
 class Contender(Protocol):
     """A store under test; every search is confined to one agent and gives ten results."""
 
-    def upsert(self, rows: list[Row], vectors: Floats) -> None: ...  # noqa: D102
-    def hybrid(self, agent: str, text: str, vector: list[float]) -> int: ...  # noqa: D102
-    def text(self, agent: str, word: str) -> int: ...  # noqa: D102
-    def dates(self, agent: str, since: datetime, before: datetime) -> int: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
+    def upsert(self, rows: list[Row], vectors: Floats) -> None: ...
+    def hybrid(self, agent: str, text: str, vector: list[float]) -> int: ...
+    def text(self, agent: str, word: str) -> int: ...
+    def dates(self, agent: str, since: datetime, before: datetime) -> int: ...
+    def close(self) -> None: ...
 
 
 class HashEmbedder:

@@ -78,7 +78,7 @@ class Runtime:
             ),
         )
         try:
-            for part in parts:
+            for part in parts:  # noqa: UP028 (`yield from` would close the graph before the thought is told to end)
                 yield part
         except GraphDrained:
             pass  # as asked

@@ -21,7 +21,12 @@ from langchain_core.tools import BaseTool
 NOTICE = "no language model: answers are quotations from memory"
 QUOTED = 3  # passages in an answer
 COMMON = frozenset(
-    ["a", "about", "am", "an", "called", "name", "named", "find", "know", "again", "ever", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "could", "did", "do", "does", "for", "from", "had", "has", "have", "how", "i", "in", "is", "it", "its", "know", "like", "me", "my", "of", "on", "or", "our", "please", "remember", "should", "so", "tell", "than", "that", "the", "their", "them", "there", "they", "this", "to", "us", "was", "we", "were", "what", "when", "where", "which", "who", "whom", "whose", "why", "will", "with", "would", "you", "your"]
+    (
+        "a about am an called name named find know again ever and any are as at be been but by can could did do does "
+        "for from had has have how i in is it its know like me my of on or our please remember should so tell than that "
+        "the their them there they this to us was we were what when where which who whom whose why will with would you "
+        "your"
+    ).split()
 )
 SELF = re.compile(
     r"\b(my name is|i am called|call me|i'm|i am|my \w+(?: \w+)? (?:is|are|was|were)\b|i (?:live|work|was born))", re.I

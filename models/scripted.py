@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 
 class BrokenPrompt(AssertionError):
@@ -54,7 +54,7 @@ class ScriptedModel(BaseChatModel):
     """
 
     turns: list[Any]
-    prompts: list[list[BaseMessage]] = []
+    prompts: list[list[BaseMessage]] = Field(default_factory=list)
     _next: int = PrivateAttr(default=0)
 
     @property
@@ -97,7 +97,7 @@ class ScriptedModel(BaseChatModel):
 class PolicyModel(ScriptedModel):
     """Plays one function of the prompt at every turn: a scripted policy without end."""
 
-    turns: list[Any] = []
+    turns: list[Any] = Field(default_factory=list)
     policy: Any
 
     def _generate(

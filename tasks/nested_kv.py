@@ -1,6 +1,7 @@
 """Reads the nested key-value task (MemGPT §3.2.2; Liu et al. 2023): pairs of UUIDs, and orderings that chain them."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 Pairs = list[tuple[str, str]]
@@ -26,6 +27,6 @@ def read_orderings(path: Path) -> list[list[int]]:
 def chain(pairs: Pairs, ordering: list[int]) -> Pairs:
     """The records with each chained value replaced by the next key of the ordering, so that n records are n-1 nested."""
     nested = dict(enumerate(pairs))
-    for here, following in zip(ordering, ordering[1:], strict=False):
+    for here, following in pairwise(ordering):
         nested[here] = (pairs[here][0], pairs[following][0])
     return [nested[n] for n in range(len(pairs))]

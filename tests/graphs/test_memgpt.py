@@ -6,14 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.graph import END, START
 
 from evaluation.locomo import prompt_tokens
-from graphs.memgpt import Context, builder, graph, login, system_alert, timed_event, user_message
+from graphs.memgpt import Context, State, builder, graph, login, system_alert, timed_event, user_message
 from graphs.runtime import Runtime, ThreadBusy
 from memory.archival import Archival
 from memory.blocks import list_threads, load_blocks, save_block
@@ -148,9 +148,11 @@ def test_heartbeats(runtime: Runtime, step: list[tuple[str, dict[str, Any]]], th
 
 def test_pressure_comes_before_rest_and_once_a_period(runtime: Runtime) -> None:
     filler = "word " * 300
-    state, alerts, n = None, [], 0
+    state: Any = {}
+    alerts: list[float] = []
+    n = 0
     model = PolicyModel(policy=lambda prompt: _listen(prompt, alerts))
-    while not (state or {}).get("evicted"):
+    while not state.get("evicted"):
         state = runtime.turn("t", f"{n} {filler}", Context(agent="ada", model=model, window=4_000))
         n += 1
         assert n < 50
@@ -279,7 +281,10 @@ def test_missing_and_doubled_call_ids_are_mended(runtime: Runtime) -> None:
 def test_searches_page_with_true_totals_and_times(runtime: Runtime) -> None:
     for n in range(12):
         play(runtime, "hm", text=f"Tea {n}", now=f"2026-03-{n + 1:02}T10:00:00+00:00")
-    search = lambda name, **a: call(name, **a, request_heartbeat=True)  # noqa: E731
+
+    def search(name: str, **arguments: Any) -> AIMessage:
+        return call(name, **arguments, request_heartbeat=True)
+
     _, model = play(
         runtime,
         search("recall_memory_search", query="Tea", page=0),
@@ -401,7 +406,7 @@ def test_the_models_own_count_calibrates_the_estimate(runtime: Runtime) -> None:
     usage = {"input_tokens": 4_000, "output_tokens": 5, "total_tokens": 4_005}
     first, _ = play(runtime, AIMessage("hm", usage_metadata=usage))
     assert first["calibration"] > 1.5
-    estimated = measure({**first, "calibration": 1.0}, Context()).used
+    estimated = measure(cast(State, {**first, "calibration": 1.0}), Context()).used
     assert measure(first, Context()).used == pytest.approx(estimated * first["calibration"], rel=0.01)
     low = {"input_tokens": 100, "output_tokens": 5, "total_tokens": 105}
     second, _ = play(runtime, AIMessage("hm", usage_metadata=low))
@@ -434,11 +439,11 @@ def test_the_replay_of_a_checkpoint_sends_the_same_prompt(runtime: Runtime) -> N
 @pytest.mark.parametrize("bad", ["", " \n\t", [{"type": "image_url", "image_url": {"url": "x"}}]])
 def test_what_cannot_be_read_is_refused_and_leaves_no_trace(runtime: Runtime, bad: Any) -> None:
     play(runtime, "hm", text="Before")
-    with pytest.raises(ValueError, match="empty|cannot be read"):
+    with pytest.raises(ValueError, match=r"empty|cannot be read"):
         runtime.turn("t", HumanMessage(bad), Context(agent="ada"))
     # Studio and bare graphs have no helper before them: there the run ends with the reason in its state.
     state = runtime.graph.invoke(
-        {"messages": [HumanMessage(bad)]},  # type: ignore[arg-type]
+        {"messages": [HumanMessage(bad)]},
         runtime.config("t"),
         context=Context(agent="ada", model=ScriptedModel(turns=[])),
     )

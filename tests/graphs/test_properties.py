@@ -22,7 +22,7 @@ from tests.conftest import WordEmbedder
 
 words = st.sampled_from(["tea", "a long walk by the river", "ünïcödé 今天", "0d7ba717-e034-410e", '"}],{', "\u202eabc"])
 texts = st.builds(lambda w, n: f"{w} " * n, words, st.sampled_from([1, 3, 30, 200, 2_000]))
-one_call = st.one_of(
+one_call: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
     st.tuples(st.just("send_message"), st.fixed_dictionaries({"message": texts})),
     st.tuples(
         st.just("working_context_append"),
@@ -93,10 +93,10 @@ def test_whatever_happens(
         assert size * (slack if seen.get("calibrated") else 1.0) <= window
         assert prompt[0].text.count("Summary of what left the window") <= 1
         for message in prompt:
-            if isinstance(message, HumanMessage) and json.loads(message.text)["type"] == "memory_pressure":
-                if str(message.id) not in seen:
-                    seen[str(message.id)] = "pressure"
-                    pressures.append(flushes)
+            alerts = isinstance(message, HumanMessage) and json.loads(message.text)["type"] == "memory_pressure"
+            if alerts and str(message.id) not in seen:
+                seen[str(message.id)] = "pressure"
+                pressures.append(flushes)
         answer = script.pop(0) if script else AIMessage("I rest.")
         if isinstance(answer, AIMessage) and count is not None:
             seen["calibrated"] = "yes"

@@ -34,12 +34,13 @@ def clients(folder: Path) -> tuple[EdgeClient, QdrantClient]:
         client.create_vector_name(
             COLLECTION, vector_name="dense", vector_name_config=models.DenseVectorNameConfig(dense=size)
         )
-        for field, schema in {
+        indexes: dict[str, Any] = {
             "agent": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
             "text": models.TextIndexParams(type=models.TextIndexType.TEXT, scoring=True),
             "time": models.DatetimeIndexParams(type=models.DatetimeIndexType.DATETIME),
             "sequence": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True),
-        }.items():
+        }
+        for field, schema in indexes.items():
             client.create_payload_index(COLLECTION, field_name=field, field_schema=schema)
     return edge, other
 

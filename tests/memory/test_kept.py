@@ -82,7 +82,7 @@ def test_archival_cuts_long_text_and_finds_the_part(store: QdrantStore) -> None:
     assert "ships" in archival.search("ships").items[0].value["text"]
     with pytest.raises(ValueError, match="empty"):
         archival.insert(" \n")
-    with pytest.raises(ValueError, match="page 0|does not exist"):
+    with pytest.raises(ValueError, match="does not exist"):
         archival.search("ships", page=99)
 
 

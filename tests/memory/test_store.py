@@ -79,7 +79,10 @@ def _scalars(value: Any) -> list[Any]:
 def test_filters_by_number_and_boolean(store: QdrantStore) -> None:
     for n in range(5):
         store.put(("a",), str(n), {"n": n, "x": n / 2, "even": n % 2 == 0, "deep": {"even": n % 2 == 0}})
-    found = lambda f: sorted(i.key for i in store.search(("a",), filter=f))  # noqa: E731
+
+    def found(wanted: dict[str, Any]) -> list[str]:
+        return sorted(i.key for i in store.search(("a",), filter=wanted))
+
     assert found({"n": {"$gt": 1, "$lte": 3}}) == ["2", "3"]
     assert found({"x": {"$lt": 1}}) == ["0", "1"]
     assert found({"even": True}) == ["0", "2", "4"]
@@ -113,7 +116,7 @@ def test_ranked_search_by_words_and_index_fields(store: QdrantStore) -> None:
     store.put(("a", "docs"), "dog", {"text": "A running dog chases its tail"})
     store.put(("a", "docs"), "car", {"title": "Engines", "body": "Cars and their motors"}, index=["title"])
     store.put(("a", "docs"), "hidden", {"text": "A dog that must not be found"}, index=False)
-    assert [i.key for i in store.search(("a",), query="dogs run")][0] == "dog"
+    assert store.search(("a",), query="dogs run")[0].key == "dog"
     keys = [i.key for i in store.search(("a",), query="engines")]
     assert keys[0] == "car"
     assert "hidden" not in [i.key for i in store.search(("a",), query="dog")]
