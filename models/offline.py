@@ -89,15 +89,11 @@ class OfflineModel(BaseChatModel):
 
 def act_by_rule(messages: list[BaseMessage]) -> AIMessage:
     """The next step: keep what was stated; search for what was asked, and quote it."""
-    last_event = max((n for n, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
-    event = _event(messages[last_event])
-    since = messages[last_event + 1 :]
+    events = [(n, _event(m)) for n, m in enumerate(messages) if isinstance(m, HumanMessage)]
+    # An alert may come between a question and its answer; every fact is in archival storage by then.
+    number, event = next(((n, e) for n, e in reversed(events) if e["type"] != "memory_pressure"), (0, {"type": ""}))
+    since = messages[number + 1 :]
     done = {call["name"]: call["args"] for m in since if isinstance(m, AIMessage) for call in m.tool_calls}
-    if event["type"] == "memory_pressure":
-        pending = _unanswered(messages[:last_event])
-        if pending is None or "send_message" in done:
-            return AIMessage("Nothing to save: every fact is already in archival storage.")
-        event, since, done = pending
     if event["type"] != "user_message" or "send_message" in done:
         return AIMessage("Noted.")
     said = event["message"]
@@ -172,21 +168,6 @@ def _lines(results: list[ToolMessage], tool: str) -> list[tuple[str, str]]:
         if message.name == tool and _result(message)["status"] == "OK":
             return [(m["origin"], m["text"]) for m in RESULT_LINE.finditer(str(_result(message)["message"]))]
     return []
-
-
-def _unanswered(
-    messages: list[BaseMessage],
-) -> tuple[dict[str, str], list[BaseMessage], dict[str, Any]] | None:
-    """The latest user message if nothing was sent since: an alert may come between a question and its answer."""
-    for n in range(len(messages) - 1, -1, -1):
-        message = messages[n]
-        if isinstance(message, AIMessage) and any(c["name"] == "send_message" for c in message.tool_calls):
-            return None
-        if isinstance(message, HumanMessage) and (event := _event(message))["type"] == "user_message":
-            since = messages[n + 1 :]
-            calls = [c for m in since if isinstance(m, AIMessage) for c in m.tool_calls]
-            return event, since, {c["name"]: c["args"] for c in calls}
-    return None
 
 
 def _event(message: BaseMessage) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The web page's flows, without a browser: streamlit's AppTest on the offline model."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,14 @@ APP = str(Path(__file__).parent.parent.parent / "app.py")
 
 
 @pytest.fixture
-def opened(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+def opened(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """The page on the test's own runtime."""
     from contextlib import ExitStack
 
     st.cache_resource.clear()
     st.cache_data.clear()
     monkeypatch.setattr(session, "_open", lambda: session.Opened(runtime, ExitStack()))
-    yield runtime
+    return runtime
 
 
 def open_app(**parameters: str) -> AppTest:

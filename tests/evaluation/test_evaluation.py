@@ -1,0 +1,136 @@
+"""The benchmarks run on small files made here, and on the public ones where they are."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.locomo import measures, rank_sessions
+from evaluation.report import interval
+from tasks.locomo import read_locomo
+from tasks.nested_kv import chain
+
+ROOT = Path(__file__).parent.parent.parent
+DATA = ROOT.parent / "shared" / "data"
+
+
+def evaluate(*arguments: str, out: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "evaluation", *arguments, "--out", str(out)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    result: dict[str, Any] = json.loads(out.read_text())
+    return result
+
+
+def a_conversation(turns: int) -> dict[str, Any]:
+    """A LoCoMo row: two sessions, in which the speakers also lead, and speak twice in a row."""
+    order = ["Ada", "Ben", "Ada", "Ada", "Ben", "Ben"]
+    things = ["violin", "teapot", "bicycle", "lantern", "compass", "umbrella", "telescope", "typewriter"]
+    talk: dict[str, Any] = {"speaker_a": "Ada", "speaker_b": "Ben"}
+    questions = []
+    for session in (1, 2):
+        rows = []
+        for n in range(turns):
+            thing = f"{things[(n + session) % len(things)]} number {session}{n}"
+            speaker = order[(n + session) % len(order)]
+            rows.append(
+                {"speaker": speaker, "dia_id": f"D{session}:{n}", "text": f"I have bought the {thing} at last."}
+            )
+            questions.append(
+                {
+                    "question": f"Who has bought the {thing}?",
+                    "answer": speaker,
+                    "evidence": [f"D{session}:{n}"],
+                    "category": 4,
+                }
+            )
+        talk[f"session_{session}"] = rows
+        talk[f"session_{session}_date_time"] = f"1:56 pm on {session} May, 2023"
+    questions.append({"question": "What else?", "answer": "", "evidence": ["D1:0; D2:1"], "category": 1})
+    return {"sample_id": "made-up", "conversation": talk, "qa": questions}
+
+
+def test_locomo_through_the_graph(tmp_path: Path) -> None:
+    path = tmp_path / "locomo.json"
+    path.write_text(json.dumps([a_conversation(40)]))
+    audit = tmp_path / "audit.json"
+    audit.write_text(json.dumps([{"question_id": "locomo_0_qa0", "correct_evidence": ["D1:1"]}]))
+    result = evaluate(
+        "locomo", "--file", str(path), "--audit", str(audit), "--window", "3000", out=tmp_path / "out.json"
+    )
+    log = result["log"]
+    assert (log["turns"], log["lost"], log["doubled"], log["prompts over the window"]) == (80, 0, 0, 0)
+    assert log["flushes"] >= 3
+    assert 2_000 < log["largest prompt"] <= 3_000
+    assert result["retrieval"]["all"]["public turn any@10"]["mean"] > 0.9
+    assert result["retrieval"]["single-hop"]["public turn any@10"]["n"] == 80
+    assert read_locomo(path, audit)[0].questions[0].audited == frozenset({1})
+    assert read_locomo(path)[0].questions[-1].evidence == frozenset({0, 41}), "two ids in one string"
+
+
+@pytest.mark.parametrize("storage", ["recall", "archival"])
+def test_nested_kv_needs_one_search_more_than_there_are_levels(tmp_path: Path, storage: str) -> None:
+    result = evaluate(
+        "nested-kv", "--levels", "1", "3", "--samples", "2", "--storage", storage, out=tmp_path / "out.json"
+    )
+    assert [(row["records"], row["accuracy"]["mean"], row["searches"]["mean"]) for row in result["levels"]] == [
+        (1, 1.0, 2.0),
+        (3, 1.0, 4.0),
+    ]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the public files are not here")
+def test_public_nested_kv(tmp_path: Path) -> None:
+    folder = DATA / "nested_kv"
+    few = tmp_path / "few.jsonl"
+    few.write_text("\n".join((folder / "orderings_4_levels.jsonl").read_text().splitlines()[:10]))
+    pairs = str(folder / "kv_140_keys.jsonl")
+    result = evaluate("nested-kv", "--pairs", pairs, "--orderings", str(few), out=tmp_path / "out.json")
+    assert result["levels"][0]["accuracy"]["mean"] == 1.0
+    assert result["levels"][0]["in n+1"]["mean"] == 1.0
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the public files are not here")
+def test_public_locomo_is_kept_whole_and_found(tmp_path: Path) -> None:
+    first = json.loads((DATA / "locomo" / "locomo_conversations_1_to_5.json").read_text())[:1]
+    path = tmp_path / "first.json"
+    path.write_text(json.dumps(first))
+    result = evaluate("locomo", "--file", str(path), out=tmp_path / "out.json")
+    log = result["log"]
+    assert (log["lost"], log["doubled"], log["prompts over the window"]) == (0, 0, 0)
+    assert result["retrieval"]["all"]["public turn share@10"]["mean"] > 0.65
+
+
+def test_speed_measures_every_store_and_both_agents(tmp_path: Path) -> None:
+    memory = evaluate("speed", "memory", "--points", "300", out=tmp_path / "memory.json")
+    assert len({row["store"] for row in memory["results"]}) == 3
+    assert all(row["hybrid ms"] > 0 and row["upsert/s"] > 0 for row in memory["results"])
+    turn = evaluate("speed", "turn", "--messages", "4", "20", "--turns", "3", out=tmp_path / "turn.json")
+    assert [row["messages"] for row in turn["results"]] == [4, 20]
+    assert all(row[who]["bytes"]["mean"] > 0 for row in turn["results"] for who in ("memgpt", "bare"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["locomo", "--file", "missing.json"], ["nested-kv", "--pairs", "missing.jsonl"]],
+)
+def test_bad_files_are_named(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "evaluation", *arguments]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert "missing" in ran.stderr or "belong together" in ran.stderr
+
+
+def test_measures() -> None:
+    assert measures([3, 1, 2], {1, 9})["share@5"] == 0.5
+    assert measures([3, 1, 2], {1, 9})["any@5"] == 1.0
+    assert measures([3, 1, 2], {1, 9})["all@5"] == 0.0
+    assert rank_sessions([(1, 1.0), (2, 0.8), (2, 0.7)]) == [2, 1]
+    assert interval([1.0] * 5) == {"mean": 1.0, "low": 1.0, "high": 1.0, "n": 5}
+    wide = interval([0.0, 1.0] * 10)
+    assert 0.2 < wide["low"] < 0.5 < wide["high"] < 0.8
+    assert chain([("a", "1"), ("b", "2"), ("c", "3")], [2, 0]) == [("a", "1"), ("b", "2"), ("c", "a")]
