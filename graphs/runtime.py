@@ -103,7 +103,7 @@ class Runtime:
 def open_runtime(settings: Settings | None = None) -> Iterator[Runtime]:
     """Open checkpointer and store, and close them at the end.
 
-    Raises MemoryInUse, MemoryDamaged, MemoryUnreachable or CheckpointsDamaged, which say what to do.
+    Raises MemoryInUse, MemoryDamaged, MemoryUnreachable or CheckpointsUnavailable, which say what to do.
     """
     settings = settings or Settings()
     with open_store(settings) as store, open_checkpointer(settings) as checkpointer:

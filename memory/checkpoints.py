@@ -20,8 +20,8 @@ from settings import Settings
 COMPRESSED = "+zlib"
 
 
-class CheckpointsDamaged(RuntimeError):
-    """The checkpoint database cannot be opened or read."""
+class CheckpointsUnavailable(RuntimeError):
+    """The checkpoint database cannot be reached, opened or read."""
 
 
 class StrictSerializer(JsonPlusSerializer):
@@ -43,7 +43,7 @@ class StrictSerializer(JsonPlusSerializer):
 
 @contextmanager
 def open_checkpointer(settings: Settings) -> Iterator[BaseCheckpointSaver[str]]:
-    """The checkpointer that the settings name. Raises CheckpointsDamaged."""
+    """The checkpointer that the settings name. Raises CheckpointsUnavailable."""
     if settings.database_url:
         with _postgres(settings.database_url) as saver:
             yield saver
@@ -87,10 +87,17 @@ async def open_async_checkpointer(settings: Settings) -> AsyncIterator[BaseCheck
 @contextmanager
 def _postgres(url: str) -> Iterator[BaseCheckpointSaver[str]]:
     from langgraph.checkpoint.postgres import PostgresSaver  # the extra `postgres`
-    from psycopg import Connection
+    from psycopg import Connection, OperationalError
     from psycopg.rows import dict_row
 
-    with Connection.connect(url, autocommit=True, prepare_threshold=0, row_factory=dict_row) as connection:
+    try:
+        connection = Connection.connect(url, autocommit=True, prepare_threshold=0, row_factory=dict_row)
+    except OperationalError as error:
+        raise CheckpointsUnavailable(
+            f"PostgreSQL does not answer ({error}). Start it, correct PALIMPSEST_DATABASE_URL, or unset it to keep the "
+            "checkpoints in a file."
+        ) from None  # the chain would show the URL with its password
+    with connection:
         saver = PostgresSaver(connection, serde=StrictSerializer())
         saver.setup()
         yield saver
@@ -104,8 +111,8 @@ def _database(settings: Settings) -> Path:
     return path
 
 
-def _damaged(path: Path, error: Exception) -> CheckpointsDamaged:
-    return CheckpointsDamaged(
+def _damaged(path: Path, error: Exception) -> CheckpointsUnavailable:
+    return CheckpointsUnavailable(
         f"The checkpoints in {path} cannot be read ({error}). Restore the file from a backup, or move it away: "
         "conversations then start with an empty window, and everything said is still in recall storage."
     )

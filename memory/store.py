@@ -108,8 +108,10 @@ class QdrantStore(BaseStore):
         """Called with (done, total) while a search embeds what no search had needed before."""
         self.weights = ranking.Weights()
         self._sized = False
-        self._embedded: set[Namespace] = set()
-        """Namespaces with nothing left to embed."""
+        self._clean: set[Namespace] = set()
+        """Namespaces in which nothing but `_fresh` is left to embed."""
+        self._fresh: dict[str, Namespace] = {}
+        """What this process has written and not embedded: looking for it would cost more with every memory there is."""
         indexed = self.client.indexed_fields()
         for field, schema in INDEXES.items():
             if field not in indexed:
@@ -260,9 +262,9 @@ class QdrantStore(BaseStore):
 
     def embed_pending(self, namespace: Namespace, limit: int | None = None) -> int:
         """Embed what this embedder has not embedded yet, with a progress bar; returns how many that was."""
-        if namespace in self._embedded:
-            return 0
         name = self._vector_name()
+        known = any(namespace[: len(clean)] == clean for clean in self._clean)
+        fresh = [i for i, path in self._fresh.items() if path[: len(namespace)] == namespace]
         pending = models.Filter(
             must=_inside(namespace).must,
             must_not=[
@@ -270,35 +272,42 @@ class QdrantStore(BaseStore):
                 models.IsEmptyCondition(is_empty=models.PayloadField(key="passage")),
             ],
         )
-        total = self.client.count(COLLECTION, count_filter=pending).count
+        total = len(fresh) if known else self.client.count(COLLECTION, count_filter=pending).count
         total = total if limit is None else min(total, limit)
         done = 0
         with tqdm(total=total, desc="Embedding", unit="memory", disable=None if total > EMBED_AT_ONCE else True) as bar:
             while done < total:
                 size = min(EMBED_AT_ONCE, total - done)
-                records, _ = self.client.scroll(
-                    COLLECTION, scroll_filter=pending, limit=size, with_payload=["passage"], offset=None
-                )
-                if not records:
+                fields = ["passage"]
+                if known:
+                    ids = fresh[done : done + size]
+                    records = self.client.retrieve(COLLECTION, ids=ids, with_payload=fields)
+                else:
+                    records, _ = self.client.scroll(COLLECTION, scroll_filter=pending, limit=size, with_payload=fields)
+                    ids = [str(r.id) for r in records]
+                if not ids:
                     break
-                vectors = self._embed([str((r.payload or {})["passage"]) for r in records])
-                self.client.update_vectors(
-                    COLLECTION,
-                    points=[
-                        models.PointVectors(id=r.id, vector={name: v}) for r, v in zip(records, vectors, strict=True)
-                    ],
-                )
-                done += len(records)
-                bar.update(len(records))
+                if records:  # what was written may have been deleted since
+                    vectors = self._embed([str((r.payload or {})["passage"]) for r in records])
+                    rows = zip(records, vectors, strict=True)
+                    points = [models.PointVectors(id=r.id, vector={name: v}) for r, v in rows]
+                    self.client.update_vectors(COLLECTION, points=points)
+                for i in ids:
+                    self._fresh.pop(i, None)
+                done += len(ids)
+                bar.update(len(ids))
                 if self.on_embedding:
                     self.on_embedding(done, total)
         if isinstance(self.client, EdgeClient) and limit is None:  # nobody else writes there
-            self._embedded.add(namespace)
+            self._clean.add(namespace)
         return done
 
     def _upsert(self, points: list[models.PointStruct]) -> None:
         self.client.upsert(COLLECTION, points=points)
-        self._embedded.clear()
+        for point in points:
+            payload = point.payload or {}
+            if "passage" in payload:
+                self._fresh[str(point.id)] = tuple(payload["path"].split("."))
 
     # ---- reading ------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import streamlit as st
 from graphs.memgpt import Context
 from graphs.runtime import Runtime, open_runtime
 from memory.blocks import Thread, list_threads
-from memory.checkpoints import CheckpointsDamaged
+from memory.checkpoints import CheckpointsUnavailable
 from memory.edge import MemoryDamaged, MemoryInUse
 from memory.server import MemoryUnreachable
 from models.endpoint import OFFLINE, list_models, local_endpoints
@@ -61,7 +61,7 @@ def open_session() -> Session:
     """Open the memory and draw the side bar; stops the page with what to do if the memory cannot be opened."""
     try:
         runtime = _open().runtime
-    except (MemoryInUse, MemoryDamaged, MemoryUnreachable, CheckpointsDamaged) as error:
+    except (MemoryInUse, MemoryDamaged, MemoryUnreachable, CheckpointsUnavailable) as error:
         st.error(str(error), icon=":material/lock:")
         if st.button("Try again"):
             st.rerun()

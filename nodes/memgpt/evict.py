@@ -37,37 +37,30 @@ EVICTED_LINE = 80  # tokens of the line that says what left
 
 def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Free about half the window. Raises WindowTooSmall if what is being answered does not fit even alone."""
-    context, thread = runtime.context, thread_of(runtime)
+    context = runtime.context
     clock = Clock(state, context)
     leaving = choose(state, context)
-    if not leaving:
-        return {"messages": _shrink(state, context)}
-    summary = _summarise(state, leaving, runtime)
-    times = sorted(t for m in leaving if (t := _time(m))) or [clock.now.isoformat()]
-    total = state["evicted"]["total"] if state.get("evicted") else 0
-    evicted: Evicted = {"count": len(leaving), "total": total + len(leaving), "since": times[0], "until": times[-1]}
-    sequence = clock.tick()
-    record = Message(
-        f"{thread}:{sequence}:evicted",
-        "alert",
-        evicted_line(evicted),
-        "system",
-        "own",
-        clock.now,
-        thread,
-        sequence,
-        None,
-    )
-    recall = Recall(memory_of(runtime.store), context.agent)
-    recall.write([record])
+    update: State = {}
+    if leaving:
+        times = sorted(t for m in leaving if (t := _time(m))) or [clock.now.isoformat()]
+        total = state["evicted"]["total"] if state.get("evicted") else 0
+        evicted: Evicted = {"count": len(leaving), "total": total + len(leaving), "since": times[0], "until": times[-1]}
+        update = {"summary": _summarise(state, leaving, runtime), "evicted": evicted, "warned": False}
+        _log(evicted, clock, runtime)
+    gone = {m.id for m in leaving}
+    staying = [m for m in state["messages"] if m.id not in gone]
+    after: State = {**state, **update, "messages": staying}
+    shorter = _shrink(after, context) if measure(after, context).used >= context.window else []
+    return {**update, **clock.update(), "messages": [*(RemoveMessage(str(m.id)) for m in leaving), *shorter]}
+
+
+def _log(evicted: Evicted, clock: Clock, runtime: Runtime[Context]) -> None:
+    """Put the flush on record, and let what left be found by meaning too."""
+    thread, sequence = thread_of(runtime), clock.tick()
+    key, text = f"{thread}:{sequence}:evicted", evicted_line(evicted)
+    recall = Recall(memory_of(runtime.store), runtime.context.agent)
+    recall.write([Message(key, "alert", text, "system", "own", clock.now, thread, sequence, None)])
     recall.embed_some()
-    return {
-        "messages": [RemoveMessage(str(m.id)) for m in leaving],
-        "summary": summary,
-        "evicted": evicted,
-        "warned": False,
-        **clock.update(),
-    }
 
 
 def choose(state: State, context: Context) -> list[AnyMessage]:
@@ -95,9 +88,9 @@ def choose(state: State, context: Context) -> list[AnyMessage]:
 
 
 def _shrink(state: State, context: Context) -> list[AnyMessage]:
-    """Nothing can leave, yet the prompt is too long: cut what stays. Raises WindowTooSmall if that is not enough.
+    """Nothing more can leave, yet the prompt is too long: cut what stays. Raises WindowTooSmall if that is not enough.
 
-    It happens when the model's own count of tokens turns out far above the estimate that the messages were cut by.
+    It happens when the working context has grown since, or the model's own count turns out far above the estimate.
     """
     share = room(state, context) // (2 * len(state["messages"]))
     shorter = [clip_message(m, share) for m in state["messages"]]

@@ -14,9 +14,10 @@ from nodes.memgpt.events import render_event, system_alert
 from nodes.memgpt.log import Clock, memory_of, monologue_record, thread_of
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
-from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, message_tokens, render_prompt, room
+from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, measure, message_tokens, render_prompt, room
 
 EMPTY = "Your last reply was empty. Call a tool; to answer the person, call send_message."
+NUDGE_TOKENS = 100  # more than it takes, whatever the calibration
 EMPTY_REPLIES = 2  # tolerated in a row
 MALFORMED = "malformed_arguments"
 
@@ -30,7 +31,7 @@ def think(state: State, runtime: Runtime[Context]) -> Command[Literal["act", "__
     reply: AIMessage | None = None
     nudge: list[BaseMessage] = []
     for attempt in range(1 + EMPTY_REPLIES):
-        if attempt:
+        if attempt and measure(state, context).free > NUDGE_TOKENS:
             nudge = [render_event(system_alert(EMPTY))]
         reply = ask(model, TOOL_SCHEMAS, [*prompt, *nudge], control=runtime.control)
         if reply is None:

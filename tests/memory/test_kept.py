@@ -1,20 +1,25 @@
 """Recall and archival storage, documents, checkpoints and the embedder's weights."""
 
 import io
+import os
 import sqlite3
 import stat
+import uuid
+import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ormsgpack
 import pytest
 from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.base import empty_checkpoint
 from pypdf import PdfWriter
 
 from memory import minilm
 from memory.archival import Archival
-from memory.checkpoints import CheckpointsDamaged, StrictSerializer, open_checkpointer
+from memory.checkpoints import CheckpointsUnavailable, StrictSerializer, open_checkpointer
 from memory.documents import Section, UnreadableDocument, clean_text, read_document
 from memory.embedder import EmbeddingFailed, EndpointEmbedder
 from memory.minilm import MiniLM, WeightsMissing
@@ -181,7 +186,7 @@ def test_a_damaged_checkpoint_file_is_named_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints.sqlite"
     path.write_bytes(b"this is no database" * 500)
     with (
-        pytest.raises(CheckpointsDamaged, match=r"checkpoints\.sqlite cannot be read.*move it away"),
+        pytest.raises(CheckpointsUnavailable, match=r"checkpoints\.sqlite cannot be read.*move it away"),
         open_checkpointer(Settings(home=tmp_path)),
     ):
         pass
@@ -195,12 +200,28 @@ def test_a_crafted_checkpoint_runs_nothing(tmp_path: Path) -> None:
     target = tmp_path / "was-run"
     payload = ormsgpack.packb(("os", "system", (f"touch {target}",)))
     crafted = ormsgpack.packb(ormsgpack.Ext(0, payload))
-    import zlib
-
     serializer.loads_typed(("msgpack+zlib", zlib.compress(crafted)))
     assert not target.exists()
     with pytest.raises(ValueError, match="was not written by this project"):
         serializer.loads_typed(("pickle", b"x"))
+
+
+def test_an_unreachable_postgresql_says_what_to_do_and_not_its_password(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, database_url="postgresql://ada:secret-word@127.0.0.1:9/x")
+    with pytest.raises(CheckpointsUnavailable, match="PALIMPSEST_DATABASE_URL") as error, open_checkpointer(settings):
+        pass
+    assert "secret-word" not in str(error.value)
+
+
+@pytest.mark.skipif("TEST_DATABASE_URL" not in os.environ, reason="no PostgreSQL to test with")
+def test_postgresql_keeps_checkpoints(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, database_url=os.environ["TEST_DATABASE_URL"])
+    thread: Any = {"configurable": {"thread_id": uuid.uuid4().hex, "checkpoint_ns": ""}}
+    for _ in range(2):
+        with open_checkpointer(settings) as saver:
+            saver.put(thread, empty_checkpoint(), {"source": "input", "step": 0, "parents": {}}, {})
+    with open_checkpointer(settings) as saver:
+        assert len(list(saver.list(thread))) == 2
 
 
 def test_sqlite_file_is_a_plain_database(tmp_path: Path) -> None:
