@@ -22,23 +22,23 @@ def page(state: State, runtime: Runtime[Context]) -> Command[Literal["think", "e
     context, turn = runtime.context, state.get("turn")
     if state.get("stop") or turn is None:
         return Command(goto="__end__")
-    update: State = {}
     due = bool(turn["due"])
-    usage = measure(state, context)
     if turn["steps"] >= context.max_steps:
-        return Command(goto="__end__", update={"stop": "step_limit"} if due else {"stop": "waiting"})
+        return Command(goto="__end__", update={"stop": "step_limit" if due else "waiting"})
 
-    if usage.share >= context.warn_at and usage.share < context.flush_at and not state.get("warned"):
-        thread = thread_of(runtime)
-        clock = Clock(state, context)
+    usage = measure(state, context)
+    update: State = {}
+    if usage.share >= context.warn_at and not state.get("warned"):
+        thread, clock = thread_of(runtime), Clock(state, context)
         text = PRESSURE.format(share=usage.share, flush=context.flush_at)
         sequence = clock.tick()
         alert = memory_pressure(text, clock.now.isoformat(), sequence, f"{thread}:{sequence}")
-        update = {"messages": [alert], "warned": True, **clock.update()}
-        record = Message(str(alert.id), "alert", text, "system", "own", clock.now, thread, sequence, None)
-        Recall(memory_of(runtime.store), context.agent).write([record])
-        usage = measure({**state, "messages": [*state["messages"], alert]}, context)
-        due = True
+        warned = measure({**state, "messages": [*state["messages"], alert]}, context)
+        if warned.share < context.flush_at:  # else the flush comes first, and the warning would be of what is past
+            update = {"messages": [alert], "warned": True, **clock.update()}
+            record = Message(str(alert.id), "alert", text, "system", "own", clock.now, thread, sequence, None)
+            Recall(memory_of(runtime.store), context.agent).write([record])
+            usage, due = warned, True
 
     if not due:
         return Command(goto="__end__", update={**update, "stop": "waiting"})
