@@ -51,7 +51,7 @@ class Runtime:
 
     def stream(
         self, thread: str, event: BaseMessage | str | None, context: Context, control: RunControl | None = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Run one turn, giving LangGraph's parts {type, ns, data} of the modes messages and updates as they come.
 
         `event` None goes on with an unfinished turn. `control.request_drain()`, or closing the iterator, stops the turn.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import streamlit as st
@@ -73,8 +74,10 @@ def _run_turn(session: Session, text: str | None, picture: Any) -> None:
             st.markdown(as_markdown(clean_text(text)))
     session.runtime.store.on_embedding = _embedding_progress()
     try:
-        with st.chat_message("assistant"), st.spinner("Thinking…"):
-            for node in _draw_stream(session, text):
+        # The stream is closed at once when the person presses Stop: that ends the thought under way.
+        stream = session.runtime.stream(session.thread, text, session.context)
+        with st.chat_message("assistant"), st.spinner("Thinking…"), closing(stream):
+            for node in _draw_stream(stream):
                 _draw_window(picture, session, session.runtime.state(session.thread))
                 if node == "evict":
                     st.caption(":material/move_down: The window was full: its oldest part has moved to recall storage.")
@@ -85,9 +88,8 @@ def _run_turn(session: Session, text: str | None, picture: Any) -> None:
     st.rerun()
 
 
-def _draw_stream(session: Session, text: str | None) -> Iterator[str]:
+def _draw_stream(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
     """Draw thoughts, calls and messages as they stream; gives each node's name as it ends."""
-    stream = session.runtime.stream(session.thread, text, session.context)
     parts: dict[int, str] = {}
     names: dict[int, str] = {}
     places: dict[Any, Any] = {}

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGenerationChunk
 from langgraph.graph import END, START
 
 from evaluation.locomo import prompt_tokens
@@ -342,6 +344,29 @@ def test_a_turn_can_be_stopped_and_gone_on_with(runtime: Runtime) -> None:
     state, model = play(runtime, call("send_message", message="Hi."), text="Are you there?")
     assert state["replies"] == ["Hi."]
     assert [json.loads(m.text)["message"] for m in model.prompts[0][1:]] == ["Hello", "Are you there?"]
+
+
+class SlowModel(PolicyModel):
+    """Streams a word every 50 ms, for a minute."""
+
+    policy: Any = None
+
+    def _stream(self, *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:
+        for _n in range(1_200):
+            time.sleep(0.05)
+            yield ChatGenerationChunk(message=AIMessageChunk(content="word "))
+
+
+def test_closing_the_stream_ends_the_thought_at_its_next_token(runtime: Runtime) -> None:
+    stream = runtime.stream("t", "Hello", Context(agent="ada", model=SlowModel()))
+    for part in stream:
+        if part["type"] == "messages" and part["data"][0].text:
+            break
+    began = time.monotonic()
+    stream.close()
+    assert time.monotonic() - began < 10
+    state, _ = play(runtime, call("send_message", message="Hi."), text="Again")
+    assert state["replies"] == ["Hi."]
 
 
 def test_one_turn_at_a_time_in_a_thread(runtime: Runtime) -> None:
