@@ -170,20 +170,21 @@ def _lines(results: list[ToolMessage], tool: str) -> list[tuple[str, str]]:
     return []
 
 
-def _event(message: BaseMessage) -> dict[str, str]:
-    try:
-        event = json.loads(message.text)
-    except ValueError:
-        event = None
-    return event if isinstance(event, dict) and "type" in event else {"type": "user_message", "message": message.text}
+def _event(message: BaseMessage) -> dict[str, Any]:
+    return _json(message, "type") or {"type": "user_message", "message": message.text}
 
 
 def _result(message: ToolMessage) -> dict[str, Any]:
+    return _json(message, "status") or {"status": "Failed", "message": message.text}
+
+
+def _json(message: BaseMessage, key: str) -> dict[str, Any] | None:
+    """The message's text as a JSON object with `key`, if it is one: what was cut to fit the window is not."""
     try:
-        result = json.loads(message.text)
+        value = json.loads(message.text)
     except ValueError:
-        result = None
-    return result if isinstance(result, dict) and "status" in result else {"status": "Failed", "message": message.text}
+        return None
+    return value if isinstance(value, dict) and key in value else None
 
 
 def _call(name: str, **arguments: Any) -> AIMessage:

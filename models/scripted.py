@@ -75,18 +75,20 @@ class ScriptedModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         check_prompt(messages)
-        self.prompts.append(messages)
-        if self._next >= len(self.turns):
-            raise UnexpectedTurn(
-                f"Call {self._next + 1} of a script of {len(self.turns)} turns. Prompt: {messages[-1].text[:300]}"
-            )
-        turn: Turn = self.turns[self._next]
-        self._next += 1
-        reply = turn(messages) if callable(turn) else turn
+        reply = self._reply(messages)
         if isinstance(reply, Exception):
             raise reply
         message = AIMessage(reply) if isinstance(reply, str) else reply.model_copy()
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _reply(self, messages: list[BaseMessage]) -> Reply:
+        self.prompts.append(messages)
+        if self._next >= len(self.turns):
+            asked = f"Call {self._next + 1} of a script of {len(self.turns)} turns"
+            raise UnexpectedTurn(f"{asked}. Prompt: {messages[-1].text[:300]}")
+        turn: Turn = self.turns[self._next]
+        self._next += 1
+        return turn(messages) if callable(turn) else turn
 
     def finish(self) -> None:
         """Raise UnexpectedTurn if turns are left."""
@@ -100,19 +102,9 @@ class PolicyModel(ScriptedModel):
     turns: list[Any] = Field(default_factory=list)
     policy: Any
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        check_prompt(messages)
+    def _reply(self, messages: list[BaseMessage]) -> Reply:
         reply: Reply = self.policy(messages)
-        if isinstance(reply, Exception):
-            raise reply
-        message = AIMessage(reply) if isinstance(reply, str) else reply
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return reply
 
 
 def call(name: str, /, id: str = "", **arguments: Any) -> AIMessage:
