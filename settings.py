@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     embeddings_url: str = ""
     """OpenAI-compatible endpoint with `/embeddings` (PALIMPSEST_EMBEDDINGS_URL); empty: MiniLM, on this machine."""
 
+    embeddings_key: SecretStr = SecretStr("")
+    """Key of `embeddings_url` (PALIMPSEST_EMBEDDINGS_KEY). The model's key is never sent there."""
+
     embeddings_model: str = "text-embedding-3-small"
     """Model name at `embeddings_url`. Changing it re-embeds what is searched; vectors of two models never mix."""
 
@@ -42,7 +45,7 @@ class Settings(BaseSettings):
 
     qdrant_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="QDRANT_API_KEY")
 
-    database_url: str = ""
+    database_url: SecretStr = SecretStr("")
     """PostgreSQL URL of the checkpoints (PALIMPSEST_DATABASE_URL); empty: SQLite in `home`."""
 
     @property

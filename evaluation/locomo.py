@@ -11,7 +11,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Speaker:
     prompts: int = 0
     over: int = 0
     largest: int = 0
-    sizes: list[int] = field(default_factory=list)
+    orphans: int = 0
 
     def __call__(self, prompt: list[BaseMessage]) -> AIMessage:
         """Send the line, once."""
@@ -57,6 +57,8 @@ class Speaker:
         self.prompts += 1
         self.over += size > self.window
         self.largest = max(self.largest, size)
+        called = {c["id"] for m in prompt if isinstance(m, AIMessage) for c in m.tool_calls}
+        self.orphans += sum(isinstance(m, ToolMessage) and m.tool_call_id not in called for m in prompt)
         if summarising:
             return AIMessage(digest(prompt[-1].text))
         line, self.line = self.line, ""
@@ -207,7 +209,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "prompts": speaker.prompts,
             "prompts over the window": speaker.over,
             "largest prompt": speaker.largest,
-            "tool results without their call": 0,  # the model refuses such a prompt: the run would have ended
+            "tool results without their call": speaker.orphans,
         }
         print_table(f"Through the graph, window {arguments.window} tokens", ["", ""], [[k, v] for k, v in log.items()])
         retrieval = summarise(retrieve(runtime, talks))

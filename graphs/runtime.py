@@ -5,10 +5,12 @@ with open_runtime() as runtime:
     print(state["replies"])
 """
 
+import sqlite3
 import threading
+import zlib
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
@@ -19,9 +21,10 @@ from langgraph.runtime import RunControl
 
 from graphs import memgpt
 from graphs.memgpt import Context, State
-from memory.checkpoints import open_async_checkpointer, open_checkpointer
+from memory.checkpoints import CheckpointsUnavailable, open_async_checkpointer, open_checkpointer
 from memory.store import QdrantStore, open_store
 from nodes.memgpt.events import event_text
+from nodes.memgpt.receive import check_owner
 from settings import Settings
 
 RECURSION_LIMIT = 200  # above what max_steps allows; LangGraph's default is 10,007
@@ -55,12 +58,16 @@ class Runtime:
         """Run one turn, giving LangGraph's parts {type, ns, data} of the modes messages and updates as they come.
 
         `event` None goes on with an unfinished turn. `control.request_drain()`, or closing the iterator, stops the turn.
-        Memory is on disk when it ends. Raises ValueError for an event that cannot be read, ThreadBusy if the thread has a
-        turn under way, and what the model's or the memory's failure raises; the event is kept then.
+        Memory is on disk when it ends. Raises ValueError for an event that cannot be read or a thread of another agent,
+        ThreadBusy if the thread has a turn under way, and what the model's or the memory's failure raises; the event is
+        kept then.
         """
         message = memgpt.user_message(event) if isinstance(event, str) else event
+        check_owner(self.state(thread), context)
         if message is not None:
             event_text(message)
+        if not context.model:
+            context = replace(context, model=self.settings.model)
         lock = self._turns.setdefault(thread, threading.Lock())
         if not lock.acquire(blocking=False):
             raise ThreadBusy(f"The conversation {thread} has a turn under way: wait for its end, or stop it.")
@@ -86,13 +93,21 @@ class Runtime:
             control.request_drain("closed")  # the thought under way ends at its next token
             raise
         finally:
-            parts.close()
-            lock.release()
-            self.store.flush()
+            try:
+                parts.close()
+                self.store.flush()
+            finally:
+                lock.release()
 
     def state(self, thread: str) -> State:
         """The conversation's state; empty before its first turn."""
-        return cast(State, self.graph.get_state(self.config(thread)).values)
+        try:
+            return cast(State, self.graph.get_state(self.config(thread)).values)
+        except (sqlite3.DatabaseError, zlib.error) as error:
+            raise CheckpointsUnavailable(
+                f"The checkpoints of the conversation {thread} cannot be read ({error}). Restore checkpoints.sqlite from a "
+                "backup, or begin a new conversation: everything said is still in recall storage."
+            ) from error
 
     def config(self, thread: str) -> RunnableConfig:
         """LangGraph's configuration of a thread."""

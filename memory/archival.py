@@ -54,6 +54,8 @@ class Archival:
                 f"{source} has no text to keep. (A scanned PDF has only pictures: run it through OCR first.)"
             )
         version = str(uuid.uuid4())
+        # The document's record is there before its first passage and goes after its last: nothing is kept unseen.
+        self.store.put((self.agent, "document"), source, {"version": version}, index=False)
         old = {i.key for i in self._passages(source)}
         count = self._write(kept, source=source, author=source, trust="outside", key=version, time=None)
         self.store.batch([PutOp(self.namespace, key, None) for key in old])
@@ -78,8 +80,8 @@ class Archival:
 
     def forget(self, source: str) -> int:
         """Delete a document; returns how many passages went."""
-        self.store.delete((self.agent, "document"), source)
         gone = self.store.delete_where(self.namespace, {"source": source})
+        self.store.delete((self.agent, "document"), source)
         self.store.flush()
         return gone
 
@@ -120,8 +122,4 @@ class Archival:
                 )
         for start in range(0, len(memories), 500):
             self.store.write(self.namespace, memories[start : start + 500])
-        if source:
-            self.store.put(
-                (self.agent, "document"), source, {"passages": len(memories), "time": when.isoformat()}, index=False
-            )
         return len(memories)

@@ -44,8 +44,8 @@ class StrictSerializer(JsonPlusSerializer):
 @contextmanager
 def open_checkpointer(settings: Settings) -> Iterator[BaseCheckpointSaver[str]]:
     """The checkpointer that the settings name. Raises CheckpointsUnavailable."""
-    if settings.database_url:
-        with _postgres(settings.database_url) as saver:
+    if url := settings.database_url.get_secret_value():
+        with _postgres(url) as saver:
             yield saver
         return
     path = _database(settings)
@@ -64,10 +64,10 @@ def open_checkpointer(settings: Settings) -> Iterator[BaseCheckpointSaver[str]]:
 @asynccontextmanager
 async def open_async_checkpointer(settings: Settings) -> AsyncIterator[BaseCheckpointSaver[str]]:
     """The same, for the event loop of `langgraph dev`."""
-    if settings.database_url:
+    if url := settings.database_url.get_secret_value():
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-        async with AsyncPostgresSaver.from_conn_string(settings.database_url, serde=StrictSerializer()) as saver:
+        async with AsyncPostgresSaver.from_conn_string(url, serde=StrictSerializer()) as saver:
             await saver.setup()
             yield saver
         return

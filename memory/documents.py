@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from bs4 import BeautifulSoup
-from bs4.element import PreformattedString
+from bs4.element import NavigableString, PreformattedString, Tag
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
 KINDS = ("txt", "md", "html", "htm", "pdf")
+HEADING = 200  # characters of a heading that are shown
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
 
@@ -71,10 +72,10 @@ def _markdown(text: str) -> Iterator[Section]:
     lines: list[str] = []
     for line in text.splitlines():
         fenced ^= line.lstrip().startswith(("```", "~~~"))
-        title = None if fenced else re.match(r" {0,3}#{1,6}\s+(.+?)\s*#*\s*$", line)
+        title = None if fenced else re.match(r" {0,3}#{1,6}[ \t]+(?=\S)", line)
         if title:
             yield Section("\n".join(lines).strip(), heading)
-            heading, lines = title[1], []
+            heading, lines = line[title.end() :].rstrip().rstrip("#").rstrip()[:HEADING], []
         lines.append(line)
     yield Section("\n".join(lines).strip(), heading)
 
@@ -85,16 +86,10 @@ def _html(text: str) -> Iterator[Section]:
         hidden.decompose()
     heading = ""
     parts: list[str] = []
-    for node in page.find_all(string=True):
-        if isinstance(node, PreformattedString):
-            continue  # comments, declarations
-        words = " ".join(node.split())
-        if not words:
-            continue
-        if (title := node.find_parent(HEADINGS)) is not None:
-            name = " ".join(title.get_text(" ").split())
-            if name != heading:
-                yield Section("\n".join(parts), heading)
-                heading, parts = name, []
-        parts.append(words)
+    for node in page.descendants:  # in the order of the text, without going up from each
+        if isinstance(node, Tag) and node.name in HEADINGS:
+            yield Section("\n".join(parts), heading)
+            heading, parts = " ".join(node.get_text(" ").split())[:HEADING], []
+        elif isinstance(node, NavigableString) and not isinstance(node, PreformattedString):  # comments, declarations
+            parts += [" ".join(node.split())] if node.strip() else []
     yield Section("\n".join(parts), heading)

@@ -7,6 +7,7 @@ unflushed exit. Every call holds the interpreter lock, so reads are paged by the
 
 import atexit
 import os
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class EdgeClient:
                 return edge.EdgeShard.load(str(self.shard_folder))
             # A shard wants one vector from birth; the embedders' are added by name when they are known.
             config = edge.EdgeConfig(vectors={"unused": edge.EdgeVectorParams(1, edge.Distance.Cosine)})
-            building = self.folder / f"shard.{os.getpid()}.new"
+            building = self.folder / "shard.new"
+            shutil.rmtree(building, ignore_errors=True)  # of a process that died here; the folder is ours
             building.mkdir(mode=0o700)
             edge.EdgeShard.create(str(building), config).close()
             building.rename(self.shard_folder)  # whole or not at all

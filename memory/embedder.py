@@ -72,6 +72,6 @@ class EndpointEmbedder:
 def open_embedder(settings: Settings) -> Embedder:
     """The embedder that the settings name."""
     if settings.embeddings_url:
-        key = settings.api_key.get_secret_value()
+        key = settings.embeddings_key.get_secret_value()
         return EndpointEmbedder(settings.embeddings_url, settings.embeddings_model, key)
     return LocalEmbedder()

@@ -55,6 +55,11 @@ class Recall:
         """Add messages to the log, each exactly once however often it is written."""
         self.store.write(self.namespace, [_memory(m) for m in messages])
 
+    def read(self, key: str) -> dict[str, Any] | None:
+        """One message of the log; None if it is not there."""
+        item = self.store.get(self.namespace, key)
+        return None if item is None else dict(item.value)
+
     def count(self) -> int:
         """How many messages were said: what the searches look through."""
         return self.store.count(self.namespace, {"role": SAID})

@@ -6,6 +6,7 @@ This is the one place that queries Qdrant: every query is confined to a namespac
 
 import asyncio
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -108,6 +109,7 @@ class QdrantStore(BaseStore):
         """Called with (done, total) while a search embeds what no search had needed before."""
         self.weights = ranking.Weights()
         self._sized = False
+        self._embedding = threading.Lock()
         self._clean: set[Namespace] = set()
         """Namespaces in which nothing but `_fresh` is left to embed."""
         self._fresh: dict[str, Namespace] = {}
@@ -262,9 +264,13 @@ class QdrantStore(BaseStore):
 
     def embed_pending(self, namespace: Namespace, limit: int | None = None) -> int:
         """Embed what this embedder has not embedded yet, with a progress bar; returns how many that was."""
+        with self._embedding:
+            return self._embed_pending(namespace, limit)
+
+    def _embed_pending(self, namespace: Namespace, limit: int | None) -> int:
         name = self._vector_name()
         known = any(namespace[: len(clean)] == clean for clean in self._clean)
-        fresh = [i for i, path in self._fresh.items() if path[: len(namespace)] == namespace]
+        fresh = [i for i, path in self._fresh.copy().items() if path[: len(namespace)] == namespace]
         pending = models.Filter(
             must=_inside(namespace).must,
             must_not=[
@@ -281,6 +287,8 @@ class QdrantStore(BaseStore):
                 fields = ["passage"]
                 if known:
                     ids = fresh[done : done + size]
+                    for i in ids:  # before it is read: what is written anew meanwhile is fresh again
+                        self._fresh.pop(i, None)
                     records = self.client.retrieve(COLLECTION, ids=ids, with_payload=fields)
                 else:
                     records, _ = self.client.scroll(COLLECTION, scroll_filter=pending, limit=size, with_payload=fields)
@@ -290,10 +298,7 @@ class QdrantStore(BaseStore):
                 if records:  # what was written may have been deleted since
                     vectors = self._embed([str((r.payload or {})["passage"]) for r in records])
                     rows = zip(records, vectors, strict=True)
-                    points = [models.PointVectors(id=r.id, vector={name: v}) for r, v in rows]
-                    self.client.update_vectors(COLLECTION, points=points)
-                for i in ids:
-                    self._fresh.pop(i, None)
+                    self._update_vectors([models.PointVectors(id=r.id, vector={name: v}) for r, v in rows])
                 done += len(ids)
                 bar.update(len(ids))
                 if self.on_embedding:
@@ -301,6 +306,16 @@ class QdrantStore(BaseStore):
         if isinstance(self.client, EdgeClient) and limit is None:  # nobody else writes there
             self._clean.add(namespace)
         return done
+
+    def _update_vectors(self, points: list[models.PointVectors]) -> None:
+        try:
+            self.client.update_vectors(COLLECTION, points=points)
+        except Exception as error:
+            if "No point with id" not in str(error):
+                raise
+            left = {str(r.id) for r in self.client.retrieve(COLLECTION, ids=[str(p.id) for p in points])}
+            if points := [p for p in points if str(p.id) in left]:  # the others were deleted while they were embedded
+                self.client.update_vectors(COLLECTION, points=points)
 
     def _upsert(self, points: list[models.PointStruct]) -> None:
         self.client.upsert(COLLECTION, points=points)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
 
 from models.offline import OfflineModel
 from models.reply import ModelFailed
@@ -31,11 +32,8 @@ def open_model(model: str | BaseChatModel) -> BaseChatModel:
     """The chat model of that name at the endpoint of the settings; a chat model is returned as it is. Raises ModelFailed."""
     if isinstance(model, BaseChatModel):
         return model
-    return _open(model or Settings().model, Settings())
-
-
-@lru_cache(maxsize=8)
-def _open(model: str, settings: Settings) -> BaseChatModel:
+    settings = Settings()
+    model = model or settings.model
     if model == OFFLINE:
         return OfflineModel()
     key = settings.api_key.get_secret_value()
@@ -49,7 +47,8 @@ def _open(model: str, settings: Settings) -> BaseChatModel:
                     "LM Studio or vLLM, or use the model `offline`."
                 )
             return OfflineModel()
-        url, model = found[0].url, model or found[0].models[0]
+        having = next((e for e in found if model in e.models), found[0])
+        url, model = having.url, model or having.models[0]
     if not model:
         listed = list_models(url, key) if url else ["gpt-4.1-mini"]
         if not listed:
@@ -57,12 +56,18 @@ def _open(model: str, settings: Settings) -> BaseChatModel:
                 f"The endpoint {url} lists no model: name one in PALIMPSEST_MODEL, or check OPENAI_BASE_URL."
             )
         model = listed[0]
+    return _client(model, url, settings)
+
+
+@lru_cache(maxsize=8)
+def _client(model: str, url: str, settings: Settings) -> BaseChatModel:
+    """One client a model, since it keeps connections; which model it is, is looked up anew each time."""
     from langchain_openai import ChatOpenAI  # slow to import, and not needed offline
 
     return ChatOpenAI(
         model=model,
         base_url=url or None,
-        api_key=lambda: key or "none",
+        api_key=SecretStr(settings.api_key.get_secret_value() or "none"),
         max_retries=0,  # models.reply retries, within one deadline
         timeout=min(READ_SECONDS, settings.reply_seconds),
         stream_usage=True,

@@ -27,7 +27,7 @@ STOPS = {
     "step_limit": "The agent stopped at its limit of steps. Ask it to go on, or ask more narrowly.",
     "loop": "The agent was stopped: it made the same call over and over. Try other words.",
     "empty_reply": "The model answered nothing, three times. Try again, or choose another model.",
-    "stopped": "Stopped. Your message is kept; write another, or go on with the unfinished turn.",
+    "stopped": "Stopped. Your message is kept: write another.",
 }
 BLOCK_HELP = {
     "persona": "Who the agent is. It reads this in every prompt, and may edit it.",
@@ -167,7 +167,7 @@ def _show_history(session: Session, state: State) -> None:
         was_out = was_out or (not inside and item.value["role"] in ("user", "assistant"))
         _show_record(item, results.get(item.key.removesuffix(":call") + ":result"))
     if failure := st.session_state.pop("failure", ""):
-        st.error(failure, icon=":material/error:")
+        st.error(as_markdown(failure), icon=":material/error:")
     _show_ending(session, state)
 
 

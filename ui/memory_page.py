@@ -10,7 +10,7 @@ from memory.archival import Archival
 from memory.documents import KINDS, read_document
 from memory.recall import SAID, Recall
 from memory.store import Page
-from ui.safe_text import one_line
+from ui.safe_text import as_markdown, one_line
 from ui.session import Session, open_session
 
 PAGE_SIZE = 10
@@ -107,7 +107,7 @@ def _pages(name: str, asked: Any, search: Any, nothing: str) -> None:
         with st.spinner("Searching…"):
             page = search(state[f"{name}_page"])
     except ERRORS as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(as_markdown(str(error)), icon=":material/error:")
         return
     if not page.total:
         st.info(nothing)
@@ -154,7 +154,7 @@ def _documents(session: Session, archival: Archival) -> None:
         number.caption(f"{count:,} passages")
         if delete.button("Delete", key=f"delete-{source}"):
             gone = archival.forget(source)
-            st.toast(f"Deleted {gone:,} passages of {source}.")
+            st.toast(f"Deleted {gone:,} passages of {one_line(source)}.")
             st.rerun()
 
 
@@ -167,12 +167,12 @@ def _ingest(session: Session, archival: Archival, files: list[Any]) -> None:
             store.on_embedding = _progress(bar, file.name)
             store.embed_pending(archival.namespace)
         except ERRORS as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(as_markdown(str(error)), icon=":material/error:")
             continue
         finally:
             store.on_embedding = None
         st.success(
-            f"{kept.source}: {kept.passages:,} passages"
+            f"{one_line(kept.source)}: {kept.passages:,} passages"
             + (", in place of the earlier version" if kept.replaced else "")
         )
     store.flush()
@@ -180,7 +180,7 @@ def _ingest(session: Session, archival: Archival, files: list[Any]) -> None:
 
 
 def _progress(bar: Any, name: str) -> Callable[[int, int], None]:
-    return lambda done, total: bar.progress(done / total, f"Embedding {name}: {done:,} of {total:,} passages")
+    return lambda done, total: bar.progress(done / total, f"Embedding {one_line(name)}: {done:,} of {total:,} passages")
 
 
 def _left_the_window(session: Session) -> None:

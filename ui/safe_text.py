@@ -5,6 +5,11 @@ import re
 
 def as_markdown(text: str) -> str:
     """Keep what a chat needs of Markdown. An image would be fetched at once, and its address could carry what was said."""
+    parts = re.split(r"(```.*?(?:```|\Z)|`[^`\n]*`)", text, flags=re.S)  # code, which nothing is read from, stays
+    return "".join(part if n % 2 else _plain(part) for n, part in enumerate(parts))
+
+
+def _plain(text: str) -> str:
     text = re.sub(r"!(?=\[)", r"!\\", text)
     text = re.sub(r"<(?=[a-zA-Z/!])", r"\\<", text)
     return re.sub(r"(?<!\\)\$", r"\\$", text)

@@ -16,6 +16,7 @@ from models.endpoint import OFFLINE, list_models, local_endpoints
 from models.offline import NOTICE
 from nodes.memgpt.state import SMALLEST_WINDOW, check_agent
 from settings import Settings
+from ui.safe_text import as_markdown
 
 WINDOWS = (SMALLEST_WINDOW, 4_096, 8_192, 16_384, 32_768, 131_072)
 SHOWN_THREADS = 12
@@ -48,6 +49,8 @@ def _open() -> Opened:
 def _models() -> list[tuple[str, str]]:
     """(model, where it is), the offline model last."""
     settings = Settings()
+    if settings.model == OFFLINE:
+        return [(OFFLINE, NOTICE)]
     if settings.base_url or settings.api_key.get_secret_value():
         url = settings.base_url or "https://api.openai.com/v1"
         listed = [settings.model] if settings.model else list_models(url, settings.api_key.get_secret_value())
@@ -62,7 +65,7 @@ def open_session() -> Session:
     try:
         runtime = _open().runtime
     except (MemoryInUse, MemoryDamaged, MemoryUnreachable, CheckpointsUnavailable) as error:
-        st.error(str(error), icon=":material/lock:")
+        st.error(as_markdown(str(error)), icon=":material/lock:")
         if st.button("Try again"):
             st.rerun()
         st.stop()
@@ -73,10 +76,12 @@ def open_session() -> Session:
     try:
         check_agent(state.agent)
     except ValueError as error:
-        st.error(f"The address names no agent. {error}")
+        st.error(f"The address names no agent. {as_markdown(str(error))}")
         state.agent = "palimpsest"
     threads = list_threads(runtime.store)
     mine = [t for t in threads if t.agent == state.agent]
+    if any(t.thread == state.thread and t.agent != state.agent for t in threads):
+        state.thread = ""  # another agent's conversation
     if not state.thread:
         state.thread = mine[0].thread if mine else uuid.uuid4().hex[:12]
     with st.sidebar:
@@ -111,7 +116,7 @@ def _choose_agent(threads: list[Thread]) -> None:
             try:
                 check_agent(name)
             except ValueError as error:
-                st.error(str(error))
+                st.error(as_markdown(str(error)))
             else:
                 st.session_state.agent, st.session_state.thread = name, uuid.uuid4().hex[:12]
                 st.rerun()

@@ -1,5 +1,6 @@
 """act: runs the calls of the last reply, in their order; what fails goes back to the model as a failed result."""
 
+import hashlib
 import json
 from datetime import datetime
 
@@ -8,6 +9,7 @@ from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from memory.archival import Archival
+from memory.blocks import load_blocks
 from memory.recall import Recall, Trust
 from nodes.memgpt.log import Clock, call_records, memory_of, thread_of
 from nodes.memgpt.state import Context, Due, State, Turn
@@ -31,12 +33,12 @@ def act(state: State, runtime: Runtime[Context]) -> State:
     desk = Desk(
         store=store,
         agent=context.agent,
-        blocks=dict(state["working_context"]),
+        blocks=load_blocks(store, context.agent),  # a person may have edited them meanwhile
         block_limit=context.block_limit,
         page_size=context.page_size,
         excerpt=max(40, share * 3 // context.page_size),
         time=clock.now,
-        trust="outside" if _outside_in_view(state["messages"]) else "own",
+        trust="outside" if _outside_in_view(state) else "own",
         fits=lambda blocks: _leaves_room(state, context, blocks),
     )
     results: dict[str, str] = {}
@@ -55,14 +57,17 @@ def act(state: State, runtime: Runtime[Context]) -> State:
         origins[number] = "outside" if desk.read_outside else "own"
         messages.append(_result(call, str(reply.id), status, clip(answer, share), clock.now, origins[number]))
 
-    Recall(store, context.agent).write(call_records(reply, results, clock, context, thread, origins, sent))
+    archival = Archival(store, context.agent).count()
+    records = call_records(reply, results, clock, context, thread, origins, sent, desk.trust)
+    Recall(store, context.agent).write(records)
     turn, stop = _next(state, context, reply.tool_calls, failed, answered=bool(state["replies"] or desk.replies))
     return {
         "messages": messages,
+        "known": [*state["known"], *(str(m.id) for m in messages[1:])],
         "working_context": desk.blocks,
         "counters": {
             "recall": state["counters"]["recall"] + len(sent),
-            "archival": Archival(store, context.agent).count(),
+            "archival": archival,
         },
         "replies": [*state["replies"], *desk.replies],
         "turn": turn,
@@ -94,7 +99,8 @@ def run_call(call: ToolCall, desk: Desk) -> tuple[str, str]:
 def _next(state: State, context: Context, calls: list[ToolCall], failed: bool, answered: bool) -> tuple[Turn, bool]:
     """The turn's bookkeeping, and whether it is a loop: the same calls `max_repeats` times in a row."""
     turn = state["turn"]
-    signature = json.dumps([(c["name"], {k: v for k, v in c["args"].items() if k != HEARTBEAT}) for c in calls])[:2_000]
+    asked_for = json.dumps([(c["name"], {k: v for k, v in c["args"].items() if k != HEARTBEAT}) for c in calls])
+    signature = hashlib.sha256(asked_for.encode()).hexdigest()
     repeats = turn["repeats"] + 1 if signature == turn["last_call"] else 1
     asked = any(c["args"].get(HEARTBEAT) in (True, "true", "True") for c in calls)
     # A weak model forgets the heartbeat: without one, a person who has had no answer yet would wait for ever.
@@ -115,8 +121,9 @@ def _result(call: ToolCall, reply: str, status: str, answer: str, now: datetime,
     )
 
 
-def _outside_in_view(messages: list[AnyMessage]) -> bool:
-    return any(m.additional_kwargs.get("trust") == "outside" for m in messages)
+def _outside_in_view(state: State) -> bool:
+    quoted = any(m.additional_kwargs.get("trust") == "outside" for m in state["messages"])
+    return quoted or state.get("summary_trust") == "outside"
 
 
 def _leaves_room(state: State, context: Context, blocks: dict[str, str]) -> bool:

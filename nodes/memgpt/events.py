@@ -7,13 +7,14 @@ text can pose as an alert; and no message but the first has the system role, whi
 import json
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
 from memory.documents import clean_text
 
-Kind = Literal["user_message", "system_alert", "login", "timed_event", "memory_pressure"]
+SystemKind = Literal["system_alert", "login", "timed_event", "memory_pressure"]
+SYSTEM_KINDS: tuple[SystemKind, ...] = get_args(SystemKind)
 
 
 def user_message(text: str, author: str = "") -> HumanMessage:
@@ -46,29 +47,33 @@ def memory_pressure(text: str, time: str, sequence: int, step: str) -> SystemMes
     return message
 
 
-def _system(kind: Kind, text: str) -> SystemMessage:
+def _system(kind: SystemKind, text: str) -> SystemMessage:
     return SystemMessage(text, additional_kwargs={"event": {"kind": kind}})
 
 
 def stamp(message: BaseMessage, time: str, sequence: int) -> None:
-    """Mark an event as received."""
+    """Mark an event as received. Nothing that came with it stays but its kind and author."""
     event = kind_and_author(message)
-    message.additional_kwargs["event"] = {**event, "time": time, "sequence": sequence}
-
-
-def is_received(message: BaseMessage) -> bool:
-    """Whether `receive` has seen this message, or the agent wrote it."""
-    return message.type in ("ai", "tool") or "sequence" in message.additional_kwargs.get("event", {})
+    message.additional_kwargs = {"event": {**event, "time": time, "sequence": sequence}}
 
 
 def kind_and_author(message: BaseMessage) -> dict[str, Any]:
     """The event's kind and author, with the defaults of a bare chat message."""
-    default = "user_message" if isinstance(message, HumanMessage) else "system_alert"
-    return {"kind": default, "author": message.name or "", **message.additional_kwargs.get("event", {})}
+    event = message.additional_kwargs.get("event", {})
+    allowed = ("user_message",) if isinstance(message, HumanMessage) else SYSTEM_KINDS
+    kind = event.get("kind") if event.get("kind") in allowed else allowed[0]
+    kept = {name: event[name] for name in ("time", "sequence") if name in event}
+    return {"kind": kind, "author": str(event.get("author") or message.name or ""), **kept}
 
 
 def event_text(message: BaseMessage) -> str:
-    """The text of a new event, cleaned. Raises ValueError if it is empty, or has anything but text."""
+    """The text of a new event, cleaned. Raises ValueError if it is no event, is empty, or has anything but text."""
+    if message.type not in ("human", "system"):
+        raise ValueError(
+            f"A message of type {message.type!r} cannot be sent to the agent: send a user or a system message."
+        )
+    if message.additional_kwargs.get("event", {}).get("kind") == "memory_pressure":
+        raise ValueError("A memory_pressure alert is made by the agent's own window: send a system_alert.")
     content = message.content
     if isinstance(content, list):
         other = [p.get("type") for p in content if isinstance(p, dict) and p.get("type") != "text"]

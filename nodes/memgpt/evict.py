@@ -46,11 +46,14 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         total = state["evicted"]["total"] if state.get("evicted") else 0
         evicted: Evicted = {"count": len(leaving), "total": total + len(leaving), "since": times[0], "until": times[-1]}
         update = {"summary": _summarise(state, leaving, runtime), "evicted": evicted, "warned": False}
+        if any(m.additional_kwargs.get("trust") == "outside" for m in leaving):
+            update["summary_trust"] = "outside"
         _log(evicted, clock, runtime)
     gone = {m.id for m in leaving}
     staying = [m for m in state["messages"] if m.id not in gone]
     after: State = {**state, **update, "messages": staying}
     shorter = _shrink(after, context) if measure(after, context).used >= context.window else []
+    update["known"] = [str(m.id) for m in staying]
     return {**update, **clock.update(), "messages": [*(RemoveMessage(str(m.id)) for m in leaving), *shorter]}
 
 
@@ -61,6 +64,7 @@ def _log(evicted: Evicted, clock: Clock, runtime: Runtime[Context]) -> None:
     recall = Recall(memory_of(runtime.store), runtime.context.agent)
     recall.write([Message(key, "alert", text, "system", "own", clock.now, thread, sequence, None)])
     recall.embed_some()
+    recall.store.flush()  # what leaves the window is on disk first
 
 
 def choose(state: State, context: Context) -> list[AnyMessage]:
@@ -116,9 +120,13 @@ def _summarise(state: State, leaving: list[AnyMessage], runtime: Runtime[Context
     model: BaseChatModel = open_model(context.model)
     answer = ask(model, [], prompt, tags=["nostream"], control=runtime.control)
     text = answer.text.strip() if answer else ""
-    # A model that answers nothing must not cost the agent its past: the first lines then stand for the whole.
-    text = text or "\n".join(part for part in (state.get("summary", ""), *lines) if part)
-    return fit_lines(text, int(free * SUMMARY_SHARE))
+    room_for = int(free * SUMMARY_SHARE)
+    if text:
+        return fit_lines(text, room_for)
+    # A model that answers nothing must not cost the agent its past: the old summary stays, and what room it leaves is for
+    # the last lines of what leaves.
+    old = clip(state.get("summary", ""), room_for // 2, "the rest is in recall storage")
+    return "\n".join(part for part in (old, fit_lines("\n".join(lines), room_for - estimate(old))) if part)
 
 
 def fit_lines(text: str, tokens: int) -> str:

@@ -1,6 +1,7 @@
 """How messages are written to recall: their order, their time, and what of an assistant message is a record of its own."""
 
 import json
+import uuid
 from datetime import datetime
 from typing import Any
 
@@ -63,6 +64,12 @@ def thread_of(runtime: Runtime[Context]) -> str:
     return (runtime.execution_info.thread_id if runtime.execution_info else None) or "default"
 
 
+def step_id(runtime: Runtime[Context]) -> str:
+    """An id that a step repeated after a crash gives again; unique in all conversations."""
+    task = runtime.execution_info.task_id if runtime.execution_info else str(uuid.uuid4())
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{thread_of(runtime)}:{task}"))
+
+
 def monologue_record(text: str, key: str, clock: Clock, context: Context, thread: str) -> Message:
     """The agent's private thought."""
     return Message(key, "monologue", text, context.agent, "own", clock.now, thread, clock.tick(), None)
@@ -76,6 +83,7 @@ def call_records(
     thread: str,
     trust: dict[str, Trust] | None = None,
     sent: dict[str, str] | None = None,
+    sent_trust: Trust = "own",
 ) -> list[Message]:
     """An assistant message with calls, as records: its thought, then each call with its result.
 
@@ -91,7 +99,9 @@ def call_records(
             sequence = clock.tick()
             placed = clock.said(context.agent, said)
             records.append(
-                Message(f"{key}:call", "assistant", said, context.agent, "own", clock.now, thread, sequence, **placed)
+                Message(
+                    f"{key}:call", "assistant", said, context.agent, sent_trust, clock.now, thread, sequence, **placed
+                )
             )
         else:
             asked = f"{call['name']}({json.dumps(call['args'], ensure_ascii=False)})"

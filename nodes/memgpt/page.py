@@ -35,11 +35,13 @@ def page(state: State, runtime: Runtime[Context]) -> Command[Literal["think", "e
         alert = memory_pressure(text, clock.now.isoformat(), sequence, f"{thread}:{sequence}")
         warned = measure({**state, "messages": [*state["messages"], alert]}, context)
         if warned.share < context.flush_at:  # else the flush comes first, and the warning would be of what is past
-            update = {"messages": [alert], "warned": True, **clock.update()}
+            known = [*state["known"], str(alert.id)]
+            update = {"messages": [alert], "known": known, "warned": True, **clock.update()}
             record = Message(str(alert.id), "alert", text, "system", "own", clock.now, thread, sequence, None)
             Recall(memory_of(runtime.store), context.agent).write([record])
             usage, due = warned, True
 
     if not due:
+        memory_of(runtime.store).flush()
         return Command(goto="__end__", update={**update, "stop": "waiting"})
     return Command(goto="evict" if usage.share >= context.flush_at else "think", update=update)

@@ -10,6 +10,8 @@ from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 from pydantic.json_schema import SkipJsonSchema
 
+from memory.recall import Trust
+
 BLOCKS = ("persona", "human")
 """The working context's blocks (MemGPT §2.1): who the agent is, and what it knows of the person."""
 
@@ -53,11 +55,17 @@ class Counters(TypedDict):
 class State(TypedDict, total=False):
     """Plain data, bounded by the window: everything older is in recall storage."""
 
+    agent: str
+    """Whose conversation this is, from its first turn on."""
     messages: Annotated[list[AnyMessage], add_messages]
     """The FIFO queue."""
+    known: list[str]
+    """Ids of the messages that this machine put into the queue; whatever else is there has come from outside."""
     working_context: dict[str, str]
     summary: str
     """The recursive summary of everything that left the queue."""
+    summary_trust: Trust
+    """`outside` once text from outside has gone into the summary."""
     evicted: Evicted
     counters: Counters
     warned: bool

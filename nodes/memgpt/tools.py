@@ -102,6 +102,8 @@ class WorkingContextAppend(Chained):
         name, content = _known(self.block), clean_text(self.content).strip()
         if not content:
             raise ValueError("The content is empty: nothing was written.")
+        if f"\n{desk.blocks.get(name, '')}".endswith(f"\n{content}"):
+            return f"It is already the end of {name}."  # said twice, or a step repeated after a crash
         desk.edit(name, "\n".join(part for part in (desk.blocks.get(name, ""), content) if part))
         return f"Added to {name}."
 

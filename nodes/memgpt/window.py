@@ -44,16 +44,22 @@ SEPARATORS = 4  # the blank lines between the parts of the system message
 RESULT_SHARE, EVENT_SHARE, REPLY_SHARE, SUMMARY_SHARE = 0.30, 0.25, 0.15, 0.10
 """Most of the window's free room that all results of one step, one event, one reply and the summary may take."""
 
-_PIECES = re.compile(r"[A-Za-z]+|\d+|[\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]+|\n|[^\x00-\x7f]+")
+_PIECES = re.compile(
+    r"[A-Za-z]+|\d+|[\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]+|\n|[^\x00-\x7f]+|[ \t]{2,}|[\x00-\x1f\x7f]"
+)
+CACHED = 20_000  # characters: a longer text is counted once, and cut
 
 
-@lru_cache(maxsize=4_096)
 def estimate(text: str) -> int:
     """Tokens of `text`, about as byte-pair vocabularies of 100,000 and more count them; no tokenizer is needed.
 
     A word is 1 token and 1 more for every 8 letters, 3 digits are 1, marks in a row are 1 and 1 more for every 3,
     other scripts are 1 for 2.5 bytes. The model's own figures correct the rest (`calibration`).
     """
+    return _remembered(text) if len(text) <= CACHED else _count(text)
+
+
+def _count(text: str) -> int:
     total = 0
     for piece in _PIECES.findall(text):
         first = piece[0]
@@ -61,13 +67,14 @@ def estimate(text: str) -> int:
             total += -(-len(piece.encode("utf-8", "replace")) * 2 // 5)
         elif first.isdigit():
             total += -(-len(piece) // 3)
-        elif first.isalpha():
+        elif first.isalpha() or first in " \t":
             total += 1 + (len(piece) - 1) // 8
         else:
             total += 1 + (len(piece) - 1) // 3
     return total
 
 
+_remembered = lru_cache(maxsize=4_096)(_count)
 TOOL_TOKENS = estimate(json.dumps(TOOL_SCHEMAS))
 
 
@@ -130,16 +137,21 @@ def room(state: State, context: Context) -> int:
 
 def clip(text: str, tokens: int, where: str = "the whole text is in recall storage: search it") -> str:
     """`text`, or its beginning and end in at most about `tokens` tokens with a line between that says what is missing."""
-    if len(text) < tokens or estimate(text) <= tokens:
+    if _as_sent(text) <= tokens:
         return text
     low, high = 0, min(len(text), tokens * 8)
     while low < high:  # the longest that fits
         middle = (low + high + 1) // 2
-        if estimate(_cut(text, middle, where)) <= tokens:
+        if _as_sent(_cut(text, middle, where)) <= tokens:
             low = middle
         else:
             high = middle - 1
     return _cut(text, low, where)
+
+
+def _as_sent(text: str) -> int:
+    """Tokens of the text inside JSON, as events and results are sent: control characters take six there."""
+    return estimate(json.dumps(text, ensure_ascii=False))
 
 
 def clip_message(message: AnyMessage, tokens: int) -> AnyMessage:
@@ -240,9 +252,10 @@ def render_summary(state: State) -> str:
 def evicted_line(e: Evicted) -> str:
     """What left the window last, and how to find it."""
     since, until = e["since"], e["until"]
+    days = f'"{since[:10]}", "{until[:10]}"'
     return (
         f"Last flush: {e['count']} messages from {_minute(since)} to {_minute(until)} left the window ({e['total']} in all); "
-        f'they are in recall storage: recall_memory_search_date("{since[:10]}", "{until[:10]}") or recall_memory_search(text).'
+        f"what was said in them is in recall storage: recall_memory_search_date({days}) or recall_memory_search(text)."
     )
 
 
