@@ -110,6 +110,13 @@ def test_a_damaged_folder_is_named_and_left_as_it_is(tmp_path: Path, damage: byt
     assert all(path.read_bytes() == damage for path in files)
 
 
+def test_a_process_that_died_while_making_the_folder_leaves_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "shard.new" / "segments").mkdir(parents=True)
+    client = EdgeClient(tmp_path)
+    client.upsert("c", [point(1)])
+    client.close()
+
+
 def test_only_its_owner_can_read_the_folder(tmp_path: Path) -> None:
     client = EdgeClient(tmp_path / "m")
     assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == 0o700

@@ -4,6 +4,7 @@ import io
 import os
 import sqlite3
 import stat
+import time
 import uuid
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -154,6 +155,26 @@ def test_pdf_pages_are_read_and_bad_ones_refused() -> None:
     writer.write(locked)
     with pytest.raises(UnreadableDocument, match="password"):
         read_document("locked.pdf", locked.getvalue())
+
+
+def test_hostile_markup_takes_no_time() -> None:
+    began = time.monotonic()
+    read_document("a.md", b"# a" + b" " * 20_000 + b"b")
+    read_document("a.html", b"<div>x" * 900)
+    assert time.monotonic() - began < 20, "it took minutes when each line or node looked at all the others"
+
+
+def test_a_document_that_was_cut_off_can_be_seen_and_deleted(
+    store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archival = Archival(store, "ada")
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "write", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            archival.ingest("big.txt", [Section("text", "")])
+    assert archival.sources() == {"big.txt": 0}
+    archival.forget("big.txt")
+    assert archival.sources() == {}
 
 
 def test_other_bad_documents_are_refused_with_a_reason(store: QdrantStore) -> None:

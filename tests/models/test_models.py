@@ -155,6 +155,7 @@ def test_a_local_server_is_found_at_its_usual_port(monkeypatch: pytest.MonkeyPat
         found = local_endpoints()
         assert [(e.name, e.models) for e in found] == [("Ollama", ["fake"])]
         assert open_model("")._llm_type == "openai-chat"
+    assert isinstance(open_model(""), OfflineModel), "which model there is, is looked up anew"
     assert list_models(fake.url, "") == []
 
 

@@ -210,6 +210,11 @@ def test_text_from_outside_loads_nothing(given: str, forbidden: str) -> None:
     assert forbidden not in as_markdown(given)
 
 
+def test_code_stays_as_it_is() -> None:
+    code = "```c\n#include <vector>\n$5\n``` and `<b>`"
+    assert as_markdown(code) == code
+
+
 def test_labels_are_one_plain_line() -> None:
     assert one_line("a\nb *c* [d](e)") == "a b \\*c\\* \\[d\\]\\(e\\)"
     assert len(one_line("x" * 500)) == 80
