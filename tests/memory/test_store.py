@@ -15,6 +15,7 @@ from langgraph.store.memory import InMemoryStore
 from memory.edge import EdgeClient
 from memory.embedder import EmbeddingFailed
 from memory.minilm import Floats
+from memory.server import ServerClient
 from memory.store import Memory, QdrantStore, point_id
 from tests.conftest import WordEmbedder
 
@@ -229,3 +230,30 @@ def test_hard_texts_come_back_as_they_were(store: QdrantStore, text: str) -> Non
     assert item.value["text"] == text
     assert store.find(("a",), text[:50]).total == 1
     assert store.find(("a",), text[:50].upper(), case_sensitive=False).total == 1
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+def test_the_same_store_on_the_client_of_a_server() -> None:
+    """What the local stand-in for a server can do: all but stemmed BM25, which only the engine has."""
+    with QdrantStore(ServerClient(location=":memory:"), WordEmbedder()) as store:
+        space = ("a", "message")
+        times = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(25)]
+        store.write(
+            space,
+            [
+                Memory(str(n), {"text": f"Tea {n}", "even": n % 2 == 0}, passage="tea", time=t, sequence=n // 2)
+                for n, t in enumerate(times)
+            ],
+        )
+        store.put(("b", "message"), "k", {"text": "Tea of another"})
+        found = [store.find(space, "tea", case_sensitive=False, page=p) for p in range(3)]
+        assert [p.total for p in found] == [25] * 3
+        assert sorted(int(i.key) for p in found for i in p.items) == list(range(25))
+        assert store.find(space, since=times[3], before=times[5]).total == 2
+        assert len(store.search(("a",), filter={"even": True}, limit=50)) == 13
+        assert store.list_namespaces() == [("a", "message"), ("b", "message")]
+        assert store.embed_pending(("a",)) == 25
+        assert store.embed_pending(("a",)) == 0
+        assert store.delete_where(space, {"even": True}) == 13
+        assert store.count(space) == 12
+        store.flush()
