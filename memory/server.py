@@ -1,5 +1,7 @@
 """A Qdrant server or cluster (QDRANT_URL) behind the same methods as the embedded shard."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from qdrant_client import QdrantClient
@@ -10,6 +12,22 @@ COLLECTION = "palimpsest"
 
 class MemoryUnreachable(RuntimeError):
     """The Qdrant server does not answer, or refuses."""
+
+
+USED = frozenset({"upsert", "update_vectors", "delete", "retrieve", "scroll", "count", "facet", "query_batch_points"})
+
+
+def _told(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return method(*arguments, **options)
+        except (ResponseHandlingException, OSError) as error:
+            raise MemoryUnreachable(
+                f"Qdrant does not answer any more ({error}). Start it again; what was acknowledged is kept."
+            ) from error
+
+    return call
 
 
 class ServerClient(QdrantClient):
@@ -28,6 +46,11 @@ class ServerClient(QdrantClient):
                 f"Qdrant at {options.get('url')} does not answer ({error}). Start it, correct QDRANT_URL or QDRANT_API_KEY, "
                 "or unset QDRANT_URL to keep the memory in this process."
             ) from error
+
+    def __getattribute__(self, name: str) -> Any:
+        """The methods that the store uses, told in our words when the server is gone."""
+        found = super().__getattribute__(name)
+        return _told(found) if name in USED else found
 
     def indexed_fields(self) -> set[str]:
         """Names of the payload fields that have an index."""

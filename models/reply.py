@@ -62,6 +62,7 @@ def ask(
     attempts = Retrying(
         stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(seconds),
         wait=pause,
+        sleep=lambda seconds: _wait(seconds, control),
         retry=retry_if_exception_type(PassingFault),
         reraise=True,
     )
@@ -79,10 +80,19 @@ def ask(
     raise AssertionError("tenacity always returns or raises")
 
 
+def _wait(seconds: float, control: RunControl | None) -> None:
+    """Pause; a run that is asked to stop wakes up, and finds out at the next attempt's first token."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not (control is not None and control.drain_requested):
+        time.sleep(min(0.2, max(0.0, until - time.monotonic())))
+
+
 def _stream(
     bound: Any, prompt: list[BaseMessage], tags: list[str] | None, control: RunControl | None, deadline: float
 ) -> AIMessage | None:
     whole: AIMessageChunk | None = None
+    if control is not None and control.drain_requested:
+        return None
     for chunk in bound.stream(prompt, config={"tags": tags or []}):
         if control is not None and control.drain_requested:
             return None

@@ -17,6 +17,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from pypdf import PdfWriter
+from qdrant_client.http.exceptions import ResponseHandlingException
 
 from memory import minilm
 from memory.archival import Archival
@@ -299,6 +300,17 @@ def test_an_unreachable_embedder_says_so_and_keeps_what_was_written(tmp_path: Pa
         assert recall.search("Tea").total == 1
     with QdrantStore(EdgeClient(tmp_path), WordEmbedder()) as store:
         assert Recall(store, "ada").nearest("tea").total == 1
+
+
+def test_a_qdrant_that_dies_later_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = ServerClient(location=":memory:")
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise ResponseHandlingException(ConnectionError("refused"))
+
+    monkeypatch.setattr(client._client, "count", gone)
+    with pytest.raises(MemoryUnreachable, match="does not answer any more"):
+        client.count("palimpsest")
 
 
 def test_an_unreachable_qdrant_says_what_to_do() -> None:

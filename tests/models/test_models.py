@@ -1,12 +1,14 @@
 """The models: an endpoint with its faults, the choice of one, the offline model, the scripted one."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langgraph.runtime import RunControl
 
 from graphs.memgpt import Context
 from graphs.runtime import Runtime
@@ -87,6 +89,16 @@ def test_the_deadline_is_for_all_attempts_together(
     said = [json.loads(m["content"])["message"] for m in endpoint.requests[-1]["messages"] if m["role"] == "user"]
     assert said == ["Hello", "Still there?"], "the message of the failed turn is kept"
     assert state["replies"] == ["There you are."]
+
+
+def test_a_pause_between_attempts_ends_at_stop(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    endpoint.turns = [{"status": 429, "headers": {"retry-after": "15"}}] * 3
+    control = RunControl()
+    threading.Timer(1.0, control.request_drain).start()
+    began = time.monotonic()
+    list(runtime.stream("t", "Hello", Context(agent="ada"), control))
+    assert time.monotonic() - began < 8
+    assert len(endpoint.requests) == 1
 
 
 def test_an_endpoint_that_hangs_is_given_up(
