@@ -7,7 +7,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Where things are. Every field is an environment variable; `Settings(home=...)` overrides it in code."""
+    """Where things are. Every field is an environment variable.
+
+    `open_runtime(Settings(home=...))` sets home, Qdrant, database, embedder and model name in code; the model's endpoint and
+    key, and the bounds of a reply, are always those of the environment.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="PALIMPSEST_", env_file=".env", extra="ignore", populate_by_name=True, frozen=True

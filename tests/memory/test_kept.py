@@ -16,6 +16,7 @@ import ormsgpack
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_POS_ARGS, JsonPlusSerializer
 from pypdf import PdfWriter
 from qdrant_client.http.exceptions import ResponseHandlingException
 
@@ -221,9 +222,11 @@ def test_a_crafted_checkpoint_runs_nothing(tmp_path: Path) -> None:
     assert kept["m"].content == "hi"
     target = tmp_path / "was-run"
     payload = ormsgpack.packb(("os", "system", (f"touch {target}",)))
-    crafted = ormsgpack.packb(ormsgpack.Ext(0, payload))
+    crafted = ormsgpack.packb(ormsgpack.Ext(EXT_CONSTRUCTOR_POS_ARGS, payload))
     serializer.loads_typed(("msgpack+zlib", zlib.compress(crafted)))
     assert not target.exists()
+    JsonPlusSerializer(allowed_msgpack_modules=True).loads_typed(("msgpack", crafted))
+    assert target.exists(), "LangGraph's own default runs it: the payload is a real one"
     with pytest.raises(ValueError, match="was not written by this project"):
         serializer.loads_typed(("pickle", b"x"))
 
