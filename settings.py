@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     database_url: SecretStr = SecretStr("")
     """PostgreSQL URL of the checkpoints (PALIMPSEST_DATABASE_URL); empty: SQLite in `home`."""
 
+    sandbox: str = "auto"
+    """What runs untrusted programs (PALIMPSEST_SANDBOX): auto, bubblewrap, landlock or wasm."""
+
     @property
     def folder(self) -> Path:
         """`home` with `~` resolved, created for its owner alone (mode 0700)."""

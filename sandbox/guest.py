@@ -1,0 +1,195 @@
+"""The inside of the sandbox: runs one program, makes its calls, and writes each answer as typed JSON. Needs only the
+standard library, since it runs alone: in the child of a pre-forked worker, and in CPython-WASI.
+
+Everything here shares a process with the program, which may change any of it: the parent believes nothing it reads.
+"""
+
+import contextlib
+import importlib
+import io
+import json
+import random
+import sys
+import types
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+MODULE = "program"
+LOADED = """
+abc array ast asyncio base64 binascii bisect bz2 calendar cmath codecs collections collections.abc colorsys configparser
+contextlib copy csv ctypes dataclasses datetime decimal difflib email enum errno fnmatch fractions functools gettext glob
+graphlib gzip hashlib heapq hmac html html.parser http inspect io ipaddress itertools json keyword locale logging lzma math
+numbers operator os pathlib pickle platform pprint queue random re reprlib secrets shlex shutil sqlite3 stat statistics
+string struct tempfile textwrap threading time timeit token tokenize traceback types typing unicodedata unittest
+unittest.mock urllib urllib.parse uuid warnings weakref xml.etree.ElementTree zipfile zlib zoneinfo
+""".split()
+MOST_BYTES = 64_000
+DEPTH = 100
+MESSAGE_CHARACTERS = 300
+
+_BASES: tuple[type[Any], ...] = (int, float, complex, str, bytes, tuple, list, dict, set, frozenset)
+_STANDARD: dict[type[Any], type[Any]] = {Counter: dict, OrderedDict: dict, defaultdict: dict, bytearray: bytes}
+
+
+class Unwritable(Exception):
+    """A value that has no typed JSON; its text is the reason."""
+
+
+def load() -> None:
+    """Import what programs import, before the door closes behind them. What this Python was built without, they do without."""
+    for name in LOADED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def run(code: str, calls: list[str], start: int, output_characters: int, emit: Callable[[str], None]) -> None:
+    """Run `code` as a module, then evaluate `calls[start:]` in it; `emit(line)` gets JSON lines as they are known.
+
+    Lines: ["ready"] once the module has run; [n, "R", value] or [n, "E", exception, message] for call n;
+    ["failed", exception, message] if the module raised; ["output", text] for what was printed since the last.
+    """
+    output = Output(output_characters)
+    sys.stdout = sys.stderr = output
+    random.seed(0)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed(0)
+    room = [MOST_BYTES]
+    module = types.ModuleType(MODULE)
+    sys.modules[MODULE] = module
+    try:
+        exec(compile(code, f"<{MODULE}>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+    except BaseException as error:
+        output.drain(emit)
+        emit(_line("failed", *_told(error)))
+        return
+    output.drain(emit)
+    emit(_line("ready"))
+    for number in range(start, len(calls)):
+        try:
+            value = eval(compile(calls[number], f"<call {number}>", "eval", dont_inherit=True), module.__dict__)  # noqa: S307
+            answer = _line(number, "R", typed(value, room))
+        except Unwritable as error:
+            answer = _line(number, "R", ["!", str(error)])
+        except BaseException as error:
+            answer = _line(number, "E", *_told(error))
+        output.drain(emit)
+        emit(answer)
+
+
+def typed(value: Any, room: list[int], depth: int = 0) -> Any:
+    """Typed JSON of a value of exact builtin types. Raises Unwritable.
+
+    A subclass that compares as its base does (an IntEnum, a named tuple) is written as its base, read by the base's own
+    methods. `room` holds the bytes that are left for all answers together.
+    """
+    kind = type(value)
+    if value is None or kind is bool:
+        _take(room, 5)
+        return value
+    base = kind if kind in _BASES else _STANDARD.get(kind) or _base(kind)
+    if base is None:
+        plain = _from_numpy(value, kind)
+        if plain is None:
+            raise Unwritable(f"a value of type {kind.__name__:.60}")
+        return typed(plain, room, depth)
+    if depth >= DEPTH:
+        raise Unwritable(f"a value nested more than {DEPTH} deep")
+    if base is str:
+        text = str.__str__(value) if kind is str else "".join(str.__iter__(value))
+        _take(room, 2 + len(text))
+        _take(room, len(json.dumps(text)) - len(text))
+        return text
+    if base is int:
+        _take(room, 10 + int.bit_length(value) // 4)
+        return ["i", int.__format__(value, "x")]
+    if base is float:
+        _take(room, 30)
+        return ["f", float.__repr__(value)]
+    if base is complex:
+        _take(room, 60)
+        return ["c", float.__repr__(value.real), float.__repr__(value.imag)]
+    if base is bytes:
+        _take(room, 8 + 2 * len(value))
+        return ["b", bytes(value).hex()]
+    _take(room, 8)
+    if base is dict:
+        return ["d", [[typed(k, room, depth + 1), typed(v, room, depth + 1)] for k, v in dict.items(value)]]
+    if base in (set, frozenset):
+        return ["S" if base is set else "F", [typed(item, room, depth + 1) for item in base.__iter__(value)]]
+    return ["l" if base is list else "t", [typed(item, room, depth + 1) for item in base.__iter__(value)]]
+
+
+def _base(kind: type[Any]) -> type[Any] | None:
+    for base in _BASES:
+        if issubclass(kind, base) and kind.__eq__ is base.__eq__:
+            return base
+    return None
+
+
+def _from_numpy(value: Any, kind: type[Any]) -> Any:
+    """A NumPy scalar as the Python number that it equals."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not issubclass(kind, numpy.generic):
+        return None
+    item = value.item()
+    return item if type(item) in (bool, int, float, complex, str, bytes) else None
+
+
+def _take(room: list[int], size: int) -> None:
+    room[0] -= size + 2
+    if room[0] < 0:
+        room[0] += size + 2
+        raise Unwritable(f"more than {MOST_BYTES} bytes of answers")
+
+
+def _told(error: BaseException) -> tuple[str, str]:
+    """An exception's name and message; both may be the program's own code, and raise."""
+    try:
+        name = f"{type(error).__name__:.60}"
+    except BaseException:
+        name = "Exception"
+    try:
+        message = str(error)[:MESSAGE_CHARACTERS]
+        at = error.__traceback__
+        line = 0
+        while at is not None:
+            if at.tb_frame.f_code.co_filename == f"<{MODULE}>":
+                line = at.tb_lineno
+            at = at.tb_next
+        if line:
+            message += f" (line {line})"
+    except BaseException:
+        message = ""
+    return name, message
+
+
+def _line(*parts: Any) -> str:
+    return json.dumps(parts, allow_nan=False) + "\n"
+
+
+class Output(io.TextIOBase):
+    """Keeps the first characters of what is printed, and counts the rest."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+        self.parts: list[str] = []
+        self.dropped = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        kept = text[: self.left]
+        if kept:
+            self.parts.append(kept)
+            self.left -= len(kept)
+        self.dropped += len(text) - len(kept)
+        return len(text)
+
+    def drain(self, emit: Callable[[str], None]) -> None:
+        if self.parts:
+            emit(_line("output", "".join(self.parts)))
+            self.parts.clear()

@@ -1,0 +1,169 @@
+"""What the Linux kernel is told to refuse a process: Landlock for files, ports and signals, seccomp for system calls, limits
+for memory and files. Raw system calls through ctypes, since this runs alone in the worker, with the standard library only.
+"""
+
+import ctypes
+import os
+import platform
+import resource
+import struct
+
+SMALLEST_LANDLOCK = 4  # Linux 6.7: files and TCP ports
+
+_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
+_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # how many rights each version of Landlock knows, from bit 0
+_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_CLONE_THREAD = 0x10000
+_EPERM, _ENOSYS = 1, 38
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+class LockdownFailed(OSError):
+    """The kernel did not do what it was told."""
+
+
+def landlock_version() -> int:
+    """Landlock's ABI version; 0 where the kernel has none."""
+    if platform.system() != "Linux":
+        return 0
+    return max(0, int(_libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))))
+
+
+class Landlock:
+    """A ruleset: nothing but reading `paths` (files, or folders with what is below them)."""
+
+    def __init__(self, paths: list[str]) -> None:
+        version = landlock_version()
+        if version < SMALLEST_LANDLOCK:
+            raise LockdownFailed(f"Landlock has version {version} here; {SMALLEST_LANDLOCK} is needed.")
+        files = (1 << _FILE_RIGHTS.get(version, 16)) - 1
+        handled = struct.pack("QQQ", files, 0b11, 0b11 if version >= 6 else 0)  # files, TCP bind and connect, scopes
+        size = 24 if version >= 6 else 16
+        self.fd = _syscall(_LANDLOCK_CREATE, ctypes.c_char_p(handled), ctypes.c_size_t(size), ctypes.c_uint32(0))
+        for path in paths:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            rights = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
+            rule = struct.pack("=Qi", rights, fd)
+            _syscall(_LANDLOCK_ADD, self.fd, 1, ctypes.c_char_p(rule), ctypes.c_uint32(0))
+            os.close(fd)
+
+    def restrict(self) -> None:
+        """Bind this process and its children for good. A second time nests: inside then cannot signal outside."""
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        _syscall(_LANDLOCK_RESTRICT, self.fd, ctypes.c_uint32(0))
+
+
+def limit(memory_bytes: int, cpu_seconds: int) -> None:
+    """Limits of the calling process, for good: address space, CPU, no file growth, no locked memory, no core dump."""
+    for what, value in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 32),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+    ):
+        resource.setrlimit(what, (value, value))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))  # behind the worker's own, finer one
+
+
+def die_with_parent() -> None:
+    """Be killed when the parent ends; be closed to /proc and ptrace."""
+    _prctl(_PR_SET_PDEATHSIG, 9)
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+class Seccomp:
+    """The filter of system calls of a program: what computing takes is allowed, all else is refused with EPERM."""
+
+    def __init__(self) -> None:
+        if platform.machine() not in _ARCHITECTURES:
+            raise LockdownFailed(f"The filter of system calls is not written for {platform.machine()}.")
+        code = _filter(*_ARCHITECTURES[platform.machine()])
+        self._code = ctypes.create_string_buffer(code, len(code))
+        self._program = ctypes.create_string_buffer(
+            struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(self._code)), 16
+        )
+
+    def restrict(self) -> None:
+        """Bind this process for good."""
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        _prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(self._program))
+
+
+_X86_64 = {
+    "read": 0, "write": 1, "close": 3, "stat": 4, "fstat": 5, "lstat": 6, "poll": 7, "lseek": 8, "mmap": 9, "mprotect": 10,
+    "munmap": 11, "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "pread64": 17, "readv": 19,
+    "writev": 20, "access": 21, "pipe": 22, "select": 23, "sched_yield": 24, "mremap": 25, "madvise": 28, "dup": 32,
+    "dup2": 33, "pause": 34, "nanosleep": 35, "getitimer": 36, "alarm": 37, "setitimer": 38, "getpid": 39, "clone": 56,
+    "exit": 60, "uname": 63, "fcntl": 72, "getcwd": 79, "gettimeofday": 96, "getrlimit": 97, "getrusage": 98,
+    "sysinfo": 99, "times": 100, "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "getppid": 110,
+    "rt_sigpending": 127, "rt_sigtimedwait": 128, "rt_sigsuspend": 130, "sigaltstack": 131, "gettid": 186, "time": 201,
+    "futex": 202, "sched_getaffinity": 204, "getdents64": 217, "set_tid_address": 218, "restart_syscall": 219,
+    "clock_gettime": 228, "clock_getres": 229, "clock_nanosleep": 230, "exit_group": 231, "open": 2, "openat": 257,
+    "newfstatat": 262, "faccessat": 269, "pselect6": 270, "ppoll": 271, "set_robust_list": 273, "dup3": 292, "pipe2": 293,
+    "prlimit64": 302, "getcpu": 309, "getrandom": 318, "statx": 332, "rseq": 334, "faccessat2": 439, "clone3": 435,
+}  # fmt: skip
+_AARCH64 = {
+    "read": 63, "write": 64, "close": 57, "fstat": 80, "lseek": 62, "mmap": 222, "mprotect": 226, "munmap": 215, "brk": 214,
+    "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "pread64": 67, "readv": 65, "writev": 66,
+    "sched_yield": 124, "mremap": 216, "madvise": 233, "dup": 23, "nanosleep": 101, "getitimer": 102, "setitimer": 103,
+    "getpid": 172, "clone": 220, "exit": 93, "uname": 160, "fcntl": 25, "getcwd": 17, "gettimeofday": 169,
+    "getrlimit": 163, "getrusage": 165, "sysinfo": 179, "times": 153, "getuid": 174, "getgid": 176, "geteuid": 175,
+    "getegid": 177, "getppid": 173, "rt_sigpending": 136, "rt_sigtimedwait": 137, "rt_sigsuspend": 133, "sigaltstack": 132,
+    "gettid": 178, "futex": 98, "sched_getaffinity": 123, "getdents64": 61, "set_tid_address": 96, "restart_syscall": 128,
+    "clock_gettime": 113, "clock_getres": 114, "clock_nanosleep": 115, "exit_group": 94, "openat": 56, "newfstatat": 79,
+    "faccessat": 48, "pselect6": 72, "ppoll": 73, "set_robust_list": 99, "dup3": 24, "pipe2": 59, "prlimit64": 261,
+    "getcpu": 168, "getrandom": 278, "statx": 291, "rseq": 293, "faccessat2": 439, "clone3": 435,
+}  # fmt: skip
+_ARCHITECTURES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
+_SPECIAL = ("clone", "clone3", "fcntl", "prlimit64")
+_FCNTL_ALLOWED = (0, 1, 2, 3, 4, 1030)  # duplicate and flags; never F_SETOWN, which sends signals
+
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
+
+
+def _filter(architecture: int, numbers: dict[str, int]) -> bytes:
+    """Classic BPF over struct seccomp_data: number at 0, architecture at 4, arguments of 8 bytes each from 16."""
+    code: list[tuple[int, int, int, int]] = [
+        (_LOAD, 0, 0, 4),
+        (_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, 0),
+        (_AT_LEAST, 0, 1, 0x40000000),  # the x32 numbers of x86
+        (_RETURN, 0, 0, _KILL),
+    ]
+    for name, number in numbers.items():
+        if name not in _SPECIAL:
+            code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
+    allowed_thread = [(_LOAD, 0, 0, 16), (_ANY_BIT, 0, 1, _CLONE_THREAD), (_RETURN, 0, 0, _ALLOW)]
+    allowed_fcntl = [(_LOAD, 0, 0, 24)]
+    for command in _FCNTL_ALLOWED:
+        allowed_fcntl += [(_EQUAL, 0, 1, command), (_RETURN, 0, 0, _ALLOW)]
+    only_reads_own_limits = [(_LOAD, 0, 0, 16), (_EQUAL, 0, 5, 0)]  # pid 0, and no new limit
+    only_reads_own_limits += [(_LOAD, 0, 0, 32), (_EQUAL, 0, 3, 0), (_LOAD, 0, 0, 36), (_EQUAL, 0, 1, 0)]
+    only_reads_own_limits += [(_RETURN, 0, 0, _ALLOW)]
+    refused = (_RETURN, 0, 0, _ERROR | _EPERM)
+    for name, checks in (("clone", allowed_thread), ("fcntl", allowed_fcntl), ("prlimit64", only_reads_own_limits)):
+        code += [(_EQUAL, 0, len(checks) + 1, numbers[name]), *checks, refused]
+    code += [(_EQUAL, 0, 1, numbers["clone3"]), (_RETURN, 0, 0, _ERROR | _ENOSYS)]  # glibc then uses clone
+    code.append(refused)
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
+
+
+def _syscall(number: int, *arguments: object) -> int:
+    result = _libc.syscall(number, *arguments)
+    if result < 0:
+        error = ctypes.get_errno()
+        raise LockdownFailed(error, f"system call {number}: {os.strerror(error)}")
+    return int(result)
+
+
+def _prctl(option: int, *arguments: int) -> None:
+    padded = [ctypes.c_ulong(a) for a in (*arguments, 0, 0, 0, 0)[:4]]
+    if _libc.prctl(option, *padded) != 0:
+        error = ctypes.get_errno()
+        raise LockdownFailed(error, f"prctl {option}: {os.strerror(error)}")

@@ -1,0 +1,136 @@
+"""The two native back ends of Linux: a pre-forked worker under Landlock, seccomp and limits, with or without bubblewrap."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from sandbox.frames import read_frame, write_frame
+from sandbox.lockdown import SMALLEST_LANDLOCK, landlock_version
+
+HERE = Path(__file__).resolve().parent
+SYSTEM_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
+SETUP_SECONDS = 30.0
+ANSWER_SECONDS = 120.0  # a worker ends every program long before; one that does not has died
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+
+Kind = Literal["bubblewrap", "landlock", "wasm"]
+
+
+class WorkerDied(RuntimeError):
+    """A worker ended or did not answer: a fault of the machine, never a verdict on a program."""
+
+
+class CannotRun(RuntimeError):
+    """The machine does not have what a back end needs; the message says what."""
+
+
+class Worker:
+    """A process that runs programs one at a time; it ends when its socket closes."""
+
+    def __init__(
+        self, command: list[str], descriptor: socket.socket, ours: socket.socket, setup: dict[str, Any]
+    ) -> None:
+        self._socket = ours
+        self._said: str | None = None
+        self.process = subprocess.Popen(
+            command, pass_fds=[descriptor.fileno()], env=ENVIRONMENT, cwd="/",
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        descriptor.close()
+        ready, _ = self.request(setup, SETUP_SECONDS)
+        if ready["missing"]:
+            self.close()
+            raise CannotRun(f"The sandbox cannot load what was to be preloaded: {'; '.join(ready['missing'])}.")
+
+    def request(self, head: dict[str, Any], seconds: float = ANSWER_SECONDS) -> tuple[dict[str, Any], bytes]:
+        """Send a request and wait for its answer. Raises WorkerDied."""
+        try:
+            self._socket.settimeout(seconds)
+            write_frame(self._socket, head)
+            answer = read_frame(self._socket)
+        except (OSError, ValueError) as error:
+            raise WorkerDied(f"The sandbox's worker did not answer: {error}. {self.close()}") from error
+        if answer is None:
+            raise WorkerDied(f"The sandbox's worker ended: {self.close() or 'it said nothing'}")
+        return answer
+
+    def close(self) -> str:
+        """End the worker; what it last wrote on standard error. Closing twice is closing once."""
+        if self._said is not None:
+            return self._said
+        self._socket.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        assert self.process.stderr is not None
+        with self.process.stderr as stderr:
+            self._said = str(stderr.read()[-500:].decode(errors="replace").strip())
+        self.process.wait()
+        return self._said
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def has_native() -> bool:
+    """Whether this machine's kernel has what the native back ends need."""
+    return sys.platform == "linux" and landlock_version() >= SMALLEST_LANDLOCK
+
+
+def start_native(kind: Kind, preload: tuple[str, ...]) -> Worker:
+    """A worker of the back end `bubblewrap` or `landlock`. Raises CannotRun or WorkerDied."""
+    if not has_native():
+        raise CannotRun("This machine has no Linux kernel with Landlock 4 or newer (Linux 6.7).")
+    folders = _package_folders(preload)
+    python = os.path.realpath(sys.executable)
+    ours, theirs = socket.socketpair()
+    command = [python, "-I", "-S", "-B", str(HERE / "zygote.py"), str(theirs.fileno())]
+    if kind == "bubblewrap":
+        command = [*_bubblewrap(python, [str(HERE), *_packages(folders, preload)]), *command]
+    return Worker(command, theirs, ours, {"package_folders": folders, "preload": list(preload)})
+
+
+def _bubblewrap(python: str, more: list[str]) -> list[str]:
+    """An empty root with Python and the system's libraries, read-only; no network, no other process, no capability."""
+    binary = shutil.which("bwrap")
+    if binary is None:
+        raise CannotRun("bubblewrap is not installed (apt install bubblewrap).")
+    paths = [python, sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+    paths += [str(p) for p in Path(sys.base_prefix, "lib").glob("*.so*")]
+    binds = []
+    for path in dict.fromkeys([*SYSTEM_LIBRARIES, *paths, *more]):
+        if os.path.islink(path) and path in SYSTEM_LIBRARIES:
+            binds += ["--symlink", os.readlink(path), path]
+        elif os.path.exists(path):
+            binds += ["--ro-bind", path, path]
+    return [
+        binary, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL",
+        "--hostname", "sandbox", *binds, "--remount-ro", "/", "--chdir", "/", "--",
+    ]  # fmt: skip
+
+
+def _package_folders(preload: tuple[str, ...]) -> list[str]:
+    """Where the packages to preload lie."""
+    folders = []
+    for name in preload:
+        found = find_spec(name)
+        if found is None or not found.origin:
+            raise CannotRun(f"The package {name} is not installed, and so cannot be preloaded.")
+        folders.append(str(Path(found.origin).parent.parent))
+    return list(dict.fromkeys(folders))
+
+
+def _packages(folders: list[str], preload: tuple[str, ...]) -> list[str]:
+    """The packages' own folders, and the libraries beside them (numpy.libs)."""
+    return [str(path) for folder in folders for path in Path(folder).iterdir() if path.name.split(".")[0] in preload]

@@ -1,0 +1,315 @@
+"""Runs untrusted Python: `run_python(code, calls)` gives one answer per call, as plain data that the parent decoded.
+
+outcome = run_python("def double(x): return 2 * x", ["double(4)", "double('a')"])
+[a.value for a in outcome.answers]   # [8, "aa"]
+
+What is right is never told to the process that runs the code: compare here, with `Answer.equals`.
+"""
+
+import atexit
+import logging
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sandbox.guest import MOST_BYTES
+from sandbox.native import CannotRun, Kind, Worker, WorkerDied, start_native
+from sandbox.values import Unreadable, Value, read_lines, read_value, same
+from sandbox.wasm import build_component, start_wasm
+from settings import Settings
+
+log = logging.getLogger(__name__)
+
+STRONGEST_FIRST: tuple[Kind, ...] = ("bubblewrap", "landlock", "wasm")
+TRIES = 3
+MOST_CODE = 1 << 20  # characters of a program with its calls
+MEANINGS = {
+    "bubblewrap": "bubblewrap, Landlock, seccomp and limits round a worker that forks once a program",
+    "landlock": "Landlock, seccomp and limits round a worker that forks once a program; a known path's size and date can be seen",
+    "wasm": "CPython in WebAssembly, a fresh instance a program, limited by a count of instructions",
+}
+
+Why = Literal["done", "failed", "cpu", "idle", "flood", "crash", "refused"]
+"""How a program ended: `failed` = its module raised, `idle` = it slept, `flood` = it wrote too much, `refused` = too long."""
+
+
+class SandboxUnavailable(RuntimeError):
+    """No back end, or not the one asked for, passes its self-test here; the message says why, and what to do."""
+
+
+class SandboxFailed(RuntimeError):
+    """Workers died again and again under one program: a fault of the machine, never a verdict on the program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one program may use, all its calls together. Raises ValueError, naming the field."""
+
+    cpu_seconds: float = 0.5
+    """CPU time in all. On wasm: instructions, 1e10 a second; CPython there takes about three times as many seconds."""
+    idle_seconds: float = 2.0
+    """Longest sleep in one piece; a program that sleeps in bits has ten times as long."""
+    memory_mb: int = 512
+    """Address space."""
+    output_characters: int = 4_000
+    """How much of what it prints is kept."""
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("cpu_seconds", 0.01, 60.0),
+            ("idle_seconds", 0.1, 60.0),
+            ("memory_mb", 64, 4096),
+            ("output_characters", 0, 100_000),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"Limits.{name}={getattr(self, name)!r} cannot work: use {least} to {most}.")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one call gave: a value, or the name and message of what went wrong."""
+
+    value: Value = None
+    error: str = ""
+    """Empty for a value; else the exception's name, `not plain data`, or a `Why`."""
+    message: str = ""
+
+    def equals(self, expected: Value) -> bool:
+        """Whether it is a value equal to `expected` (sandbox.values.same)."""
+        return not self.error and same(self.value, expected)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one program."""
+
+    answers: list[Answer]
+    """One for each call, in their order."""
+    why: Why
+    error: str = ""
+    """Of the module, where it raised: `Name: message`."""
+    output: str = ""
+    """The first of what it printed. Untrusted text."""
+    cpu_seconds: float = field(default=0.0, compare=False)
+    backend: Kind = field(default="bubblewrap", compare=False)
+
+    def feedback(self) -> str:
+        """What a programmer would be told of the program's end; empty if it ended well."""
+        told = {
+            "failed": f"The program raised {self.error}",
+            "cpu": "The program used up its CPU time: an endless loop, or too slow.",
+            "idle": "The program slept too long.",
+            "flood": "The program wrote too much.",
+            "crash": "The program ended its own process.",
+            "refused": f"The program is longer than {MOST_CODE} characters.",
+        }
+        return told.get(self.why, "")
+
+
+class Sandbox:
+    """Workers of one back end. Threads may share it; each program has a worker to itself while it runs."""
+
+    def __init__(self, kind: Kind, workers: int = 0, preload: Sequence[str] = ()) -> None:
+        self.kind: Kind = kind
+        self.preload = tuple(preload)
+        self.passed_over: dict[str, str] = {}
+        """The stronger back ends that were not taken, and why."""
+        self.restarts = 0
+        self._component: Path | None = None
+        self._free: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        self._all: list[Worker] = []
+        self._lock = threading.Lock()
+        for _ in range(workers or os.cpu_count() or 1):
+            self._free.put(None)  # started when it is first needed
+
+    def run(self, code: str, calls: Sequence[str] = (), limits: Limits | None = None) -> Outcome:
+        """Run `code` as a module, then evaluate each of `calls`, Python expressions, in it.
+
+        A call that ends the process loses its own answer only: the rest are made in a new one, inside the same CPU budget.
+        Raises SandboxFailed if three workers die under it.
+        """
+        limits = limits or Limits()
+        size = len(code) + sum(map(len, calls))
+        if size > MOST_CODE:
+            return Outcome([Answer(error="refused")] * len(calls), "refused", backend=self.kind)
+        try:
+            "\n".join([code, *calls]).encode()
+        except UnicodeEncodeError as error:
+            lost = Answer(error="failed", message=str(error))
+            return Outcome([lost] * len(calls), "failed", f"UnicodeEncodeError: {error}", backend=self.kind)
+        worker = self._free.get()
+        try:
+            for attempt in range(TRIES):
+                try:
+                    worker = worker or self._start()
+                    outcome, lasts = _run(worker, code, list(calls), limits, self.kind)
+                except WorkerDied as error:
+                    self._drop(worker)
+                    worker = None
+                    log.warning("The sandbox's worker died (try %d of %d): %s", attempt + 1, TRIES, error)
+                    continue
+                if not lasts:
+                    self._drop(worker)
+                    worker = None
+                return outcome
+        finally:
+            self._free.put(worker)
+        raise SandboxFailed(f"{TRIES} workers of the back end {self.kind} died under one program; it has no verdict.")
+
+    def close(self) -> None:
+        """End all workers."""
+        with self._lock:
+            for worker in self._all:
+                worker.close()
+            self._all.clear()
+
+    def report(self) -> dict[str, Any]:
+        """What is in force, for result files and pages."""
+        return {
+            "backend": self.kind,
+            "meaning": MEANINGS[self.kind],
+            "passed_over": self.passed_over,
+            "limits": asdict(Limits()),
+            "preload": list(self.preload),
+            "worker_restarts": self.restarts,
+        }
+
+    def _start(self) -> Worker:
+        if self.kind == "wasm":
+            self._component = self._component or build_component(self.preload)
+            worker = start_wasm(self._component)
+        else:
+            worker = start_native(self.kind, self.preload)
+        with self._lock:
+            self._all.append(worker)
+        return worker
+
+    def _drop(self, worker: Worker | None) -> None:
+        if worker is not None:
+            worker.close()
+            with self._lock:
+                self.restarts += 1
+                if worker in self._all:
+                    self._all.remove(worker)
+
+
+def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind) -> tuple[Outcome, bool]:
+    """One program on one worker, and whether the worker can go on. A call that ended the process is passed over."""
+    request = {
+        "code": code, "calls": calls, "idle": limits.idle_seconds, "wall": 10 * limits.idle_seconds,
+        "memory": limits.memory_mb << 20, "output": limits.output_characters,
+        "most_bytes": MOST_BYTES + 12 * limits.output_characters + 3_000 * (len(calls) + 2),
+    }  # fmt: skip
+    answers: dict[int, Answer] = {}
+    output, error, used, start, lasts = "", "", 0.0, 0, True
+    why: Why = "done"
+    while lasts:
+        head, raw = worker.request({**request, "start": start, "cpu": limits.cpu_seconds - used})
+        lasts = not head.get("last")
+        ended, ready = str(head["why"]), False
+        if not raw.startswith(b"+") or ended == "signal 9":
+            raise WorkerDied(f"a program was not begun, or killed by the machine ({ended})")
+        used += float(head["cpu"])
+        for line in read_lines(raw[1:]):
+            ready |= line[0] == "ready"
+            if line[0] == "output" and len(line) > 1:
+                output = (output + str(line[1]))[: limits.output_characters]
+            elif line[0] == "failed" and len(line) > 2 and not ready:
+                why, error = "failed", f"{str(line[1])[:60]}: {str(line[2])[:400]}"
+            elif type(line[0]) is int and start <= line[0] < len(calls) and line[0] not in answers:
+                answers[line[0]] = _answer(line)
+        if ended == "ended" and (why == "failed" or len(answers) == len(calls)):
+            break
+        why = _why(ended) if why == "done" else why
+        under_way = next((n for n in range(start, len(calls)) if n not in answers), len(calls))
+        if not ready or why != "crash" or under_way + 1 >= len(calls) or used >= limits.cpu_seconds:
+            break
+        answers[under_way] = Answer(error="crash", message=ended)
+        start, why = under_way + 1, "done"
+    lost = Answer(error=why if why != "done" else "crash", message=error)
+    outcome = [answers.get(n, lost) for n in range(len(calls))]
+    if why == "done" and any(a.error == "crash" for a in outcome):
+        why = "crash"
+    return Outcome(outcome, why, error, output, used, kind), lasts
+
+
+def _why(ended: str) -> Why:
+    if ended in ("cpu", "idle", "flood"):
+        return ended  # type: ignore[return-value]
+    return "crash"
+
+
+def _answer(line: list[Any]) -> Answer:
+    if line[1:2] == ["R"] and len(line) == 3:
+        try:
+            return Answer(read_value(line[2]))
+        except Unreadable as error:
+            return Answer(error="not plain data", message=str(error))
+    if line[1:2] == ["E"] and len(line) == 4:
+        return Answer(error=str(line[2])[:60] or "Exception", message=str(line[3])[:400])
+    return Answer(error="not plain data", message="an answer that is not typed JSON")
+
+
+def choose_sandbox(kind: str = "", workers: int = 0, preload: Sequence[str] = ()) -> Sandbox:
+    """A sandbox that has passed its self-test: the one named, or with `auto` the strongest; empty: as the settings say.
+
+    Raises SandboxUnavailable. A stronger one that was passed over is named in a warning and in every report.
+    """
+    from sandbox.selftest import broken  # it needs Sandbox
+
+    kind = kind or Settings().sandbox
+    kinds = STRONGEST_FIRST if kind == "auto" else tuple(k for k in STRONGEST_FIRST if k == kind)
+    if not kinds:
+        raise SandboxUnavailable(f"There is no sandbox {kind!r}: use auto, {', '.join(STRONGEST_FIRST)}.")
+    reasons: dict[str, str] = {}
+    for candidate in kinds:
+        sandbox = Sandbox(candidate, workers, preload)
+        try:
+            reason = broken(sandbox)
+        except (CannotRun, SandboxFailed) as error:
+            reason = str(error)
+        if not reason:
+            sandbox.passed_over = reasons
+            for name, why in reasons.items():
+                log.warning("The sandbox %s is not in force: %s. In force: %s.", name, why.rstrip("."), candidate)
+            return sandbox
+        sandbox.close()
+        reasons[candidate] = reason
+    told = " ".join(f"{name}: {why}" for name, why in reasons.items())
+    raise SandboxUnavailable(
+        f"No untrusted program is run, since no sandbox is safe here. {told} Install bubblewrap, or set PALIMPSEST_SANDBOX=wasm."
+    )
+
+
+@contextmanager
+def open_sandbox(kind: str = "", workers: int = 0, preload: Sequence[str] = ()) -> Iterator[Sandbox]:
+    """`choose_sandbox`, and its workers ended afterwards."""
+    sandbox = choose_sandbox(kind, workers, preload)
+    try:
+        yield sandbox
+    finally:
+        sandbox.close()
+
+
+_shared: dict[tuple[str, int], Sandbox] = {}
+_sharing = threading.Lock()
+
+
+def shared_sandbox() -> Sandbox:
+    """The process's own sandbox, as the settings name it: opened on first use, ended with the process."""
+    key = Settings().sandbox, os.getpid()  # a forked process must not talk on its parent's sockets
+    with _sharing:
+        if key not in _shared:
+            _shared[key] = choose_sandbox(key[0])
+            atexit.register(_shared[key].close)
+        return _shared[key]
+
+
+def run_python(code: str, calls: Sequence[str] = (), limits: Limits | None = None) -> Outcome:
+    """`Sandbox.run` in the process's own sandbox. Raises SandboxUnavailable and SandboxFailed."""
+    return shared_sandbox().run(code, calls, limits)

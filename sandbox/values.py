@@ -1,0 +1,99 @@
+"""Answers as plain data: reads the sandbox's typed JSON, compares, and writes plain data as Python source.
+
+>>> same(read_value(["t", [["i", "1"]]]), (1.0,))
+True
+"""
+
+import json
+import math
+from typing import Any
+
+from sandbox.guest import DEPTH
+
+Value = Any
+"""None, bool, int, float, complex, str, bytes, list, tuple, dict, set or frozenset of these, of exactly these types."""
+
+
+class Unreadable(ValueError):
+    """Not typed JSON of plain data; the message says what it was."""
+
+
+def read_value(typed: Any, depth: int = 0) -> Value:
+    """The value of its typed JSON. Raises Unreadable for anything that is not exactly such."""
+    if typed is None or type(typed) in (bool, str):
+        return typed
+    if type(typed) is not list or len(typed) < 2 or type(typed[0]) is not str or depth > DEPTH:
+        raise Unreadable("an answer that is not typed JSON")
+    tag, body = typed[0], typed[1]
+    if tag == "!":
+        raise Unreadable(str(body)[:200])
+    try:
+        if tag == "i":
+            return int(body, 16)
+        if tag == "f":
+            return float(body)
+        if tag == "c":
+            return complex(float(body), float(typed[2]))
+        if tag == "b":
+            return bytes.fromhex(body)
+        if tag == "d":
+            return {read_value(key, depth + 1): read_value(value, depth + 1) for key, value in body}
+        items = [read_value(item, depth + 1) for item in body]
+        return {"l": list, "t": tuple, "S": set, "F": frozenset}[tag](items)
+    except Unreadable:
+        raise
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+        raise Unreadable(f"an answer that is not typed JSON ({type(error).__name__})") from None
+
+
+def same(actual: Value, expected: Value) -> bool:
+    """Python's own `==` on plain data: 1 equals 1.0, a tuple is no list. Neither side can bring an `__eq__` of its own."""
+    try:
+        return bool(actual == expected)
+    except RecursionError:
+        return False
+
+
+def source(value: Value) -> str:
+    """Plain data as a Python expression that gives it back. Raises TypeError for anything else."""
+    kind = type(value)
+    if value is None or kind in (bool, int, str, bytes):
+        return repr(value) if kind is not int else hex(value)  # hex: the decimal length of an int is bounded
+    if kind is float:
+        return repr(value) if math.isfinite(value) else f"float('{value}')"
+    if kind is complex:
+        return f"complex({source(value.real)}, {source(value.imag)})"
+    if kind is dict:
+        return "{" + ", ".join(f"{source(k)}: {source(v)}" for k, v in value.items()) + "}"
+    items = ", ".join(source(item) for item in value) if kind in (list, tuple, set, frozenset) else ""
+    if kind is list:
+        return f"[{items}]"
+    if kind is tuple:
+        return f"({items},)" if len(value) == 1 else f"({items})"
+    if kind is set:
+        return f"{{{items}}}" if value else "set()"
+    if kind is frozenset:
+        return f"frozenset([{items}])"
+    raise TypeError(f"a value of type {kind.__name__} is no plain data")
+
+
+def call_source(function: str, arguments: list[Value]) -> str:
+    """A call with plain arguments as a Python expression.
+
+    >>> call_source("f", [1, "a"])
+    "f(0x1, 'a')"
+    """
+    return f"{function}({', '.join(source(a) for a in arguments)})"
+
+
+def read_lines(raw: bytes) -> list[list[Any]]:
+    """What a guest wrote: its whole JSON lines in their order; a line that is no JSON list is left out."""
+    lines = []
+    for line in raw.split(b"\n")[:-1]:
+        try:
+            parts = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if type(parts) is list and parts:
+            lines.append(parts)
+    return lines

@@ -1,0 +1,64 @@
+"""The attack suite on every back end of this machine, and on none: a suite that cannot fail proves nothing."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import native, selftest
+from sandbox.attacks import ATTACKS, Attack, Stage, open_stage, strike
+from sandbox.python import Sandbox, SandboxUnavailable, choose_sandbox
+
+CHANGES_ITS_OWN_STAGE_ONLY = ("files", "env", "net")
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with open_stage() as stage:
+        yield stage
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: f"{a.group}-{a.name}")
+def test_attack_fails(attack: Attack, sandbox: Sandbox, stage: Stage) -> None:
+    how = strike(attack, sandbox, stage)
+    assert not how or attack.allowed == sandbox.kind, how
+
+
+def test_the_suite_is_large_and_each_name_its_own() -> None:
+    assert len({(a.group, a.name) for a in ATTACKS}) == len(ATTACKS) >= 80
+    assert len(selftest.ESSENTIAL) >= 10
+    assert [a.name for a in ATTACKS if a.allowed] == ["stat_secret"]
+
+
+@pytest.fixture
+def naked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A worker that locks nothing."""
+    for name in ("guest", "frames", "zygote", "lockdown"):
+        shutil.copy(native.HERE / f"{name}.py", tmp_path)
+    lockdown = tmp_path / "lockdown.py"
+    lockdown.write_text(re.sub(r"(def restrict\(self\) -> None:\n)", r"\1        return\n", lockdown.read_text()))
+    monkeypatch.setattr(native, "HERE", tmp_path)
+    sandbox = Sandbox("landlock", 1)
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.mark.skipif(not native.has_native(), reason="needs Linux with Landlock")
+def test_without_locks_most_attacks_succeed(naked: Sandbox) -> None:
+    harmless = [a for a in ATTACKS if a.group in CHANGES_ITS_OWN_STAGE_ONLY and a.name != "device_memory"]
+    won = 0
+    for attack in harmless:
+        with open_stage() as stage:
+            won += bool(strike(attack, naked, stage))
+    assert won >= 0.8 * len(harmless)
+    assert "succeeded" in selftest.broken(naked)
+
+
+@pytest.mark.usefixtures("built")
+def test_a_back_end_that_an_attack_breaks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    easy = Attack("easy", "files", "def attack(): return 'BROKE'", essential=True)
+    monkeypatch.setattr(selftest, "ESSENTIAL", [easy])
+    with pytest.raises(SandboxUnavailable, match="files/easy succeeded"):
+        choose_sandbox("auto", 1)

@@ -1,0 +1,308 @@
+"""run_python as its callers see it: right programs are scored right, whatever happens to the process that ran them."""
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sandbox import wasm
+from sandbox.native import Worker, WorkerDied, has_native
+from sandbox.python import Limits, Sandbox, SandboxFailed, SandboxUnavailable, choose_sandbox, open_sandbox, run_python
+from sandbox.values import Unreadable, call_source, read_lines, read_value, same, source
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False) | st.text(max_size=20)
+    | st.binary(max_size=20) | st.complex_numbers(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(tuple)
+    | st.dictionaries(st.text(max_size=5) | st.integers() | st.tuples(st.integers(), st.text(max_size=3)), inner, max_size=4)
+    | st.sets(st.integers() | st.text(max_size=5), max_size=4) | st.frozensets(st.integers(), max_size=4),
+    max_leaves=15,
+)  # fmt: skip
+
+STYLES = {
+    "imports at the top": ("import math\nfrom collections import deque\ndef f(x): return math.floor(x) + len(deque([x]))", 4),
+    "helper functions": ("def helper(x): return x + 1\ndef f(x): return helper(x)", 4),
+    "recursion": ("def f(x): return x + 1 if x > 2 else f(x + 3) - 3", 4),
+    "classes": ("class A:\n    STEP = 1\n    def g(self, x): return x + self.STEP\nf = A().g", 4),
+    "constants": ("STEP: int = 1\nf = lambda x: x + STEP", 4),
+    "dataclass": (
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n    def up(self): return self.x + 1\n"
+        "def f(x): return P(x).up()", 4,
+    ),
+    "future and typing": ("from __future__ import annotations\nimport typing\ndef f(x: typing.Optional[Foo]): return x + 1", 4),
+    "main guard": ("def f(x): return x + 1\nif __name__ == '__main__':\n    f = None", 4),
+    "named tuple": ("from collections import namedtuple\nT = namedtuple('T', 'a b')\ndef f(x): return T(x, 1)", (3, 1)),
+    "int enum": ("import enum\nclass E(enum.IntEnum):\n    FOUR = 4\ndef f(x): return E.FOUR", 4),
+    "counter": ("import collections\ndef f(x): return collections.Counter([x, x])", {3: 2}),
+    "default dict": ("from collections import defaultdict\ndef f(x):\n    d = defaultdict(int, {x: 1})\n    return d", {3: 1}),
+    "generator inside": ("def f(x): return sum(i for i in range(x)) + 1", 4),
+    "caught errors": ("def f(x):\n    try:\n        return 1 / 0\n    except ZeroDivisionError:\n        return 4", 4),
+    "global counter": ("n = 0\ndef f(x):\n    global n\n    n += 1\n    return x + n", 4),
+    "regular expressions": ("import re\ndef f(x): return int(re.sub('3', '4', str(x)))", 4),
+    "decimal and dates": ("import decimal, datetime\ndef f(x): return int(decimal.Decimal(x)) + datetime.timedelta(1).days", 4),
+    "prints": ("print('loading')\ndef f(x):\n    print(x)\n    return 4", 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_right_programs_are_right_whatever_their_style(style: str, sandbox: Sandbox) -> None:
+    code, expected = STYLES[style]
+    outcome = sandbox.run(code, ["f(3)"])
+    assert outcome.answers[0].equals(expected), outcome
+    assert outcome.why == "done"
+    assert type(outcome.answers[0].value) in (int, tuple, dict)
+
+
+@settings(deadline=None)
+@given(value=PLAIN)
+def test_plain_data_survives_source_and_answer(value: Any) -> None:
+    again = _sandbox().run("", [source(value)]).answers[0]
+    assert again.equals(value)
+    assert repr(again.value) == repr(value) or isinstance(value, dict | set | frozenset | list | tuple)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda x: st.lists(x, max_size=3)
+    )
+)
+def test_no_forged_answer_escapes(forged: Any) -> None:
+    with contextlib.suppress(Unreadable):
+        read_value(forged)
+
+
+@given(st.binary(max_size=300))
+def test_no_forged_line_escapes(raw: bytes) -> None:
+    assert all(type(line) is list for line in read_lines(raw))
+
+
+def test_values_compare_as_python_does() -> None:
+    assert same(1, 1.0)
+    assert not same((1,), [1])
+    assert not same(float("nan"), float("nan"))
+    assert call_source("f", [[1, None], "a"]) == "f([0x1, None], 'a')"
+
+
+def test_an_answer_is_plain_data_or_none(sandbox: Sandbox) -> None:
+    code = "import re\ndef f(x): return re.compile(x)\ndef g(): raise KeyError('k')\ndef h(): return 'x' * 70_000"
+    refused, raised, large, small = sandbox.run(code, ["f('a')", "g()", "h()", "1"]).answers
+    assert (refused.error, refused.message) == ("not plain data", "a value of type Pattern")
+    assert (raised.error, raised.message) == ("KeyError", "'k' (line 3)")
+    assert large.error == "not plain data"
+    assert "64000 bytes" in large.message
+    assert small.equals(1)
+
+
+def test_a_call_that_ends_the_process_loses_only_its_own_answer(sandbox: Sandbox) -> None:
+    code = "import os\ndef f(x):\n    if x == 1: os._exit(0)\n    return x"
+    outcome = sandbox.run(code, ["f(0)", "f(1)", "f(2)", "f(1)", "f(4)"])
+    assert [(a.value, a.error) for a in outcome.answers] == [
+        (0, ""),
+        (None, "crash"),
+        (2, ""),
+        (None, "crash"),
+        (4, ""),
+    ]
+    assert outcome.why == "crash"
+
+
+def test_one_cpu_budget_for_all_calls(sandbox: Sandbox) -> None:
+    code = "def f(x):\n    while x == 1: pass\n    return x"
+    begun = time.monotonic()
+    outcome = sandbox.run(code, ["f(0)"] + ["f(1)"] * 50, Limits(cpu_seconds=0.2))
+    assert outcome.answers[0].equals(0)
+    assert {a.error for a in outcome.answers[1:]} == {"cpu"}
+    assert 0.19 <= outcome.cpu_seconds <= 0.5
+    assert time.monotonic() - begun < 10
+    assert "endless loop" in outcome.feedback()
+
+
+def test_the_first_answer_of_a_call_wins(sandbox: Sandbox) -> None:
+    code = """
+import os
+def f(x):
+    for fd in range(3, 8):
+        try: os.write(fd, b'[1, "R", true]\\n')
+        except OSError: pass
+    return x
+"""
+    outcome = sandbox.run(code, ["f(5)", "f(6)"])
+    assert outcome.answers[1].value in ((True,) if sandbox.kind != "wasm" else (6,))  # its own loss, whatever it writes
+
+
+def test_the_module_that_raises_says_where(sandbox: Sandbox) -> None:
+    outcome = sandbox.run("x = 1\ny = x / 0", ["x", "y"])
+    assert outcome.error == "ZeroDivisionError: division by zero (line 2)"
+    assert {a.error for a in outcome.answers} == {"failed"}
+    assert "SyntaxError" in sandbox.run("def f(:", ["1"]).error
+    assert "UnicodeEncodeError" in sandbox.run("'\ud800'", ["1"]).error
+    assert sandbox.run("x" * (1 << 21), ["1"]).why == "refused"
+
+
+def test_output_is_kept_up_to_its_limit(sandbox: Sandbox) -> None:
+    outcome = sandbox.run(
+        "print('a' * 10)\nimport sys\nprint('e', file=sys.stderr)", ["print('b' * 100)"], Limits(output_characters=50)
+    )
+    assert outcome.output == "aaaaaaaaaa\ne\n" + "b" * 37
+
+
+def test_programs_do_not_see_each_other(sandbox: Sandbox) -> None:
+    sandbox.run("import math\nmath.pi = 3\nimport builtins\nbuiltins.len = None", ["1"])
+    assert sandbox.run("import math", ["math.pi > 3.1 and len([1])"]).answers[0].equals(1)
+
+
+def test_random_numbers_are_the_same_in_every_run(sandbox: Sandbox) -> None:
+    outcomes = [sandbox.run("import random", ["random.random()", "hash('a')"]).answers for _ in range(3)]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+def test_many_threads_share_it(sandbox: Sandbox) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda n: sandbox.run("def f(x): return x * x", [f"f({n})"]).answers[0].value, range(60))
+        )
+    assert answers == [n * n for n in range(60)]
+
+
+def test_a_dead_worker_is_retried_and_never_a_score(sandbox: Sandbox) -> None:
+    before = sandbox.restarts
+
+    def kill_workers() -> None:
+        for worker in list(sandbox._all):
+            os.killpg(worker.process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(0.2, kill_workers)
+    timer.start()
+    outcome = sandbox.run("import time\ndef f(): time.sleep(0.6); return 7", ["f()"])
+    timer.join()
+    assert outcome.answers[0].equals(7)
+    assert sandbox.restarts > before
+
+
+@pytest.fixture
+def own() -> Any:
+    with open_sandbox("auto", 1) as sandbox:
+        yield sandbox
+
+
+def test_workers_that_die_again_and_again_are_an_error(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: Any) -> Any:
+        raise WorkerDied("gone")
+
+    monkeypatch.setattr(Worker, "request", dies)
+    with pytest.raises(SandboxFailed, match="no verdict"):
+        own.run("", ["1"])
+
+
+@pytest.mark.skipif(not has_native(), reason="needs Linux with Landlock")
+def test_auto_says_what_it_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with caplog.at_level(logging.WARNING), open_sandbox("auto", 1) as sandbox:
+        report = sandbox.report()
+    assert report["backend"] == "landlock"
+    assert "not installed" in report["passed_over"]["bubblewrap"]
+    assert "bubblewrap is not in force" in caplog.text
+
+
+def test_a_named_back_end_is_never_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SandboxUnavailable, match="bubblewrap is not installed"):
+        choose_sandbox("bubblewrap")
+    with pytest.raises(SandboxUnavailable, match="no sandbox 'chroot'"):
+        choose_sandbox("chroot")
+    with pytest.raises(SandboxUnavailable, match="WebAssembly has no numpy"):
+        choose_sandbox("wasm", preload=["numpy"])
+
+
+@pytest.mark.skipif(not has_native(), reason="needs Linux with Landlock")
+@pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
+def test_numpy_can_be_preloaded(kind: str) -> None:
+    code = "import numpy as np\ndef f(n): return np.arange(n).sum()\ndef g(): return np.linalg.norm(np.ones(4))"
+    with open_sandbox(kind, 1, preload=["numpy"]) as sandbox:
+        answers = sandbox.run(code, ["f(5)", "g()", "np.array([1, 2]).tolist()", "np.array([1])"]).answers
+    assert [a.value for a in answers[:3]] == [10, 2.0, [1, 2]]
+    assert [type(a.value) for a in answers[:2]] == [int, float]
+    assert answers[3].error == "not plain data"
+    with pytest.raises(SandboxUnavailable, match="no_such_package is not installed"):
+        choose_sandbox(kind, preload=["no_such_package"])
+
+
+@pytest.mark.usefixtures("built")
+def test_a_damaged_component_is_built_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = wasm.build_component(())
+    content = good.read_bytes()
+    built = []
+
+    def build(folder: Path, fingerprint: str) -> Path:
+        built.append(fingerprint)
+        good.write_bytes(content)
+        return good
+
+    monkeypatch.setattr(wasm, "_build", build)
+    assert wasm.build_component(()) == good
+    assert not built
+    good.write_bytes(content[:-1] + b"?")
+    assert wasm.build_component(()) == good
+    assert len(built) == 1
+    good.parent.chmod(0o755)
+    with pytest.raises(SandboxUnavailable, match="chmod 700"):
+        choose_sandbox("wasm", 1)
+    good.parent.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("cpu_seconds", 0), ("cpu_seconds", 1e9), ("memory_mb", 1), ("idle_seconds", -1)]
+)
+def test_limits_name_the_field_that_cannot_work(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"Limits.{field}="):
+        Limits(**{field: value})  # type: ignore[arg-type]
+
+
+def test_run_python_is_one_call() -> None:
+    outcome = run_python("def double(x): return 2 * x", ["double(4)", "double('a')"])
+    assert [a.value for a in outcome.answers] == [8, "aa"]
+
+
+def test_verdicts_under_load_are_those_of_an_idle_machine(sandbox: Sandbox) -> None:
+    """Random programs, some slow and some endless, alone and beside eight busy threads of programs."""
+    draw = random.Random(5)
+    programs = [
+        f"def f(x):\n    for i in range({draw.choice([10, 1000, 10**9])}): x += i\n    return x" for _ in range(20)
+    ]
+    verdicts: Callable[[str], Any] = lambda code: sandbox.run(code, ["f(1)", "f(2)"], Limits(cpu_seconds=0.2))  # noqa: E731
+    alone = [verdicts(code) for code in programs]
+    with ThreadPoolExecutor(8) as pool, open_sandbox("auto", 6) as other:
+        noise = [pool.submit(other.run, "while True: pass", [], Limits(cpu_seconds=1)) for _ in range(6)]
+        loaded = list(pool.map(verdicts, programs))
+        assert all(n.result().why == "cpu" for n in noise)
+    assert loaded == alone
+
+
+_kept: list[Sandbox] = []
+
+
+def _sandbox() -> Sandbox:
+    """One for all examples of a property."""
+    if not _kept:
+        _kept.append(choose_sandbox("auto", 1))
+    return _kept[0]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _closed() -> Any:
+    yield
+    for sandbox in _kept:
+        sandbox.close()
