@@ -10,7 +10,8 @@
 
 from langgraph.graph import START, StateGraph
 
-from nodes.memgpt.act import act
+from graphs import react, reflexion, self_refine
+from nodes.memgpt.act import act_with
 from nodes.memgpt.events import login, system_alert, timed_event, user_message
 from nodes.memgpt.evict import evict
 from nodes.memgpt.page import page
@@ -25,7 +26,9 @@ builder.add_node("receive", receive)
 builder.add_node("page", page)
 builder.add_node("evict", evict)
 builder.add_node("think", think)
-builder.add_node("act", act)
+builder.add_node(
+    "act", act_with({"react": react.graph, "self_refine": self_refine.graph, "reflexion": reflexion.graph})
+)
 builder.add_edge(START, "receive")
 builder.add_edge("receive", "page")
 builder.add_edge("evict", "think")

@@ -3,15 +3,16 @@
 with open_runtime() as runtime:
     state = runtime.turn("thread-1", user_message("Hello"), Context(agent="ada"))
     print(state["replies"])
+    print(runtime.solve("reflexion", "thread-2", "Write …", reflexion.Context(evaluator="own_tests"))["answer"])
 """
 
 import sqlite3
 import threading
 import zlib
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
@@ -19,15 +20,20 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
-from graphs import memgpt
+from graphs import memgpt, react, reflexion, self_refine
 from graphs.memgpt import Context, State
 from memory.checkpoints import CheckpointsUnavailable, open_async_checkpointer, open_checkpointer
 from memory.store import QdrantStore, open_store
 from nodes.memgpt.events import event_text
 from nodes.memgpt.receive import check_owner
+from nodes.replies import Stopped
 from settings import Settings
 
 RECURSION_LIMIT = 200  # above what max_steps allows; LangGraph's default is 10,007
+
+Method = Literal["react", "self_refine", "reflexion"]
+SolverContext = react.Context | self_refine.Context | reflexion.Context
+SOLVERS = {"react": react.builder, "self_refine": self_refine.builder, "reflexion": reflexion.builder}
 
 
 class ThreadBusy(RuntimeError):
@@ -36,7 +42,7 @@ class ThreadBusy(RuntimeError):
 
 @dataclass
 class Runtime:
-    """The memgpt graph with its memory. One per process; threads may share it."""
+    """The graphs with their memory. One per process; threads may share it."""
 
     settings: Settings
     store: QdrantStore
@@ -45,6 +51,10 @@ class Runtime:
 
     def __post_init__(self) -> None:
         self.graph = memgpt.builder.compile(checkpointer=self.checkpointer, store=self.store, name="memgpt")
+        self.solvers: dict[str, Any] = {
+            name: cast(Any, builder).compile(checkpointer=self.checkpointer, store=self.store, name=name)
+            for name, builder in SOLVERS.items()
+        }
 
     def turn(self, thread: str, event: BaseMessage | str | None, context: Context) -> State:
         """Run one turn to its end; the state has `replies` and `stop`. Raises as `stream` does."""
@@ -68,26 +78,90 @@ class Runtime:
             event_text(message)
         if not context.model:
             context = replace(context, model=self.settings.model)
+        values = None if message is None else {"messages": [message]}
+        yield from self._stream(self.graph, self.config(thread), values, context, control, ())
+
+    def solve(self, method: Method, thread: str, task: str | None, context: SolverContext) -> dict[str, Any]:
+        """Run react, self_refine or reflexion to its end; the state has `answer` and `stop`. Raises as `stream_solver`."""
+        for _ in self.stream_solver(method, thread, task, context):
+            pass
+        return self.solver_state(method, thread)
+
+    def stream_solver(
+        self,
+        method: Method,
+        thread: str,
+        task: str | None,
+        context: SolverContext,
+        control: RunControl | None = None,
+        pause_after: Sequence[str] = (),
+    ) -> Generator[dict[str, Any], None, None]:
+        """Run a solver, giving LangGraph's parts as `stream` does, those of the machines inside it too.
+
+        `task` None goes on with a run that was paused, stopped or cut off. `pause_after` names steps after which it waits:
+        then `edit` changes the last draft, critique or lesson, and None goes on. Raises ValueError for an empty task, a run
+        of another agent or nothing to go on with, ThreadBusy, and what models, sandbox and memory raise.
+        """
+        config = self.solver_config(method, thread)
+        check_owner(cast(State, self.solver_state(method, thread)), cast(Context, context))
+        if task is not None and not task.strip():
+            raise ValueError("The task is empty: say what is to be solved.")
+        if task is None and not self.solvers[method].get_state(config).next:
+            raise ValueError(f"There is nothing to go on with in {thread}: its last run has ended, or none was begun.")
+        if not context.model:
+            context = replace(context, model=self.settings.model)
+        values = None if task is None else {"task": task}
+        yield from self._stream(self.solvers[method], config, values, context, control, pause_after)
+
+    def edit(self, method: Method, thread: str, values: dict[str, Any]) -> None:
+        """Change a paused run's state, such as its drafts or trials, before going on with it."""
+        self.solvers[method].update_state(self.solver_config(method, thread), values)
+
+    def solver_state(self, method: Method, thread: str) -> dict[str, Any]:
+        """The run's state; empty before its first step."""
+        return self._values(self.solvers[method], self.solver_config(method, thread), thread)
+
+    def solver_waits_at(self, method: Method, thread: str) -> str:
+        """The step that a paused or cut-off run goes on with; empty if it has ended."""
+        steps = self.solvers[method].get_state(self.solver_config(method, thread)).next
+        return str(steps[0]) if steps else ""
+
+    def solver_config(self, method: Method, thread: str) -> RunnableConfig:
+        """LangGraph's configuration of a solver's thread: apart from a conversation of the same name."""
+        return self.config(f"{method}:{thread}")
+
+    def _stream(
+        self,
+        graph: Any,
+        config: RunnableConfig,
+        values: Any,
+        context: Any,
+        control: RunControl | None,
+        pause_after: Sequence[str],
+    ) -> Generator[dict[str, Any], None, None]:
+        thread = config["configurable"]["thread_id"]
         lock = self._turns.setdefault(thread, threading.Lock())
         if not lock.acquire(blocking=False):
             raise ThreadBusy(f"The conversation {thread} has a turn under way: wait for its end, or stop it.")
         control = control or RunControl()
         parts = cast(
             Generator[dict[str, Any], None, None],
-            self.graph.stream(
-                cast(Any, None if message is None else {"messages": [message]}),
-                self.config(thread),
+            graph.stream(
+                values,
+                config,
                 context=context,
-                stream_mode=cast(Any, ["messages", "updates"]),
+                stream_mode=["messages", "updates"],
                 durability="sync",  # only then does a step repeated after a crash have the same ids
                 version="v2",
                 control=control,
+                subgraphs=True,
+                interrupt_after=list(pause_after),
             ),
         )
         try:
             for part in parts:  # noqa: UP028 (`yield from` would close the graph before the thought is told to end)
                 yield part
-        except GraphDrained:
+        except (GraphDrained, Stopped):
             pass  # as asked
         except GeneratorExit:
             control.request_drain("closed")  # the thought under way ends at its next token
@@ -99,15 +173,18 @@ class Runtime:
             finally:
                 lock.release()
 
-    def state(self, thread: str) -> State:
-        """The conversation's state; empty before its first turn."""
+    def _values(self, graph: Any, config: RunnableConfig, thread: str) -> dict[str, Any]:
         try:
-            return cast(State, self.graph.get_state(self.config(thread)).values)
+            return cast(dict[str, Any], graph.get_state(config).values)
         except (sqlite3.DatabaseError, zlib.error) as error:
             raise CheckpointsUnavailable(
                 f"The checkpoints of the conversation {thread} cannot be read ({error}). Restore checkpoints.sqlite from a "
                 "backup, or begin a new conversation: everything said is still in recall storage."
             ) from error
+
+    def state(self, thread: str) -> State:
+        """The conversation's state; empty before its first turn."""
+        return cast(State, self._values(self.graph, self.config(thread), thread))
 
     def config(self, thread: str) -> RunnableConfig:
         """LangGraph's configuration of a thread."""

@@ -78,6 +78,17 @@ class Archival:
             offset += len(items)
         return counts
 
+    def text(self, source: str) -> str:
+        """A document's whole text, put together from its passages; empty if there is no such document."""
+        sections: list[str] = []
+        for item in self._passages(source):
+            offset, part = int(item.value["offset"]), str(item.value["text"])
+            if offset == 0 or not sections:
+                sections.append(part)
+            else:
+                sections[-1] = sections[-1][:offset].ljust(offset) + part
+        return "\n\n".join(sections)
+
     def forget(self, source: str) -> int:
         """Delete a document; returns how many passages went."""
         gone = self.store.delete_where(self.namespace, {"source": source})

@@ -53,7 +53,7 @@ class Limits:
     cpu_seconds: float = 0.5
     """CPU time in all. On wasm: instructions, 1e10 a second; CPython there takes about three times as many seconds."""
     idle_seconds: float = 2.0
-    """Longest sleep in one piece; a program that sleeps in bits has ten times as long."""
+    """Longest sleep in one piece. One that sleeps in bits has ten times this and its CPU time."""
     memory_mb: int = 512
     """Address space."""
     output_characters: int = 4_000
@@ -201,7 +201,7 @@ class Sandbox:
 def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind) -> tuple[Outcome, bool]:
     """One program on one worker, and whether the worker can go on. A call that ended the process is passed over."""
     request = {
-        "code": code, "calls": calls, "idle": limits.idle_seconds, "wall": 10 * limits.idle_seconds,
+        "code": code, "calls": calls, "idle": limits.idle_seconds, "wall": 10 * (limits.idle_seconds + limits.cpu_seconds),
         "memory": limits.memory_mb << 20, "output": limits.output_characters,
         "most_bytes": MOST_BYTES + 12 * limits.output_characters + 3_000 * (len(calls) + 2),
     }  # fmt: skip

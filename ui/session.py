@@ -14,7 +14,8 @@ from memory.edge import MemoryDamaged, MemoryInUse
 from memory.server import MemoryUnreachable
 from models.endpoint import OFFLINE, list_models, local_endpoints
 from models.offline import NOTICE
-from nodes.memgpt.state import SMALLEST_WINDOW, check_agent
+from nodes.checks import check_agent
+from nodes.memgpt.state import SMALLEST_WINDOW
 from settings import Settings
 from ui.safe_text import as_markdown
 
@@ -95,7 +96,7 @@ def open_session() -> Session:
             WINDOWS,
             index=WINDOWS.index(state.setdefault("chosen_window", default)),
             format_func=lambda n: f"{n:,}",
-            help="How much the agent sees at once. With a small window you can watch it page: 2,600 fills after a few messages.",
+            help="How much the agent sees at once. With a small window you can watch it page: 2,800 fills after a few messages.",
         )
         state.chosen_window = window
     st.query_params.from_dict({"agent": state.agent, "thread": state.thread, "window": str(window)})

@@ -2,26 +2,47 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from memory.archival import Archival
 from memory.blocks import load_blocks
 from memory.recall import Recall, Trust
-from nodes.memgpt.log import Clock, call_records, memory_of, thread_of
+from nodes.memgpt.log import Clock, call_records
 from nodes.memgpt.state import Context, Due, State, Turn
-from nodes.memgpt.think import MALFORMED
 from nodes.memgpt.tools import HEARTBEAT, TOOLS, Chained, Desk
 from nodes.memgpt.window import REPLY_SHARE, RESULT_SHARE, clip, clip_message, measure, room
+from nodes.react.state import Context as ReactContext
+from nodes.reflexion.state import Context as ReflexionContext
+from nodes.replies import MALFORMED, Stopped, memory_of, thread_of
+from nodes.self_refine.state import Context as RefineContext
 
 SMALLEST_ROOM = 0.2  # share of the window that the working context must leave to the queue
 ERROR_LENGTH = 1_000  # characters
 
 
-def act(state: State, runtime: Runtime[Context]) -> State:
+class Act(Protocol):
+    """The node's signature."""
+
+    def __call__(self, state: State, runtime: Runtime[Context]) -> State: ...
+
+
+def act_with(solvers: dict[str, Any]) -> Act:
+    """The node, with the compiled machines that `solve_carefully` runs, by method."""
+
+    def act(state: State, runtime: Runtime[Context]) -> State:
+        return run_step(state, runtime, lambda method, task: _solve(solvers[method], method, task, runtime.context))
+
+    return act
+
+
+def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str], str]) -> State:
     """Every call gets exactly one result, whatever it was. Blocks change in the state only if their call succeeded."""
     context, store, thread = runtime.context, memory_of(runtime.store), thread_of(runtime)
     reply = state["messages"][-1]
@@ -40,6 +61,7 @@ def act(state: State, runtime: Runtime[Context]) -> State:
         time=clock.now,
         trust="outside" if _outside_in_view(state) else "own",
         fits=lambda blocks: _leaves_room(state, context, blocks),
+        solve=solve,
     )
     results: dict[str, str] = {}
     origins: dict[str, Trust] = {}
@@ -90,10 +112,27 @@ def run_call(call: ToolCall, desk: Desk) -> tuple[str, str]:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors())
         return "Failed", f"Wrong arguments for {name}: {wrong}"[:ERROR_LENGTH]
+    except (Stopped, GraphBubbleUp):
+        raise
     except ValueError as error:
         return "Failed", str(error)[:ERROR_LENGTH]
     except Exception as error:  # the store, the embedder: the agent can say so, and the log has it
         return "Failed", f"{name} broke: {type(error).__name__}: {error}"[:ERROR_LENGTH]
+
+
+def _solve(solver: Any, method: str, task: str, context: Context) -> str:
+    """What a machine made of the task, in words for the model."""
+    if method == "react":
+        done = solver.invoke({"task": task}, context=ReactContext(agent=context.agent, model=context.model))
+        return str(done["answer"]) or f"It found no answer ({done['stop']}). {done['error']}".strip()
+    inner: RefineContext | ReflexionContext = (
+        RefineContext(agent=context.agent, model=context.model)
+        if method == "self_refine"
+        else ReflexionContext(agent=context.agent, model=context.model, attempt="react")
+    )
+    done = solver.invoke({"task": task}, context=inner)
+    sure = "" if done["stop"] in ("accepted", "solved") else f" (Not sure: its critic gave {done['score']:.1f} of 1.)"
+    return f"{done['answer'] or 'It found no answer.'}{sure}"
 
 
 def _next(state: State, context: Context, calls: list[ToolCall], failed: bool, answered: bool) -> tuple[Turn, bool]:

@@ -10,7 +10,7 @@ from memory.recall import Message, Recall
 from models.endpoint import open_model
 from models.reply import ask
 from nodes.memgpt.events import kind_and_author
-from nodes.memgpt.log import Clock, memory_of, thread_of
+from nodes.memgpt.log import Clock
 from nodes.memgpt.state import Context, Evicted, State
 from nodes.memgpt.window import (
     SUMMARY_SHARE,
@@ -24,6 +24,7 @@ from nodes.memgpt.window import (
     message_tokens,
     room,
 )
+from nodes.replies import memory_of, thread_of
 
 SUMMARISE = """\
 You keep the running summary of a conversation whose oldest part is leaving the context window. Write the new summary from the \

@@ -1,16 +1,12 @@
 """How messages are written to recall: their order, their time, and what of an assistant message is a record of its own."""
 
 import json
-import uuid
 from datetime import datetime
 from typing import Any
 
 from langchain_core.messages import AIMessage
-from langgraph.runtime import Runtime
-from langgraph.store.base import BaseStore
 
 from memory.recall import Message, Trust
-from memory.store import QdrantStore
 from nodes.memgpt.state import Context, State
 
 KEPT_OF_PREVIOUS = 400  # characters
@@ -48,26 +44,6 @@ class Clock:
     def update(self) -> State:
         """The state's new clock."""
         return {"sequence": self.sequence, "position": self.position, "previous": self.previous}
-
-
-def memory_of(store: BaseStore | None) -> QdrantStore:
-    """The run's store. Raises TypeError if the graph was compiled without ours."""
-    if not isinstance(store, QdrantStore):
-        raise TypeError(
-            f"The memgpt graph needs a QdrantStore, not {type(store).__name__}: open it with graphs.runtime.open_runtime()."
-        )
-    return store
-
-
-def thread_of(runtime: Runtime[Context]) -> str:
-    """The conversation's id; `default` for a run without a checkpointer."""
-    return (runtime.execution_info.thread_id if runtime.execution_info else None) or "default"
-
-
-def step_id(runtime: Runtime[Context]) -> str:
-    """An id that a step repeated after a crash gives again; unique in all conversations."""
-    task = runtime.execution_info.task_id if runtime.execution_info else str(uuid.uuid4())
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{thread_of(runtime)}:{task}"))
 
 
 def monologue_record(text: str, key: str, clock: Clock, context: Context, thread: str) -> Message:

@@ -7,9 +7,10 @@ from langgraph.types import Command
 
 from memory.recall import Message, Recall
 from nodes.memgpt.events import memory_pressure
-from nodes.memgpt.log import Clock, memory_of, thread_of
+from nodes.memgpt.log import Clock
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.window import measure
+from nodes.replies import memory_of, thread_of
 
 PRESSURE = (
     "Your window is {share:.0%} full. Save what matters now: short facts with working_context_append, the rest with "

@@ -12,9 +12,10 @@ from memory.archival import Archival
 from memory.blocks import load_blocks, save_block, save_thread
 from memory.recall import Message, Recall
 from nodes.memgpt.events import event_text, kind_and_author, stamp
-from nodes.memgpt.log import Clock, call_records, memory_of, thread_of
+from nodes.memgpt.log import Clock, call_records
 from nodes.memgpt.state import BLOCKS, Context, State
 from nodes.memgpt.window import EVENT_SHARE, blocks, clip, open_calls, room
+from nodes.replies import memory_of, thread_of
 
 PERSONA = (
     "I am a helpful companion with a long memory. I keep what matters to the person I talk with, and I look it up."

@@ -1,9 +1,8 @@
 """What the MemGPT machine remembers between steps (State), and what its caller sets (Context)."""
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage
@@ -11,11 +10,12 @@ from langgraph.graph.message import add_messages
 from pydantic.json_schema import SkipJsonSchema
 
 from memory.recall import Trust
+from nodes.checks import check, check_agent
 
 BLOCKS = ("persona", "human")
 """The working context's blocks (MemGPT §2.1): who the agent is, and what it knows of the person."""
 
-SMALLEST_WINDOW = 2_600
+SMALLEST_WINDOW = 2_800
 """Tokens: instructions, tools, and enough room that a question, a call and its result fit beside them."""
 
 Stop = Literal["", "waiting", "refused", "step_limit", "loop", "empty_reply", "stopped"]
@@ -120,11 +120,11 @@ class Context:
 
     def __post_init__(self) -> None:
         check_agent(self.agent)
-        _check(self.window >= SMALLEST_WINDOW, "window", self.window, f"use {SMALLEST_WINDOW} tokens or more")
-        _check(0 < self.warn_at < self.flush_at <= 1, "warn_at", self.warn_at, "use 0 < warn_at < flush_at <= 1")
-        _check(0 < self.evict_share <= 1, "evict_share", self.evict_share, "use a share above 0, at most 1")
+        check(self.window >= SMALLEST_WINDOW, "window", self.window, f"use {SMALLEST_WINDOW} tokens or more")
+        check(0 < self.warn_at < self.flush_at <= 1, "warn_at", self.warn_at, "use 0 < warn_at < flush_at <= 1")
+        check(0 < self.evict_share <= 1, "evict_share", self.evict_share, "use a share above 0, at most 1")
         for name in ("block_limit", "page_size", "max_steps", "max_repeats"):
-            _check(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
+            check(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
         self.time()
 
     def time(self) -> datetime:
@@ -138,14 +138,3 @@ class Context:
                 f"Context.now={self.now!r} is not an ISO time such as 2026-01-31T09:30:00+00:00."
             ) from None
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def check_agent(agent: str) -> None:
-    """Raise ValueError unless `agent` can name an agent."""
-    fits = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", agent) and agent != "langgraph"
-    _check(bool(fits), "agent", agent, "use up to 64 letters, digits, - and _, beginning with a letter or digit")
-
-
-def _check(holds: bool, name: str, value: Any, advice: str) -> None:
-    if not holds:
-        raise ValueError(f"Context.{name}={value!r} cannot work: {advice}.")

@@ -1,27 +1,24 @@
 """think: one call of the model on the prompt, its reply made valid for every provider."""
 
-import re
 from typing import Literal
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from memory.documents import clean_text
 from memory.recall import Recall
 from models.endpoint import open_model
 from models.reply import ask
 from nodes.memgpt.events import render_event, system_alert
-from nodes.memgpt.log import Clock, memory_of, monologue_record, step_id, thread_of
+from nodes.memgpt.log import Clock, monologue_record
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, measure, message_tokens, render_prompt, room
+from nodes.replies import memory_of, step_id, thread_of, tidy
 
 EMPTY = "Your last reply was empty. Call a tool; to answer the person, call send_message."
-MOST_CALLS = 8  # of one reply: their results share the window
 NUDGE_TOKENS = 100  # more than it takes, whatever the calibration
 EMPTY_REPLIES = 2  # tolerated in a row
-MALFORMED = "malformed_arguments"
 
 
 def think(state: State, runtime: Runtime[Context]) -> Command[Literal["act", "__end__"]]:
@@ -57,31 +54,6 @@ def think(state: State, runtime: Runtime[Context]) -> Command[Literal["act", "__
     message.content = clip(message.text, int(room(state, context) * REPLY_SHARE))
     message.additional_kwargs["time"] = clock.now.isoformat()
     return Command(goto="__end__", update={**update, **clock.update(), "messages": [message], "stop": "waiting"})
-
-
-def tidy(reply: AIMessage, message_id: str) -> AIMessage:
-    """The reply as it is kept: valid names, JSON arguments, ids of its own; nothing else of the provider stays.
-
-    Arguments that were not JSON become a single one that holds their text, since some servers parse what they are sent back.
-    """
-    calls: list[ToolCall] = list(reply.tool_calls)
-    for bad in reply.invalid_tool_calls:
-        arguments = {MALFORMED: clip(bad.get("args") or "", 200)}
-        calls.append(ToolCall(name=bad.get("name") or "unknown", args=arguments, id=bad.get("id")))
-    text = clean_text(reply.text)
-    if len(calls) > MOST_CALLS:
-        text = (
-            f"{text}\n[{len(calls) - MOST_CALLS} more calls were not run: make at most {MOST_CALLS} at once.]".lstrip()
-        )
-    seen: set[str] = set()
-    kept: list[ToolCall] = []
-    for n, call in enumerate(calls[:MOST_CALLS]):
-        number = str(call["id"] or "")
-        number = number if number and number not in seen and len(number) <= 64 else f"call_{message_id[-12:]}_{n}"
-        seen.add(number)
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", call["name"])[:64] or "unknown"
-        kept.append({**call, "name": name, "id": number})
-    return AIMessage(text, tool_calls=kept, id=message_id)
 
 
 def _calibrate(state: State, prompt: list[BaseMessage], nudge: list[BaseMessage], reply: AIMessage) -> float:

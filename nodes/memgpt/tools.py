@@ -1,9 +1,9 @@
-"""The eight tools of the MemGPT agent: what each takes, what it does, and what it answers. Errors are raised for `act`."""
+"""The nine tools of the MemGPT agent: what each takes, what it does, and what it answers. Errors are raised for `act`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.store.base import SearchItem
@@ -35,6 +35,8 @@ class Desk:
     """`outside` while text from outside is in view: what is written then carries that mark."""
     fits: Callable[[dict[str, str]], bool]
     """Whether the window still has room with these blocks."""
+    solve: Callable[[str, str], str]
+    """Works out a task by a method, on the machines of that name."""
     key: str = ""
     """Of the call under way: the same after a crash, so that what it inserts is inserted once."""
     replies: list[str] = field(default_factory=list)
@@ -192,6 +194,21 @@ class ArchivalMemorySearch(Paged):
         return _show(Archival(desk.store, desk.agent).search(self.query, self.page, desk.page_size), desk, self.query)
 
 
+class SolveCarefully(Chained):
+    """Work out a hard task with many thoughts: it takes long. You get the answer, and tell the person."""
+
+    task: str = Field(description="The task with all that it takes to solve it")
+    method: Literal["react", "self_refine", "reflexion"] = Field(
+        "reflexion", description="react: with tools; self_refine: drafts and criticism; reflexion: trials and lessons"
+    )
+
+    def run(self, desk: Desk) -> str:
+        if not self.task.strip():
+            raise ValueError("The task is empty: say what is to be solved.")
+        desk.read_outside = True  # its tools read documents
+        return desk.solve(self.method, self.task)
+
+
 TOOLS: dict[str, type[ToolArguments]] = {
     "send_message": SendMessage,
     "working_context_append": WorkingContextAppend,
@@ -201,6 +218,7 @@ TOOLS: dict[str, type[ToolArguments]] = {
     "recall_memory_search_date": RecallMemorySearchDate,
     "archival_memory_insert": ArchivalMemoryInsert,
     "archival_memory_search": ArchivalMemorySearch,
+    "solve_carefully": SolveCarefully,
 }
 
 

@@ -607,7 +607,7 @@ def test_a_replys_names_and_number_of_calls_are_bounded(runtime: Runtime) -> Non
     state, model = play(runtime, flood, "I see.", window=4_096)
     names = {c["name"] for m in state["messages"] if isinstance(m, AIMessage) for c in m.tool_calls}
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names)
-    assert "22 more calls were not run" in model.prompts[1][-9].text
+    assert any("22 more calls were not run" in m.text for m in model.prompts[1])
 
 
 @pytest.mark.parametrize("filler", [" ", "\t", "\x01", "\n"])

@@ -89,7 +89,7 @@ def test_chat_past_an_eviction_reload_and_remember(address: str, page: Page) -> 
     page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: wrong.append(str(e)))
     page.on("requestfailed", lambda r: wrong.append(r.url) if "localhost" not in r.url else None)
-    page.goto(f"{address}/?agent=ada&window=2600")
+    page.goto(f"{address}/?agent=ada&window=2800")
     expect(page.get_by_text("Nothing has been said yet")).to_be_visible(timeout=60_000)
 
     say(page, "My cat is called Byron.", "I have kept that")

@@ -1,0 +1,24 @@
+"""ReAct as a state machine: thoughts, calls of tools and observations until there is an answer (Yao et al. 2023).
+
+    START → begin → think ⇄ act → END        stop: answered | step_limit | time_limit | loop | error
+
+`graph.invoke({"task": …}, context=Context(…))["answer"]`; `search` and `lookup` need the store of open_runtime().
+"""
+
+from langgraph.graph import START, StateGraph
+
+from nodes.react.act import act
+from nodes.react.begin import begin
+from nodes.react.state import Context, Input, State
+from nodes.react.think import think
+
+__all__ = ["Context", "Input", "State", "builder", "graph"]
+
+builder = StateGraph(State, context_schema=Context, input_schema=Input)
+builder.add_node("begin", begin)
+builder.add_node("think", think)
+builder.add_node("act", act)
+builder.add_edge(START, "begin")
+builder.add_edge("begin", "think")
+
+graph = builder.compile(name="react")

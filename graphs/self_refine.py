@@ -1,0 +1,25 @@
+"""Self-Refine as a state machine: draft, criticise, revise, until a draft is good enough (Madaan et al. 2023).
+
+    START → draft → critique ⇄ revise        critique → END; stop: accepted | budget
+
+Every draft is kept with its critique and score; the answer is the best, not the last. Pause after a step to edit
+`drafts`: `graph.invoke(…, interrupt_after=["critique"])`, `update_state`, and `graph.invoke(None, …)`.
+"""
+
+from langgraph.graph import START, StateGraph
+
+from nodes.self_refine.critique import critique
+from nodes.self_refine.draft import draft, revise
+from nodes.self_refine.state import Context, Input, State
+
+__all__ = ["Context", "Input", "State", "builder", "graph"]
+
+builder = StateGraph(State, context_schema=Context, input_schema=Input)
+builder.add_node("draft", draft)
+builder.add_node("critique", critique)
+builder.add_node("revise", revise)
+builder.add_edge(START, "draft")
+builder.add_edge("draft", "critique")
+builder.add_edge("revise", "critique")
+
+graph = builder.compile(name="self_refine")

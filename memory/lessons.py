@@ -1,0 +1,96 @@
+"""Lessons (Reflexion, Shinn et al. 2023, §3): what an agent learnt from its trials, found again for similar tasks.
+
+A lesson is found by its task's text, by words and meaning; one that did not help when it was used sinks.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from memory.store import PASSAGE, Memory, QdrantStore
+
+CANDIDATES = 20
+MOST_OUTCOMES = 50
+
+Outcome = Literal["failed", "passed", "error"]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson, as it is kept."""
+
+    key: str
+    text: str
+    task: str
+    """The task in which it was learnt, word for word."""
+    outcome: Outcome
+    """Of the trial that it was drawn from."""
+    source: str
+    """That trial: thread and number."""
+    helped: int = 0
+    """In how many later runs it was used, and the run succeeded at once."""
+    failed: int = 0
+
+    @property
+    def worth(self) -> float:
+        """Share of uses in which it helped, by Laplace's rule: 0.5 when it was never used."""
+        return (self.helped + 1) / (self.helped + self.failed + 2)
+
+
+class Lessons:
+    """The lessons of one agent; no other's are ever seen."""
+
+    def __init__(self, store: QdrantStore, agent: str) -> None:
+        self.store = store
+        self.namespace = (agent, "lesson")
+
+    def keep(self, lesson: Lesson) -> None:
+        """Keep a lesson; keeping one of the same key again replaces it. Raises ValueError if it or its task is empty."""
+        if not lesson.text.strip() or not lesson.task.strip():
+            raise ValueError("A lesson needs a text and the task that it comes from.")
+        before = self.store.get(self.namespace, lesson.key)
+        outcomes: dict[str, bool] = json.loads(before.value["outcomes"]) if before else {}
+        self._write(lesson.key, lesson.text, lesson.task, lesson.outcome, lesson.source, outcomes)
+
+    def recall(self, task: str, most: int = 3) -> list[Lesson]:
+        """The lessons of the most similar tasks, best first: similarity times worth (`Lesson.worth`)."""
+        found = self.store.search(self.namespace, query=task, limit=CANDIDATES)
+        lessons = [(item.score or 0.0, _lesson(item.key, item.value)) for item in found]
+        lessons.sort(key=lambda scored: -scored[0] * scored[1].worth)  # stable: the nearer first
+        return [lesson for _, lesson in lessons[:most]]
+
+    def credit(self, key: str, run: str, helped: bool) -> None:
+        """Note whether the lesson helped in `run`; the same run counts once."""
+        item = self.store.get(self.namespace, key)
+        if item is None:
+            return  # deleted since
+        value = item.value
+        outcomes = {**json.loads(value["outcomes"]), run: helped}
+        kept = dict(list(outcomes.items())[-MOST_OUTCOMES:])
+        self._write(key, value["lesson"], value["text"], value["outcome"], value["source"], kept)
+
+    def all(self, most: int = 200) -> list[Lesson]:
+        """The newest lessons first."""
+        page = self.store.find(self.namespace, page_size=most, newest_first=True)
+        return [_lesson(item.key, item.value) for item in page.items]
+
+    def forget(self, key: str) -> None:
+        """Delete a lesson."""
+        self.store.delete(self.namespace, key)
+
+    def _write(self, key: str, text: str, task: str, outcome: str, source: str, outcomes: dict[str, bool]) -> None:
+        now = datetime.now(UTC)
+        value: dict[str, Any] = {
+            "text": task, "lesson": text, "outcome": outcome, "source": source, "outcomes": json.dumps(outcomes),
+            "author": self.namespace[0], "trust": "own", "time": now.isoformat(),
+        }  # fmt: skip
+        self.store.write(self.namespace, [Memory(key, value, terms=task, passage=task[:PASSAGE], time=now)])
+
+
+def _lesson(key: str, value: dict[str, Any]) -> Lesson:
+    outcomes: dict[str, bool] = json.loads(value["outcomes"])
+    helped = sum(outcomes.values())
+    return Lesson(
+        key, value["lesson"], value["text"], value["outcome"], value["source"], helped, len(outcomes) - helped
+    )

@@ -1,0 +1,156 @@
+"""act: runs the calls of the last thought side by side; whatever comes of them goes back as observations."""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langchain_core.tools import BaseTool
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+from pydantic import ValidationError
+
+from memory.documents import clean_text
+from memory.store import QdrantStore
+from nodes.react.mcp import ServerUnreachable, in_thread, mcp_tools
+from nodes.react.state import Context, State, Stop
+from nodes.react.tools import Desk, ToolFailed, built_in_tools
+from nodes.replies import MALFORMED
+from sandbox.python import SandboxFailed
+
+MOST_FAILURES = 3  # steps in a row in which every call failed
+ERROR_CHARACTERS = 1_000
+IN_ORDER = ("search", "lookup")
+"""Calls that work on one page: of several at once, the later sees what the earlier did."""
+TIMED_OUT = "It was given up: the run's time was over before it answered."
+
+
+def act(state: State, runtime: Runtime[Context]) -> Command[Literal["think", "__end__"]]:
+    """Every call gets one observation. Ends the run as a loop, for time, or after failures in a row."""
+    context, begun = runtime.context, time.monotonic()
+    reply = state["messages"][-1]
+    if not isinstance(reply, AIMessage):
+        raise TypeError(f"act runs after a thought with calls, not after a {reply.type} message.")
+    desk = desk_of(state, runtime)
+    left = context.max_seconds - state["seconds"]
+    results = run_calls(reply.tool_calls, tools_of(context, desk), left)
+    observations: list[AnyMessage] = [
+        ToolMessage(
+            clip(text, context.observation_characters),
+            name=call["name"],
+            tool_call_id=str(call["id"]),
+            id=f"{reply.id}:{call['id']}",
+            status="success" if succeeded else "error",
+        )
+        for call, (succeeded, text) in zip(reply.tool_calls, results, strict=True)
+    ]
+    asked = json.dumps([(c["name"], c["args"]) for c in reply.tool_calls], sort_keys=True, default=str)
+    signature = hashlib.sha256(asked.encode()).hexdigest()
+    repeats = state["repeats"] + 1 if signature == state["last_call"] else 1
+    failures = 0 if any(succeeded for succeeded, _ in results) else state["failures"] + 1
+    seconds = state["seconds"] + time.monotonic() - begun
+    stop = _stop(repeats, failures, seconds, context)
+    update: State = {
+        "messages": observations, "seconds": seconds, "place": desk.place, "stop": stop,
+        "last_call": signature, "repeats": repeats, "failures": failures,
+        "error": results[-1][1][:ERROR_CHARACTERS] if stop == "error" else "",
+    }  # fmt: skip
+    return Command(goto="__end__" if stop else "think", update=update)
+
+
+def desk_of(state: State, runtime: Runtime[Context]) -> Desk:
+    """What the built-in tools work on in this step."""
+    store = runtime.store if isinstance(runtime.store, QdrantStore) else None
+    return Desk(store, runtime.context.agent, state["place"])
+
+
+def tools_of(context: Context, desk: Desk) -> list[BaseTool]:
+    """All tools of the run. Raises ServerUnreachable, and ValueError if two have one name."""
+    tools = [*built_in_tools(desk, list(context.tools)), *context.more_tools]
+    for address in context.mcp:
+        tools += mcp_tools(address)
+    names = [tool.name for tool in tools]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"Two tools are called {twice[0]!r}: leave one out of Context.tools, more_tools or mcp.")
+    return tools
+
+
+def run_calls(calls: Sequence[ToolCall], tools: Sequence[BaseTool], seconds: float) -> list[tuple[bool, str]]:
+    """(whether it succeeded, what to tell the model) for each call, in at most `seconds` in all.
+
+    A tool that hangs is left behind in its thread: Python cannot end it.
+    """
+    named = {tool.name: tool for tool in tools}
+    results: list[tuple[bool, str]] = [(False, TIMED_OUT)] * len(calls)
+    raised: list[BaseException] = []
+
+    def run(numbers: list[int]) -> None:
+        for number in numbers:
+            try:
+                results[number] = run_call(calls[number], named)
+            except SandboxFailed as error:  # a fault of the machine: the step can be gone on with
+                raised.append(error)
+
+    in_order = [n for n, call in enumerate(calls) if call["name"] in IN_ORDER]
+    groups = [in_order, *([n] for n in range(len(calls)) if n not in in_order)]
+    threads = [threading.Thread(target=run, args=(group,), daemon=True) for group in groups if group]
+    deadline = time.monotonic() + max(0.0, seconds)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if raised:
+        raise raised[0]
+    return list(results)
+
+
+def run_call(call: ToolCall, tools: dict[str, BaseTool]) -> tuple[bool, str]:
+    """Run one call. No error of the model's or the tool's making leaves this function."""
+    name, arguments = call["name"], call["args"]
+    if name not in tools:
+        return False, f"There is no tool {name[:60]!r}. The tools are: {', '.join(tools) or 'none'}."
+    if MALFORMED in arguments:
+        return False, f"The arguments of {name} were not a JSON object. Call it again with valid JSON."
+    tool = tools[name]
+    try:
+        only_async = getattr(tool, "func", tool) is None
+        result = in_thread(tool.ainvoke(arguments)) if only_async else tool.invoke(arguments)
+        return True, clean_text(_text(result)) or "(it returned nothing)"
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors())
+        return False, f"Wrong arguments for {name}: {wrong}"[:ERROR_CHARACTERS]
+    except (ToolFailed, ServerUnreachable) as error:
+        return False, str(error)[:ERROR_CHARACTERS]
+    except SandboxFailed:
+        raise
+    except Exception as error:  # any tool of anybody's: the model can try something else
+        return False, f"{name} broke: {type(error).__name__}: {error}"[:ERROR_CHARACTERS]
+
+
+def clip(text: str, most: int) -> str:
+    """The beginning and the end of a text that is too long, and how long it was."""
+    if len(text) <= most:
+        return text
+    head = most * 3 // 4
+    return f"{text[:head]}\n… ({len(text)} characters in all) …\n{text[-(most - head) :]}"
+
+
+def _text(result: object) -> str:
+    """A tool's result as text: strings as they are, MCP's content blocks by their texts, all else as JSON."""
+    if isinstance(result, str):
+        return result
+    if isinstance(result, list) and result and all(isinstance(b, dict) and "type" in b for b in result):
+        return "\n".join(str(b.get("text", f"({b['type']})")) for b in result)
+    return json.dumps(result, ensure_ascii=False, default=str)
+
+
+def _stop(repeats: int, failures: int, seconds: float, context: Context) -> Stop:
+    if repeats >= context.max_repeats:
+        return "loop"
+    if seconds >= context.max_seconds:
+        return "time_limit"
+    return "error" if failures >= MOST_FAILURES else ""

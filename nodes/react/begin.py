@@ -1,0 +1,23 @@
+"""begin: a new run, whatever the thread was at before."""
+
+from typing import Any, cast
+
+from langchain_core.messages import HumanMessage, RemoveMessage
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.runtime import Runtime
+
+from nodes.react.state import Context, Place, State
+from nodes.replies import step_id
+
+
+def begin(state: State, runtime: Runtime[Context]) -> State:
+    """Put the task before the model. Raises ValueError if there is none."""
+    task = state.get("task", "")
+    if not task.strip():
+        raise ValueError("The task is empty: say what is to be solved.")
+    return {
+        "agent": runtime.context.agent,
+        "messages": [cast(Any, RemoveMessage(id=REMOVE_ALL_MESSAGES)), HumanMessage(task, id=f"{step_id(runtime)}:task")],
+        "steps": 0, "seconds": 0.0, "last_call": "", "repeats": 0, "failures": 0,
+        "place": Place(title="", string="", found=0), "answer": "", "stop": "", "error": "",
+    }  # fmt: skip

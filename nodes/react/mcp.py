@@ -1,0 +1,71 @@
+"""Tools of MCP servers, by URL or command, as LangChain tools (langchain-mcp-adapters)."""
+
+import asyncio
+import os
+import shlex
+import threading
+from collections.abc import Coroutine
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from langchain_core.tools import BaseTool
+
+T = TypeVar("T")
+CONNECT_SECONDS = 30.0
+PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
+"""What a server that is started here sees of the environment: no keys."""
+
+
+class ServerUnreachable(ValueError):
+    """An MCP server that does not answer, or a command that cannot be run."""
+
+
+@lru_cache(maxsize=32)
+def mcp_tools(address: str) -> tuple[BaseTool, ...]:
+    """The tools that a server lists. Raises ServerUnreachable."""
+    from langchain_mcp_adapters.client import MultiServerMCPClient
+
+    client = MultiServerMCPClient({"server": _connection(address)})  # type: ignore[dict-item]
+    try:
+        return tuple(in_thread(asyncio.wait_for(client.get_tools(), CONNECT_SECONDS)))
+    except Exception as error:  # a group of whatever the transport and the server raise
+        reason = _innermost(error)
+        raise ServerUnreachable(
+            f"The MCP server {address!r} gave no tools ({type(reason).__name__}: {str(reason)[:200]}): check that it runs. "
+            "A server is named by its URL, or by the command that starts it."
+        ) from error
+
+
+def in_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` in an event loop of its own: the caller may stand in one, as in a notebook."""
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(asyncio.run(work))
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+def _connection(address: str) -> dict[str, Any]:
+    if address.startswith(("http://", "https://")):
+        return {"transport": "streamable_http", "url": address}
+    words = shlex.split(address)
+    if not words:
+        raise ServerUnreachable("The MCP server's address is empty: give a URL or a command.")
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {"transport": "stdio", "command": words[0], "args": words[1:], "env": environment}
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,84 @@
+"""What the ReAct machine remembers between steps (State), and what its caller sets (Context)."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, TypedDict
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AnyMessage
+from langchain_core.tools import BaseTool
+from langgraph.graph.message import add_messages
+from pydantic.json_schema import SkipJsonSchema
+
+from nodes.checks import check, check_agent, check_positive
+
+Stop = Literal["", "answered", "step_limit", "time_limit", "loop", "error"]
+"""Why a run ended. `error`: three steps in a row in which every call failed, or replies without content."""
+
+BuiltIn = Literal["calculator", "python", "search", "lookup"]
+BUILT_IN: tuple[BuiltIn, ...] = ("calculator", "python", "search", "lookup")
+
+
+class Place(TypedDict):
+    """The page that was opened last, and how far `lookup` has come in it."""
+
+    title: str
+    string: str
+    found: int
+
+
+class State(TypedDict, total=False):
+    """Plain data. `task` goes in, `answer` and `stop` come out."""
+
+    task: str
+    agent: str
+    messages: Annotated[list[AnyMessage], add_messages]
+    """Task, thoughts with their calls, observations."""
+    steps: int
+    seconds: float
+    """Time spent, also over interruptions."""
+    last_call: str
+    repeats: int
+    failures: int
+    """Steps in a row in which every call failed."""
+    place: Place
+    answer: str
+    stop: Stop
+    error: str
+
+
+class Input(TypedDict):
+    """A run's input."""
+
+    task: str
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
+
+    agent: str = "palimpsest"
+    """Whose archival storage `search` and `lookup` read."""
+    model: str | SkipJsonSchema[BaseChatModel] = ""
+    """Name of a model at the endpoint, or a chat model; empty: as the settings say."""
+    tools: list[BuiltIn] = field(default_factory=lambda: list(BUILT_IN))
+    """Which of the built-in tools the model may call."""
+    more_tools: SkipJsonSchema[list[BaseTool]] = field(default_factory=list)
+    """Any LangChain tools."""
+    mcp: list[str] = field(default_factory=list)
+    """MCP servers whose tools are attached: a URL (streamable HTTP), or a command line (stdio)."""
+    instructions: str = ""
+    """Added to the system message."""
+    max_steps: int = 8
+    """Most thoughts."""
+    max_seconds: float = 180.0
+    """Most time in all; a tool still running then is given up."""
+    max_repeats: int = 3
+    """How often in a row the same calls may be made before the run is stopped as a loop."""
+    observation_characters: int = 2_000
+    """Most of a result that the model sees."""
+
+    def __post_init__(self) -> None:
+        check_agent(self.agent)
+        check_positive(self, "max_steps", "max_seconds", "max_repeats", "observation_characters")
+        for name in self.tools:
+            check(name in BUILT_IN, "tools", name, f"use some of {', '.join(BUILT_IN)}")

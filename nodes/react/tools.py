@@ -1,0 +1,131 @@
+"""The tools that ReAct ships with: a calculator, sandboxed Python, and search and lookup over documents in archival storage.
+
+`search` and `lookup` are those of the paper (Yao et al. 2023, §3.1): open the page of a title, or learn what is near; then
+find the next sentence in it that has a string.
+"""
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from langchain_core.tools import BaseTool, StructuredTool
+
+from memory.archival import Archival
+from memory.store import QdrantStore
+from nodes.react.state import Place
+from sandbox.python import run_python
+
+FIRST_SENTENCES = 5
+NEAR = 5
+SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+class ToolFailed(ValueError):
+    """A call that could not be done; the message is for the model."""
+
+
+@dataclass
+class Desk:
+    """What the built-in tools of one step work on."""
+
+    store: QdrantStore | None
+    agent: str
+    place: Place
+
+    def search(self, entity: Annotated[str, "Title of the page"]) -> str:
+        """Open the page with this title and read its beginning; without such a page, learn what is near."""
+        archival = self._archival()
+        if not entity.strip():
+            raise ToolFailed("The title is empty.")
+        title = self._title(archival, entity)
+        if title:
+            self.place = Place(title=title, string="", found=0)
+            return " ".join(_sentences(archival.text(title))[:FIRST_SENTENCES])
+        near = archival.search(entity, page_size=4 * NEAR).items
+        titles = list(dict.fromkeys(str(i.value["source"]) for i in near if i.value.get("source")))[:NEAR]
+        if not titles:
+            return f"There is no page {entity!r}, and nothing is near: no documents are kept."
+        lines = [f"- {i.value['source']}: {str(i.value['text'])[:200]}" for i in near[:NEAR] if i.value.get("source")]
+        return "\n".join([f"There is no page {entity!r}. Near are: {', '.join(titles)}.", *lines])
+
+    def lookup(self, string: Annotated[str, "Text to find in the page"]) -> str:
+        """Find the next sentence with this text in the page that was opened last."""
+        if not self.place["title"]:
+            raise ToolFailed("No page is open: search a title first.")
+        if not string.strip():
+            raise ToolFailed("The text to look up is empty.")
+        hits = [s for s in _sentences(self._archival().text(self.place["title"])) if string.casefold() in s.casefold()]
+        found = self.place["found"] if string == self.place["string"] else 0
+        if not hits or found >= len(hits):
+            return (
+                f"No more results for {string!r} in {self.place['title']}."
+                if hits
+                else f"{string!r} is not in {self.place['title']}."
+            )
+        self.place = Place(title=self.place["title"], string=string, found=found + 1)
+        return f"(Result {found + 1} of {len(hits)}) {hits[found]}"
+
+    def _archival(self) -> Archival:
+        if self.store is None:
+            raise ToolFailed("There is no archival storage in this run.")
+        return Archival(self.store, self.agent)
+
+    def _title(self, archival: Archival, entity: str) -> str:
+        """The document of that title, in upper or lower case; empty if there is none."""
+        if archival.store.get((self.agent, "document"), entity):
+            return entity
+        near = archival.search(entity, page_size=4 * NEAR).items if archival.count() else []
+        titles = (str(i.value.get("source", "")) for i in near)
+        return next((t for t in titles if t.casefold() == entity.strip().casefold()), "")
+
+
+def calculator(expression: Annotated[str, "An expression such as (3 + 4) * sqrt(2)"]) -> str:
+    """Work out an arithmetic expression; the functions of Python's math module are there by name."""
+    outcome = run_python("from math import *", [expression.strip()])
+    answer = outcome.answers[0]
+    if answer.error:
+        raise ToolFailed(f"{answer.error}: {answer.message or outcome.feedback()}")
+    return str(answer.value)
+
+
+def python(code: Annotated[str, "A program; print what you want to see"]) -> str:
+    """Run a Python program without files or network; you get what it printed and the value of its last line."""
+    body, last = split_last_expression(code)
+    outcome = run_python(body, [f"repr({last})"] if last else [])
+    shown = [outcome.output.rstrip()] if outcome.output.strip() else []
+    failed = outcome.error or outcome.feedback()
+    if last and not failed:
+        answer = outcome.answers[0]
+        failed = f"{answer.error}: {answer.message}" if answer.error else ""
+        if not answer.error and answer.value != "None":
+            shown.append(str(answer.value))
+    if failed:
+        raise ToolFailed("\n".join([*shown, failed]))
+    return "\n".join(shown) or "(it printed nothing)"
+
+
+def split_last_expression(code: str) -> tuple[str, str]:
+    """The program without its last line, and that line if it is an expression; a program that is no Python stays whole."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError):
+        return code, ""
+    if not tree.body or not isinstance(tree.body[-1], ast.Expr):
+        return code, ""
+    last = tree.body.pop()
+    assert isinstance(last, ast.Expr)
+    return ast.unparse(tree), ast.unparse(last.value)
+
+
+def built_in_tools(desk: Desk, names: list[str]) -> list[BaseTool]:
+    """The built-in tools of these names, at work on `desk`."""
+    made: dict[str, Callable[..., str]] = {
+        "calculator": calculator, "python": python, "search": desk.search, "lookup": desk.lookup,
+    }  # fmt: skip
+    return [StructuredTool.from_function(made[name], name=name) for name in names]
+
+
+def _sentences(text: str) -> list[str]:
+    return [s.strip() for s in SENTENCE.split(" ".join(text.split())) if s.strip()]

@@ -1,0 +1,83 @@
+"""attempt: one trial, with the lessons in view: written in one reply, or worked out by the ReAct machine."""
+
+import time
+from typing import Any, Protocol
+
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langgraph.runtime import Runtime
+
+from memory.documents import clean_text
+from nodes.react.state import Context as ReactContext
+from nodes.reflexion.state import Context, State, Trial
+from nodes.replies import reply_to
+
+WRITE = "Solve the task. Reply with the answer alone."
+PROGRAM = "Solve the task with a Python program. Reply with the whole program in one fenced block."
+SHOWN = 4_000  # characters of the last attempt
+ENDED = {
+    "step_limit": "It ran out of steps before it had an answer.",
+    "time_limit": "It ran out of time before it had an answer.",
+    "loop": "It made the same calls over and over.",
+}
+
+
+class Attempt(Protocol):
+    """The node's signature."""
+
+    def __call__(self, state: State, runtime: Runtime[Context]) -> State: ...
+
+
+def attempt_with(solver: Any) -> Attempt:
+    """The node, with the compiled ReAct machine as the solver for `Context.attempt == "react"`."""
+
+    def attempt(state: State, runtime: Runtime[Context]) -> State:
+        begun = time.monotonic()
+        answer, error = (
+            _react(solver, state, runtime) if runtime.context.attempt == "react" else (_write(state, runtime), "")
+        )
+        trial = Trial(
+            number=len(state["trials"]) + 1, answer=answer, outcome="", score=0.0, feedback="", error=error, lesson=""
+        )
+        return {"trials": [*state["trials"], trial], "seconds": state["seconds"] + time.monotonic() - begun}
+
+    return attempt
+
+
+def _write(state: State, runtime: Runtime[Context]) -> str:
+    context = runtime.context
+    prompt: list[BaseMessage] = [
+        SystemMessage(PROGRAM if context.is_program else WRITE),
+        HumanMessage(briefing(state, context)),
+    ]
+    return clean_text(reply_to(prompt, context.model, runtime, tags=["attempt"]).text).strip()
+
+
+def _react(solver: Any, state: State, runtime: Runtime[Context]) -> tuple[str, str]:
+    """The machine's answer, and why there is none; its budgets are one attempt's."""
+    context = runtime.context
+    inner = ReactContext(
+        agent=context.agent, model=context.model, tools=list(context.tools), mcp=list(context.mcp),
+        max_steps=context.max_steps, max_seconds=max(1.0, context.max_seconds - state["seconds"]),
+        instructions=PROGRAM if context.is_program else "",
+    )  # fmt: skip
+    done = solver.invoke({"task": briefing(state, context)}, context=inner)
+    if done["stop"] == "answered":
+        return str(done["answer"]), ""
+    return "", ENDED.get(done["stop"], f"It failed: {done.get('error', '')}")
+
+
+def briefing(state: State, context: Context) -> str:
+    """The task, lessons of earlier runs, and what the last trials of this one taught."""
+    parts = [state["task"]]
+    if state["recalled"]:
+        lines = [f"- {lesson['text']}" for lesson in state["recalled"]]
+        parts.append("Lessons from similar tasks; use what applies here:\n" + "\n".join(lines))
+    learnt = [t for t in state["trials"] if t["lesson"]][-context.max_lessons :]
+    if learnt:
+        parts.append("Lessons from your attempts at this task:\n" + "\n".join(f"- {t['lesson']}" for t in learnt))
+    if state["trials"]:
+        last = state["trials"][-1]
+        parts.append(
+            f"Your last attempt:\n{last['answer'][:SHOWN] or '(none)'}\n\nWhat came of it:\n{last['feedback']}"
+        )
+    return "\n\n".join(parts)

@@ -1,0 +1,20 @@
+"""recall_lessons: begins a run with what was learnt from similar tasks, in any thread (Reflexion, §3: long-term memory)."""
+
+from langgraph.runtime import Runtime
+
+from memory.lessons import Lessons
+from nodes.reflexion.state import Context, Recalled, State
+from nodes.replies import memory_of, step_id
+
+
+def recall_lessons(state: State, runtime: Runtime[Context]) -> State:
+    """Find lessons of this agent for the task. Raises ValueError if there is no task."""
+    task, context = state.get("task", ""), runtime.context
+    if not task.strip():
+        raise ValueError("The task is empty: say what is to be solved.")
+    found = Lessons(memory_of(runtime.store), context.agent).recall(task, context.max_lessons)
+    return {
+        "agent": context.agent, "run": step_id(runtime), "own_tests": "", "trials": [], "seconds": 0.0,
+        "recalled": [Recalled(key=lesson.key, text=lesson.text, task=lesson.task) for lesson in found],
+        "answer": "", "score": 0.0, "stop": "",
+    }  # fmt: skip

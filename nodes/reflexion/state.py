@@ -1,0 +1,118 @@
+"""What the Reflexion machine remembers between steps (State), and what its caller sets (Context)."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+from langchain_core.language_models import BaseChatModel
+from pydantic.json_schema import SkipJsonSchema
+
+from memory.lessons import Outcome
+from nodes.checks import check, check_agent, check_positive
+from nodes.react.state import BUILT_IN, BuiltIn
+
+Stop = Literal["", "solved", "budget"]
+Evaluator = Literal["tests", "own_tests", "exact", "judge"]
+
+
+class Recalled(TypedDict):
+    """A lesson of an earlier run."""
+
+    key: str
+    text: str
+    task: str
+
+
+class Trial(TypedDict):
+    """One attempt, what came of it, and what was learnt."""
+
+    number: int
+    answer: str
+    outcome: Outcome | Literal[""]
+    """Empty until it was evaluated."""
+    score: float
+    feedback: str
+    error: str
+    """Why the attempt itself ended early: a budget of its tools, a loop."""
+    lesson: str
+    """What to do otherwise next time; a person may edit it while the run is paused."""
+
+
+class State(TypedDict, total=False):
+    """Plain data. `task` goes in, `answer`, `score` and `stop` come out. Nothing hidden stands here: see Context."""
+
+    agent: str
+    task: str
+    run: str
+    """Id of this run, for the lessons' sources."""
+    recalled: list[Recalled]
+    own_tests: str
+    """The assertions that the model wrote itself, without the invalid ones."""
+    trials: list[Trial]
+    seconds: float
+    answer: str
+    score: float
+    stop: Stop
+
+
+class Input(TypedDict):
+    """A run's input."""
+
+    task: str
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What the caller sets for a run. It is not checkpointed, so hidden tests and expected answers belong here.
+
+    Raises ValueError, naming the field, for a value that cannot work.
+    """
+
+    agent: str = "palimpsest"
+    """Whose lessons."""
+    model: str | SkipJsonSchema[BaseChatModel] = ""
+    """Who attempts and reflects: a name at the endpoint, or a chat model; empty: as the settings say."""
+    attempt: Literal["write", "react"] = "write"
+    """`write`: one reply; `react`: the ReAct machine with its tools."""
+    evaluator: Evaluator = "judge"
+    """`tests`: those below; `own_tests`: the model's own; `exact`: the expected answer below; `judge`: a model."""
+    tests: str = ""
+    """Assertions in Python. The model sees those that failed, as a programmer would."""
+    functions: list[str] = field(default_factory=list)
+    """Functions that the tests call; empty: those that the program defines."""
+    expected: str = ""
+    """The right answer, compared without case, punctuation and articles; the model is told right or wrong only."""
+    judge: str | SkipJsonSchema[BaseChatModel] = ""
+    """Who judges; empty: the same model."""
+    accept_at: float = 0.9
+    """Score of the judge from which an answer counts as right."""
+    tools: list[BuiltIn] = field(default_factory=lambda: list(BUILT_IN))
+    """What `react` may call."""
+    mcp: list[str] = field(default_factory=list)
+    """MCP servers for `react`."""
+    max_steps: int = 8
+    """Most thoughts of one attempt of `react`."""
+    max_trials: int = 4
+    max_seconds: float = 600.0
+    """Time after which no further trial is begun."""
+    max_lessons: int = 3
+    """Most lessons recalled, and most of this run's own that the next attempt sees (Ω in the paper)."""
+
+    def __post_init__(self) -> None:
+        check_agent(self.agent)
+        check_positive(self, "max_steps", "max_trials", "max_seconds", "max_lessons")
+        check(0 < self.accept_at <= 1, "accept_at", self.accept_at, "use a score above 0, at most 1")
+        check(
+            self.evaluator != "tests" or bool(self.tests.strip()),
+            "tests",
+            self.tests,
+            "the evaluator `tests` needs some",
+        )
+        wants = self.evaluator == "exact"
+        check(
+            not wants or bool(self.expected.strip()), "expected", self.expected, "the evaluator `exact` needs an answer"
+        )
+
+    @property
+    def is_program(self) -> bool:
+        """Whether the answer is a program."""
+        return self.evaluator in ("tests", "own_tests")

@@ -1,0 +1,83 @@
+"""Replies of a model as every machine takes them: asked for, stopped when the run is, made valid for every provider."""
+
+import re
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall
+from langgraph.runtime import Runtime
+from langgraph.store.base import BaseStore
+
+from memory.documents import clean_text
+from memory.store import QdrantStore
+from models.endpoint import open_model
+from models.reply import ask
+
+MOST_CALLS = 8  # of one reply: their results share the window
+MOST_OF_MALFORMED = 600  # characters
+MALFORMED = "malformed_arguments"
+
+
+class Stopped(RuntimeError):
+    """The run was asked to stop while a step was under way. Going on repeats that step."""
+
+
+def reply_to(
+    prompt: list[BaseMessage],
+    model: str | BaseChatModel,
+    runtime: Runtime[Any],
+    tools: Sequence[dict[str, Any]] = (),
+    tags: list[str] | None = None,
+) -> AIMessage:
+    """The model's reply. Raises ModelFailed, and Stopped."""
+    reply = ask(open_model(model), tools, prompt, tags=tags, control=runtime.control)
+    if reply is None:
+        raise Stopped("Stopped while the model was thinking.")
+    return reply
+
+
+def memory_of(store: BaseStore | None) -> QdrantStore:
+    """The run's store. Raises TypeError if the graph was compiled without ours."""
+    if not isinstance(store, QdrantStore):
+        raise TypeError(
+            f"The graph needs a QdrantStore, not {type(store).__name__}: open it with graphs.runtime.open_runtime()."
+        )
+    return store
+
+
+def thread_of(runtime: Runtime[Any]) -> str:
+    """The conversation's id; `default` for a run without a checkpointer."""
+    return (runtime.execution_info.thread_id if runtime.execution_info else None) or "default"
+
+
+def step_id(runtime: Runtime[Any]) -> str:
+    """An id that a step repeated after a crash gives again; unique in all conversations."""
+    task = runtime.execution_info.task_id if runtime.execution_info else str(uuid.uuid4())
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{thread_of(runtime)}:{task}"))
+
+
+def tidy(reply: AIMessage, message_id: str) -> AIMessage:
+    """The reply as it is kept: valid names, JSON arguments, ids of its own; nothing else of the provider stays.
+
+    Arguments that were not JSON become a single one that holds their text, since some servers parse what they are sent back.
+    """
+    calls: list[ToolCall] = list(reply.tool_calls)
+    for bad in reply.invalid_tool_calls:
+        arguments = {MALFORMED: (bad.get("args") or "")[:MOST_OF_MALFORMED]}
+        calls.append(ToolCall(name=bad.get("name") or "unknown", args=arguments, id=bad.get("id")))
+    text = clean_text(reply.text)
+    if len(calls) > MOST_CALLS:
+        text = (
+            f"{text}\n[{len(calls) - MOST_CALLS} more calls were not run: make at most {MOST_CALLS} at once.]".lstrip()
+        )
+    seen: set[str] = set()
+    kept: list[ToolCall] = []
+    for n, call in enumerate(calls[:MOST_CALLS]):
+        number = str(call["id"] or "")
+        number = number if number and number not in seen and len(number) <= 64 else f"call_{message_id[-12:]}_{n}"
+        seen.add(number)
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", call["name"])[:64] or "unknown"
+        kept.append({**call, "name": name, "id": number})
+    return AIMessage(text, tool_calls=kept, id=message_id)

@@ -1,0 +1,70 @@
+"""What the Self-Refine machine remembers between steps (State), and what its caller sets (Context)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from langchain_core.language_models import BaseChatModel
+from pydantic.json_schema import SkipJsonSchema
+
+from nodes.checks import check, check_agent, check_positive
+
+Stop = Literal["", "accepted", "budget"]
+Critic = Callable[[str], tuple[float, str]]
+"""A check in code: from a draft to its score, 0 to 1, and its criticism."""
+
+
+class Draft(TypedDict):
+    """One version of the answer, and what was said of it."""
+
+    number: int
+    text: str
+    score: float
+    """From 0 to 1; -1 until it was criticised."""
+    critique: str
+
+
+class State(TypedDict, total=False):
+    """Plain data. `task` goes in, `answer` (the best draft) and `stop` come out."""
+
+    agent: str
+    task: str
+    drafts: list[Draft]
+    """Every draft, in order. A person may edit the last one, or its critique, while the run is paused."""
+    seconds: float
+    answer: str
+    score: float
+    stop: Stop
+
+
+class Input(TypedDict):
+    """A run's input."""
+
+    task: str
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
+
+    agent: str = "palimpsest"
+    model: str | SkipJsonSchema[BaseChatModel] = ""
+    """Who drafts and revises: a name at the endpoint, or a chat model; empty: as the settings say."""
+    critic: str | SkipJsonSchema[BaseChatModel] = ""
+    """Who criticises; empty: the same model."""
+    tests: str = ""
+    """Assertions in Python: then the draft is a program, and they criticise it, in the sandbox."""
+    checker: SkipJsonSchema[Critic | None] = None
+    """Code that criticises instead of a model."""
+    accept_at: float = 0.9
+    """Score from which a draft is accepted."""
+    max_drafts: int = 4
+    max_seconds: float = 300.0
+    """Time after which no further draft is begun."""
+
+    def __post_init__(self) -> None:
+        check_agent(self.agent)
+        check_positive(self, "max_drafts", "max_seconds")
+        check(0 < self.accept_at <= 1, "accept_at", self.accept_at, "use a score above 0, at most 1")
+        both = bool(self.tests) and self.checker is not None
+        check(not both, "checker", self.checker, "give tests or a checker, not both")
