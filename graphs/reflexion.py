@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 
 from graphs import react
 from nodes.reflexion.attempt import attempt_with
-from nodes.reflexion.evaluate import evaluate
+from nodes.reflexion.evaluate import after_evaluation, evaluate
 from nodes.reflexion.recall_lessons import recall_lessons
 from nodes.reflexion.reflect import reflect
 from nodes.reflexion.state import Context, Input, State
@@ -27,6 +27,7 @@ builder.add_node("reflect", reflect)
 builder.add_edge(START, "recall_lessons")
 builder.add_edge("recall_lessons", "attempt")
 builder.add_edge("attempt", "evaluate")
+builder.add_conditional_edges("evaluate", after_evaluation)
 builder.add_edge("reflect", "attempt")
 
 graph = builder.compile(name="reflexion")

@@ -106,7 +106,7 @@ class Runtime:
         check_owner(cast(State, self.solver_state(method, thread)), cast(Context, context))
         if task is not None and not task.strip():
             raise ValueError("The task is empty: say what is to be solved.")
-        if task is None and not self.solvers[method].get_state(config).next:
+        if task is None and not self.solver_waits_at(method, thread):
             raise ValueError(f"There is nothing to go on with in {thread}: its last run has ended, or none was begun.")
         if not context.model:
             context = replace(context, model=self.settings.model)
@@ -123,8 +123,9 @@ class Runtime:
 
     def solver_waits_at(self, method: Method, thread: str) -> str:
         """The step that a paused or cut-off run goes on with; empty if it has ended."""
-        steps = self.solvers[method].get_state(self.solver_config(method, thread)).next
-        return str(steps[0]) if steps else ""
+        # Not `next`: that leaves out a step which was done, and whose checkpoint was not written before a crash.
+        tasks = self.solvers[method].get_state(self.solver_config(method, thread)).tasks
+        return str(tasks[0].name) if tasks else ""
 
     def solver_config(self, method: Method, thread: str) -> RunnableConfig:
         """LangGraph's configuration of a solver's thread: apart from a conversation of the same name."""

@@ -8,7 +8,7 @@ Every draft is kept with its critique and score; the answer is the best, not the
 
 from langgraph.graph import START, StateGraph
 
-from nodes.self_refine.critique import critique
+from nodes.self_refine.critique import after_critique, critique
 from nodes.self_refine.draft import draft, revise
 from nodes.self_refine.state import Context, Input, State
 
@@ -20,6 +20,7 @@ builder.add_node("critique", critique)
 builder.add_node("revise", revise)
 builder.add_edge(START, "draft")
 builder.add_edge("draft", "critique")
+builder.add_conditional_edges("critique", after_critique)
 builder.add_edge("revise", "critique")
 
 graph = builder.compile(name="self_refine")

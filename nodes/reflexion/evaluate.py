@@ -6,11 +6,10 @@ from typing import Literal
 
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 
 from memory.lessons import Lessons, Outcome
 from nodes.code import program_in, verdict_of
-from nodes.reflexion.state import Context, State, Trial
+from nodes.reflexion.state import Context, State, Stop, Trial
 from nodes.replies import memory_of, reply_to
 from sandbox.python import shared_sandbox
 from tasks.hotpotqa import exact_match
@@ -27,8 +26,8 @@ JUDGE = (
 MOST_TESTS = 10
 
 
-def evaluate(state: State, runtime: Runtime[Context]) -> Command[Literal["reflect", "__end__"]]:
-    """Ends at success or when the budget is spent; the first trial tells whether the recalled lessons helped."""
+def evaluate(state: State, runtime: Runtime[Context]) -> State:
+    """Score the last trial, and say whether that is the end; the first trial tells whether the recalled lessons helped."""
     context, begun = runtime.context, time.monotonic()
     last, own_tests = state["trials"][-1], state["own_tests"]
     if context.evaluator == "own_tests" and not own_tests:
@@ -44,14 +43,18 @@ def evaluate(state: State, runtime: Runtime[Context]) -> Command[Literal["reflec
     _credit(state, passed, runtime)
     top = max(reversed(trials), key=lambda t: t["score"])
     seconds = state["seconds"] + time.monotonic() - begun
-    update: State = {
-        "trials": trials, "own_tests": own_tests, "answer": top["answer"], "score": top["score"], "seconds": seconds,
+    top = trial if passed else top
+    spent = len(trials) >= context.max_trials or seconds >= context.max_seconds
+    stop: Stop = "solved" if passed else "budget" if spent else ""
+    return {
+        "trials": trials, "own_tests": own_tests, "answer": top["answer"], "score": top["score"],
+        "seconds": seconds, "stop": stop,
     }  # fmt: skip
-    if passed:
-        return Command(goto="__end__", update={**update, "answer": last["answer"], "score": score, "stop": "solved"})
-    if len(trials) >= context.max_trials or seconds >= context.max_seconds:
-        return Command(goto="__end__", update={**update, "stop": "budget"})
-    return Command(goto="reflect", update=update)
+
+
+def after_evaluation(state: State) -> Literal["reflect", "__end__"]:
+    """Reflect until there is a reason to stop. Read from the state, so that an edited state is routed as well."""
+    return "__end__" if state["stop"] else "reflect"
 
 
 def _score(trial: Trial, own_tests: str, task: str, runtime: Runtime[Context]) -> tuple[float, bool, str]:

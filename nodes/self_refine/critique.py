@@ -5,10 +5,9 @@ from typing import Literal
 
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 
 from nodes.code import program_in, verdict_of
-from nodes.self_refine.state import Context, Draft, State
+from nodes.self_refine.state import Context, Draft, State, Stop
 from sandbox.python import shared_sandbox
 from tasks.unit_tests import run_tests
 
@@ -18,8 +17,8 @@ CRITICISE = (
 )
 
 
-def critique(state: State, runtime: Runtime[Context]) -> Command[Literal["revise", "__end__"]]:
-    """Ends with the best draft when one is good enough, or the budget is spent. Raises ModelFailed and Stopped."""
+def critique(state: State, runtime: Runtime[Context]) -> State:
+    """Judge the last draft, and say whether that is the end. Raises ModelFailed and Stopped; the run can be gone on with."""
     context, begun = runtime.context, time.monotonic()
     last = state["drafts"][-1]
     score, text = _judge(last["text"], state["task"], runtime)
@@ -28,10 +27,13 @@ def critique(state: State, runtime: Runtime[Context]) -> Command[Literal["revise
     top = best(drafts)
     accepted = score >= context.accept_at
     spent = len(drafts) >= context.max_drafts or seconds >= context.max_seconds
-    update: State = {"drafts": drafts, "answer": top["text"], "score": top["score"], "seconds": seconds}
-    if accepted or spent:
-        return Command(goto="__end__", update={**update, "stop": "accepted" if accepted else "budget"})
-    return Command(goto="revise", update=update)
+    stop: Stop = "accepted" if accepted else "budget" if spent else ""
+    return {"drafts": drafts, "answer": top["text"], "score": top["score"], "seconds": seconds, "stop": stop}
+
+
+def after_critique(state: State) -> Literal["revise", "__end__"]:
+    """Revise until there is a reason to stop. Read from the state, so that an edited state is routed as well."""
+    return "__end__" if state["stop"] else "revise"
 
 
 def best(drafts: list[Draft]) -> Draft:
