@@ -3,9 +3,20 @@
 import argparse
 import sys
 
-from evaluation import locomo, nested_kv, speed
+from evaluation import hotpotqa, humanevalpack, lessons, locomo, nested_kv, quixbugs, sandbox, speed
+from models.reply import ModelFailed
+from sandbox.python import SandboxUnavailable
 
-BENCHMARKS = {"locomo": locomo, "nested-kv": nested_kv, "speed": speed}
+BENCHMARKS = {
+    "locomo": locomo,
+    "nested-kv": nested_kv,
+    "humanevalpack": humanevalpack,
+    "hotpotqa": hotpotqa,
+    "quixbugs": quixbugs,
+    "lessons": lessons,
+    "sandbox": sandbox,
+    "speed": speed,
+}
 
 
 def main() -> None:
@@ -20,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)
-    except ValueError as error:
+    except (ValueError, ModelFailed, SandboxUnavailable) as error:
         sys.exit(f"{parser.prog}: {error}")
 
 

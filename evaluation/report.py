@@ -39,6 +39,34 @@ def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[obje
             print("  ".join("-" * w for w in widths))
 
 
+class Rows:
+    """Results by key, written as they come, so that a long run which was stopped can be gone on with.
+
+    The first line of the file holds the setting. Raises ValueError if a resumed run's setting is another.
+    """
+
+    def __init__(self, out: Path | None, name: str, setting: dict[str, Any], resume: bool) -> None:
+        self.path = (out or Path("results") / f"{name}.json").with_suffix(".rows.jsonl")
+        self.done: dict[str, dict[str, Any]] = {}
+        if resume and self.path.exists():
+            whole = self.path.read_text(encoding="utf-8").rpartition("\n")[0]  # a line cut off by a kill does not count
+            first, *lines = whole.splitlines() or ["{}"]
+            if json.loads(first) != setting:
+                raise ValueError(
+                    f"{self.path} is of another setting, {first}: run without --resume, or with that setting."
+                )
+            self.done = {row.pop("key"): row for row in map(json.loads, lines)}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [json.dumps(setting), *(json.dumps({"key": k, **row}) for k, row in self.done.items())]
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def add(self, key: str, row: dict[str, Any]) -> None:
+        """Keep one result."""
+        self.done[key] = row
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, **row}) + "\n")
+
+
 def write_json(out: Path | None, name: str, result: dict[str, Any]) -> None:
     """Keep a result with the time and machine it came from."""
     path = out or Path("results") / f"{name}.json"

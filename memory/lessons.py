@@ -1,6 +1,6 @@
 """Lessons (Reflexion, Shinn et al. 2023, §3): what an agent learnt from its trials, found again for similar tasks.
 
-A lesson is found by its task's text, by words and meaning; one that did not help when it was used sinks.
+A lesson is found by its task's text, by words and meaning. One that did not help with a task like its own sinks.
 """
 
 import json
@@ -11,6 +11,8 @@ from typing import Any, Literal
 from memory.store import PASSAGE, Memory, QdrantStore
 
 CANDIDATES = 20
+LIKE_ITS_OWN = 0.92
+"""Cosine of two tasks from which one tells whether the other's lesson helps; of less alike ones, it tells nothing."""
 MOST_OUTCOMES = 50
 
 Outcome = Literal["failed", "passed", "error"]
@@ -29,7 +31,7 @@ class Lesson:
     source: str
     """That trial: thread and number."""
     helped: int = 0
-    """In how many later runs it was used, and the run succeeded at once."""
+    """In how many later runs of tasks like its own it was used, and the run succeeded at once."""
     failed: int = 0
 
     @property
@@ -54,18 +56,21 @@ class Lessons:
         self._write(lesson.key, lesson.text, lesson.task, lesson.outcome, lesson.source, outcomes)
 
     def recall(self, task: str, most: int = 3) -> list[Lesson]:
-        """The lessons of the most similar tasks, best first: similarity times worth (`Lesson.worth`)."""
+        """The lessons of the most similar tasks, best first: similarity, times 0.5 to 1.5 by `Lesson.worth`."""
         found = self.store.search(self.namespace, query=task, limit=CANDIDATES)
         lessons = [(item.score or 0.0, _lesson(item.key, item.value)) for item in found]
-        lessons.sort(key=lambda scored: -scored[0] * scored[1].worth)  # stable: the nearer first
+        lessons.sort(key=lambda scored: -scored[0] * (0.5 + scored[1].worth))  # stable: the nearer first
         return [lesson for _, lesson in lessons[:most]]
 
-    def credit(self, key: str, run: str, helped: bool) -> None:
-        """Note whether the lesson helped in `run`; the same run counts once."""
+    def credit(self, key: str, task: str, run: str, helped: bool) -> None:
+        """Note whether the lesson helped with `task` in `run`, if that is a task like its own. A run counts once."""
         item = self.store.get(self.namespace, key)
         if item is None:
             return  # deleted since
         value = item.value
+        ours, its = self.store.embedder.embed([task[:PASSAGE], value["text"][:PASSAGE]])
+        if float(ours @ its) < LIKE_ITS_OWN:
+            return
         outcomes = {**json.loads(value["outcomes"]), run: helped}
         kept = dict(list(outcomes.items())[-MOST_OUTCOMES:])
         self._write(key, value["lesson"], value["text"], value["outcome"], value["source"], kept)

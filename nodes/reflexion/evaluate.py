@@ -105,9 +105,9 @@ def valid_tests(written: str, program: str) -> list[str]:
 
 
 def _credit(state: State, passed: bool, runtime: Runtime[Context]) -> None:
-    """A recalled lesson helped if the first attempt with it in view was right, and did not if it was wrong."""
+    """Recalled lessons helped if the first attempt with them in view was right, and did not if it was wrong."""
     if len(state["trials"]) > 1:
         return
     lessons = Lessons(memory_of(runtime.store), runtime.context.agent)
     for recalled in state["recalled"]:
-        lessons.credit(recalled["key"], state["run"], passed)
+        lessons.credit(recalled["key"], state["task"], state["run"], passed)

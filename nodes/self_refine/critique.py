@@ -25,7 +25,7 @@ def critique(state: State, runtime: Runtime[Context]) -> State:
     drafts = [*state["drafts"][:-1], Draft(number=last["number"], text=last["text"], score=score, critique=text)]
     seconds = state["seconds"] + time.monotonic() - begun
     top = best(drafts)
-    accepted = score >= context.accept_at
+    accepted = score >= (1.0 if context.tests else context.accept_at)  # a program that fails one test is not right
     spent = len(drafts) >= context.max_drafts or seconds >= context.max_seconds
     stop: Stop = "accepted" if accepted else "budget" if spent else ""
     return {"drafts": drafts, "answer": top["text"], "score": top["score"], "seconds": seconds, "stop": stop}
@@ -49,7 +49,7 @@ def _judge(text: str, task: str, runtime: Runtime[Context]) -> tuple[float, str]
         return context.checker(text)
     if context.tests:
         report = run_tests(shared_sandbox(), program_in(text), context.tests)
-        return report.score, report.feedback()
+        return report.score if report.passed else min(report.score, 0.99), report.feedback()
     prompt = [
         SystemMessage(CRITICISE),
         HumanMessage(f"Task:\n{task}\n\nVersion to judge:\n<version>\n{text}\n</version>"),

@@ -57,7 +57,7 @@ class Context:
     checker: SkipJsonSchema[Critic | None] = None
     """Code that criticises instead of a model."""
     accept_at: float = 0.9
-    """Score from which a draft is accepted."""
+    """Score from which a draft is accepted; with `tests`, all of them must hold."""
     max_drafts: int = 4
     max_seconds: float = 300.0
     """Time after which no further draft is begun."""

@@ -1,0 +1,100 @@
+"""Lessons found again: one Reflexion run over a list of tasks, a second over the same tasks in other words and another order.
+
+Counts how often the lesson of a task is among the first three that its paraphrase recalls, among many tasks that differ from
+it in one word; and that no agent recalls another's.
+
+    python -m evaluation lessons
+"""
+
+import argparse
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from tqdm import tqdm
+
+from evaluation.report import interval, print_table, shown, write_json
+from graphs import reflexion
+from graphs.runtime import Runtime, open_runtime
+from memory.lessons import Lessons
+from models.scripted import PolicyModel
+from settings import Settings
+
+WORDINGS = [
+    ("Count the {thing} in {place}.", "How many {thing} does {place} have?"),
+    ("Sort the {thing} of {place} from small to large.", "Put the {thing} found in {place} into ascending order."),
+    ("Remove duplicate {thing} from {place}.", "Make sure that every one of the {thing} occurs only once in {place}."),
+    ("Find the longest of the {thing} in {place}.", "Which one of the {thing} in {place} has the greatest length?"),
+    ("Convert the {thing} in {place} to upper case.", "Rewrite {place} so that its {thing} are all capital letters."),
+    ("Add up the {thing} in {place}.", "What is the sum of all {thing} listed in {place}?"),
+    ("Check whether the {thing} in {place} are valid.", "Validate {place}: reject {thing} that are malformed."),
+    ("Split {place} into groups by their {thing}.", "Group what is in {place} according to {thing}."),
+]
+FILLERS = [
+    ("words", "a sentence"), ("dates", "a log file"), ("prices", "an invoice"), ("names", "a guest list"),
+    ("temperatures", "a weather report"), ("vowels", "a poem"), ("scores", "a league table"), ("postcodes", "an address book"),
+    ("ingredients", "a recipe"), ("colours", "a style sheet"), ("matches", "a tournament plan"), ("chapters", "a novel"),
+    ("planets", "an astronomy table"), ("stations", "a railway timetable"), ("doses", "a prescription"),
+]  # fmt: skip
+BEST = 3
+
+
+def task_pairs() -> list[tuple[str, str]]:
+    """Every task with its paraphrase."""
+    return [(a.format(thing=t, place=p), b.format(thing=t, place=p)) for a, b in WORDINGS for t, p in FILLERS]
+
+
+def learn(runtime: Runtime, agent: str, tasks: list[str]) -> None:
+    """The first run: each task fails once, and leaves a lesson."""
+
+    def policy(prompt: list[BaseMessage]) -> str:
+        return "Read it twice." if "attempt at the task below failed" in prompt[0].text else "wrong"
+
+    context = reflexion.Context(
+        agent=agent, model=PolicyModel(policy=policy), evaluator="exact", expected="right", max_trials=2
+    )
+    for number, task in enumerate(tqdm(tasks, desc=f"{agent}: first run", disable=None)):
+        runtime.solve("reflexion", f"{agent}-first-{number}", task, context)
+
+
+def recall(runtime: Runtime, agent: str, pairs: list[tuple[str, str]]) -> tuple[list[float], int]:
+    """The second run: whether each paraphrase recalls its sibling's lesson, and how many lessons were not the agent's."""
+    own = {lesson.key for lesson in Lessons(runtime.store, agent).all(most=10_000)}
+    context = reflexion.Context(
+        agent=agent, model=PolicyModel(policy=lambda _: "right"), evaluator="exact", expected="right", max_lessons=BEST
+    )
+    found, foreign = [], 0
+    for number, (task, paraphrase) in enumerate(tqdm(pairs, desc=f"{agent}: second run", disable=None)):
+        state = runtime.solve("reflexion", f"{agent}-second-{number}", paraphrase, context)
+        found.append(float(any(lesson["task"] == task for lesson in state["recalled"])))
+        foreign += sum(lesson["key"] not in own for lesson in state["recalled"])
+    return found, foreign
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON file of the result")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Two agents, each with its own lessons on the same tasks."""
+    pairs = task_pairs()
+    rng = random.Random(arguments.seed)
+    rows: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
+        for agent in ("ada", "grace"):
+            learn(runtime, agent, rng.sample([task for task, _ in pairs], len(pairs)))
+        for agent in ("ada", "grace"):
+            found, foreign = recall(runtime, agent, rng.sample(pairs, len(pairs)))
+            rows[agent] = {"found": interval(found), "foreign": foreign}
+    print_table(
+        f"Lessons of {len(pairs)} tasks, recalled by their paraphrases",
+        ["agent", f"in the first {BEST}", "of another agent"],
+        [[agent, shown(row["found"]), row["foreign"]] for agent, row in rows.items()],
+    )
+    result = {"tasks": len(pairs), "best": BEST, "agents": rows}
+    write_json(arguments.out, "lessons", result)
+    return result
