@@ -4,12 +4,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui import chat, memory_page
+from ui import chat, memory_page, refine_page
 
 st.set_page_config(page_title="Palimpsest", page_icon=str(Path(__file__).parent / "ui" / "icon.svg"), layout="wide")
 page = st.navigation(
     [
         st.Page(chat.show, title="Chat", url_path="chat", default=True),
+        st.Page(refine_page.show, title="Refine", url_path="refine"),
         st.Page(memory_page.show, title="Memory", url_path="memory"),
     ]
 )

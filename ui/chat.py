@@ -96,6 +96,11 @@ def _draw_stream(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
     reply_id = None
     thought = ""
     for part in stream:
+        if part["ns"]:  # a machine at work inside a call of solve_carefully
+            if part["type"] == "updates":
+                working = ", ".join(str(node).replace("_", " ") for node in part["data"])
+                places.setdefault("working", st.empty()).caption(f":material/psychology: working it out: {working} …")
+            continue
         if part["type"] == "updates":
             for node in part["data"]:
                 yield str(node)

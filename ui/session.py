@@ -99,7 +99,7 @@ def open_session() -> Session:
             help="How much the agent sees at once. With a small window you can watch it page: 2,800 fills after a few messages.",
         )
         state.chosen_window = window
-    st.query_params.from_dict({"agent": state.agent, "thread": state.thread, "window": str(window)})
+    st.query_params.update({"agent": state.agent, "thread": state.thread, "window": str(window)})
     return Session(runtime, Context(agent=state.agent, model=model, window=window), state.thread)
 
 

@@ -8,6 +8,7 @@ from langgraph.runtime import Runtime
 
 from memory.documents import clean_text
 from nodes.react.state import Context as ReactContext
+from nodes.reflexion.recall_lessons import keep_lesson
 from nodes.reflexion.state import Context, State, Trial
 from nodes.replies import reply_to
 
@@ -32,6 +33,8 @@ def attempt_with(solver: Any) -> Attempt:
 
     def attempt(state: State, runtime: Runtime[Context]) -> State:
         begun = time.monotonic()
+        if state["trials"] and state["trials"][-1]["lesson"].strip():
+            keep_lesson(state["trials"][-1], state, runtime)  # a person may have edited it
         answer, error = (
             _react(solver, state, runtime) if runtime.context.attempt == "react" else (_write(state, runtime), "")
         )

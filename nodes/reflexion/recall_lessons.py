@@ -1,10 +1,11 @@
-"""recall_lessons: begins a run with what was learnt from similar tasks, in any thread (Reflexion, §3: long-term memory)."""
+"""recall_lessons: begins a run with what was learnt from similar tasks, in any thread (Reflexion, §3: long-term memory); and
+what keeps the lessons of a run."""
 
 from langgraph.runtime import Runtime
 
-from memory.lessons import Lessons
-from nodes.reflexion.state import Context, Recalled, State
-from nodes.replies import memory_of, step_id
+from memory.lessons import Lesson, Lessons, Outcome
+from nodes.reflexion.state import Context, Recalled, State, Trial
+from nodes.replies import memory_of, step_id, thread_of
 
 
 def recall_lessons(state: State, runtime: Runtime[Context]) -> State:
@@ -18,3 +19,13 @@ def recall_lessons(state: State, runtime: Runtime[Context]) -> State:
         "recalled": [Recalled(key=lesson.key, text=lesson.text, task=lesson.task) for lesson in found],
         "answer": "", "score": 0.0, "stop": "",
     }  # fmt: skip
+
+
+def keep_lesson(trial: Trial, state: State, runtime: Runtime[Context]) -> None:
+    """Keep what a trial taught. Keeping it again, after a crash or a person's edit, replaces it."""
+    outcome: Outcome = "error" if trial["outcome"] == "error" else "failed"
+    key = f"{state['run']}:{trial['number']}"
+    source = f"{thread_of(runtime)} · trial {trial['number']}"
+    store = memory_of(runtime.store)
+    Lessons(store, runtime.context.agent).keep(Lesson(key, trial["lesson"], state["task"], outcome, source))
+    store.flush()

@@ -6,10 +6,10 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
 from memory.documents import clean_text
-from memory.lessons import Lesson, Lessons, Outcome
 from nodes.reflexion.attempt import SHOWN
+from nodes.reflexion.recall_lessons import keep_lesson
 from nodes.reflexion.state import Context, State, Trial
-from nodes.replies import memory_of, reply_to, thread_of
+from nodes.replies import reply_to
 
 REFLECT = (
     "Your attempt at the task below failed. Say in one to three sentences why, and what to do otherwise next time, so that it "
@@ -24,11 +24,6 @@ def reflect(state: State, runtime: Runtime[Context]) -> State:
     asked = f"Task:\n{state['task']}\n\nYour attempt:\n{last['answer'][:SHOWN] or '(none)'}\n\nWhat came of it:\n{last['feedback']}"
     reply = reply_to([SystemMessage(REFLECT), HumanMessage(asked)], context.model, runtime, tags=["lesson"])
     text = clean_text(reply.text).strip() or f"Avoid this: {last['feedback'][:300]}"
-    outcome: Outcome = "error" if last["outcome"] == "error" else "failed"
-    key = f"{state['run']}:{last['number']}"  # the same if the step is repeated after a crash
-    source = f"{thread_of(runtime)} · trial {last['number']}"
-    store = memory_of(runtime.store)
-    Lessons(store, context.agent).keep(Lesson(key, text, state["task"], outcome, source))
-    store.flush()
     trial: Trial = {**last, "lesson": text}
+    keep_lesson(trial, state, runtime)
     return {"trials": [*state["trials"][:-1], trial], "seconds": state["seconds"] + time.monotonic() - begun}

@@ -393,7 +393,7 @@ def test_it_learns_from_failed_tests(runtime: Runtime) -> None:
 def test_a_lesson_comes_back_in_another_thread_and_sinks_if_it_does_not_help(runtime: Runtime) -> None:
     lessons = Lessons(runtime.store, "palimpsest")
     lessons.keep(Lesson("good", "Mind the leap years.", "count days between two dates", "failed", "x"))
-    lessons.keep(Lesson("bad", "Use a loop.", "count the days between dates", "failed", "y"))
+    lessons.keep(Lesson("bad", "Use a loop.", "count days between two dates please", "failed", "y"))
     lessons.keep(Lesson("far", "Salt late.", "cook a soup of beans", "failed", "z"))
     assert [x.key for x in lessons.recall("count days between two dates")][:2] == ["good", "bad"]
     context = reflexion.Context(evaluator="exact", expected="366", max_lessons=1, max_trials=1)
@@ -470,6 +470,7 @@ def test_a_person_edits_the_lesson(runtime: Runtime) -> None:
     state = runtime.solve("reflexion", "t", None, context)
     assert "It is a leap year." in model.prompts[2][-1].text
     assert state["stop"] == "solved"
+    assert [lesson.text for lesson in Lessons(runtime.store, "palimpsest").all()] == ["It is a leap year."]
 
 
 def test_stop_in_the_middle_and_go_on(runtime: Runtime) -> None:

@@ -33,6 +33,12 @@ def says(message: str, **turn: Any) -> Turn:
     return {"chunks": [*chunks, last, {**chunk({}), "choices": [], "usage": usage}], **turn}
 
 
+def writes(text: str) -> Turn:
+    """A turn that writes text, line by line."""
+    lines = [chunk({"content": line}) for line in text.splitlines(keepends=True)]
+    return {"chunks": [chunk({"role": "assistant"}), *lines, chunk({}, "stop")]}
+
+
 class FakeOpenAI:
     """`turns` in order; `requests` has the bodies that came."""
 
