@@ -55,6 +55,20 @@ class Settings(BaseSettings):
     sandbox: str = "auto"
     """What runs untrusted programs (PALIMPSEST_SANDBOX): auto, bubblewrap, landlock or wasm."""
 
+    mcp_servers: str = ""
+    """MCP servers that are started by a command (PALIMPSEST_MCP_SERVERS): a line `name = command` for each."""
+
+    @property
+    def mcp_commands(self) -> dict[str, str]:
+        """`mcp_servers` as commands by name. Raises ValueError for a line that is not `name = command`."""
+        commands = {}
+        for line in filter(str.strip, self.mcp_servers.splitlines()):
+            name, equals, command = (part.strip() for part in line.partition("="))
+            if not (name and equals and command):
+                raise ValueError(f"PALIMPSEST_MCP_SERVERS has the line {line!r}: write `name = command`.")
+            commands[name] = command
+        return commands
+
     @property
     def folder(self) -> Path:
         """`home` with `~` resolved, created for its owner alone (mode 0700)."""

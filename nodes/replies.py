@@ -13,7 +13,8 @@ from langgraph.store.base import BaseStore
 from memory.documents import clean_text
 from memory.store import QdrantStore
 from models.endpoint import open_model
-from models.reply import ask
+from models.offline import OfflineModel
+from models.reply import ModelFailed, ask
 
 MOST_CALLS = 8  # of one reply: their results share the window
 MOST_OF_MALFORMED = 600  # characters
@@ -32,7 +33,13 @@ def reply_to(
     tags: list[str] | None = None,
 ) -> AIMessage:
     """The model's reply. Raises ModelFailed, and Stopped."""
-    reply = ask(open_model(model), tools, prompt, tags=tags, control=runtime.control)
+    opened = open_model(model)
+    if isinstance(opened, OfflineModel):
+        raise ModelFailed(
+            "This takes a language model, and the offline model is none: start Ollama, LM Studio or vLLM, or set "
+            "OPENAI_BASE_URL and OPENAI_API_KEY."
+        )
+    reply = ask(opened, tools, prompt, tags=tags, control=runtime.control)
     if reply is None:
         raise Stopped("Stopped while the model was thinking.")
     return reply

@@ -15,6 +15,7 @@ from sandbox.values import Value, source
 
 MOST_ROUNDS = 12
 """How often tests may ask anew: a call that depends on an earlier answer is only known in the next round."""
+GUARDED = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.While, ast.If, ast.With, ast.Try)
 MOST_ITEMS = 10_000  # of an iterator that a program returns
 
 HARNESS = '''
@@ -166,29 +167,30 @@ def instrument(tests: str) -> str:
 
 
 class _Reporting:
-    """Rewrites statements so that a failed assertion, and a question without an answer yet, stop nothing else."""
+    """Rewrites statements so that a failed assertion, and a question without an answer yet, stop nothing else.
 
-    def statements(self, body: list[ast.stmt]) -> list[ast.stmt]:
-        return [self.statement(node) for node in body]
+    But for `while`: with its question passed over it would not end, so the question leaves the loop.
+    """
 
-    def statement(self, node: ast.stmt) -> ast.stmt:
+    def statements(self, body: list[ast.stmt], in_while: bool = False) -> list[ast.stmt]:
+        return [self.statement(node, in_while) for node in body]
+
+    def statement(self, node: ast.stmt, in_while: bool) -> ast.stmt:
         if isinstance(node, ast.Assert):
-            return self._assertion(node)
+            return self._assertion(node, in_while)
+        inside = in_while or isinstance(node, ast.While)
         for name in ("body", "orelse", "finalbody"):
             inner = getattr(node, name, None)
             if isinstance(inner, list) and inner and isinstance(inner[0], ast.stmt):
-                setattr(node, name, self.statements(inner))
-        if isinstance(
-            node,
-            ast.Expr | ast.Assign | ast.AugAssign | ast.AnnAssign | ast.For | ast.While | ast.If | ast.With | ast.Try,
-        ):
+                setattr(node, name, self.statements(inner, inside))
+        if isinstance(node, GUARDED) and not in_while:
             guard = ast.parse("try:\n    pass\nexcept _Missing:\n    pass").body[0]
             assert isinstance(guard, ast.Try)
             guard.body = [node]
             return guard
         return node
 
-    def _assertion(self, node: ast.Assert) -> ast.stmt:
+    def _assertion(self, node: ast.Assert, in_while: bool) -> ast.stmt:
         text, line = ast.unparse(node)[:300], node.lineno
         told = "'it does not hold'"
         steps: list[ast.stmt] = []
@@ -200,7 +202,7 @@ class _Reporting:
             told = "'got ' + repr(_got)[:200]"
         block = ast.parse(
             f"try:\n    assert True\n    _passed({line}, {text!r})\n"
-            f"except _Missing:\n    pass\n"
+            f"except _Missing:\n    {'raise' if in_while else 'pass'}\n"
             f"except AssertionError:\n    _failed({line}, {text!r}, {told})\n"
             f"except Exception as _error:\n    _failed({line}, {text!r}, _name(_error))"
         ).body[0]

@@ -10,16 +10,36 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langgraph_sdk import get_sync_client
 
+from tests.models.fake_openai import FakeOpenAI, fake_openai, writes
+
 ROOT = Path(__file__).parent.parent
-ROOMS = ("graphs", "nodes", "memory", "models", "settings.py", "langgraph.json", "pyproject.toml", "README.md")
+ROOMS = (
+    "graphs",
+    "nodes",
+    "memory",
+    "models",
+    "sandbox",
+    "tasks",
+    "settings.py",
+    "langgraph.json",
+    "pyproject.toml",
+    "README.md",
+)
 
 
 @pytest.fixture
-def server(tmp_path: Path, home: Path) -> Iterator[str]:
+def endpoint() -> Iterator[FakeOpenAI]:
+    with fake_openai() as fake:
+        yield fake
+
+
+@pytest.fixture
+def server(tmp_path: Path, home: Path, endpoint: FakeOpenAI) -> Iterator[str]:
     """The development server on a copy of the project: it keeps files of its own in the current folder."""
     for name in ROOMS:
         source = ROOT / name
@@ -36,6 +56,7 @@ def server(tmp_path: Path, home: Path) -> Iterator[str]:
             "PALIMPSEST_HOME": str(home),
             "LANGGRAPH_CLI_NO_ANALYTICS": "1",
             "PALIMPSEST_MODEL": "offline",
+            "OPENAI_BASE_URL": endpoint.url,
         },
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -61,8 +82,9 @@ def server(tmp_path: Path, home: Path) -> Iterator[str]:
         log.close()
 
 
-def test_studio_serves_the_same_graph_store_and_checkpoints(server: str, home: Path) -> None:
+def test_studio_serves_the_same_graph_store_and_checkpoints(server: str, home: Path, endpoint: FakeOpenAI) -> None:
     client = get_sync_client(url=server)
+    solve_and_step_in(client, endpoint)
     assistant = client.assistants.search(graph_id="memgpt")[0]["assistant_id"]
     context_schema = client.assistants.get_schemas(assistant)["context_schema"]
     assert context_schema is not None
@@ -99,3 +121,27 @@ def test_studio_serves_the_same_graph_store_and_checkpoints(server: str, home: P
     refused = client.runs.wait(thread, input=message(" "), **options)  # type: ignore[call-overload]
     assert refused["stop"] == "refused"
     assert (home / "memory").is_dir()
+
+
+def solve_and_step_in(client: Any, endpoint: FakeOpenAI) -> None:
+    """Each solver runs; one is paused, edited and gone on with."""
+    endpoint.turns = [writes("def f():\n    return 1"), writes("def f():\n    return 2"), writes("42"), writes("fine")]
+    thread = client.threads.create()["thread_id"]
+    context = {"agent": "ada", "model": "fake", "tests": "assert f() == 2"}
+    client.runs.wait(thread, "self_refine", input={"task": "Write f."}, context=context, interrupt_after=["critique"])
+    state = client.threads.get_state(thread)
+    assert state["next"] == ["revise"]
+    drafts = state["values"]["drafts"]
+    assert "got 1" in drafts[0]["critique"]
+    client.threads.update_state(thread, {"drafts": [{**drafts[0], "critique": "Return two."}]})
+    done = client.runs.wait(thread, "self_refine", input=None, context=context)
+    assert done["stop"] == "accepted"
+    assert "Return two." in str(endpoint.requests[-1]["messages"])
+    for name, wanted in (("react", "42"), ("reflexion", "fine")):
+        context = {
+            "agent": "ada",
+            "model": "fake",
+            **({"evaluator": "exact", "expected": "fine"} if name == "reflexion" else {}),
+        }
+        done = client.runs.wait(client.threads.create()["thread_id"], name, input={"task": "Say it."}, context=context)
+        assert done["answer"] == wanted

@@ -135,7 +135,12 @@ def _context(session: Session, method: Method) -> SolverContext:
     seconds = st.number_input("Most seconds", 10, 7_200, 600, key="refine_seconds")
     if method == "react":
         tools = st.multiselect("Tools", list(BUILT_IN), default=list(BUILT_IN), key="refine_tools")
-        servers = st.text_area("MCP servers, a URL or a command in each line", key="refine_mcp", height=68)
+        servers = st.text_area(
+            "MCP servers, one in each line",
+            key="refine_mcp",
+            height=68,
+            help="A URL, or a name in PALIMPSEST_MCP_SERVERS.",
+        )
         steps = st.number_input("Most steps", 1, 50, 8, key="refine_steps")
         mcp = [line.strip() for line in servers.splitlines() if line.strip()]
         return react.Context(agent=agent, model=model, tools=tools, mcp=mcp, max_steps=steps, max_seconds=seconds)

@@ -1,4 +1,8 @@
-"""Tools of MCP servers, by URL or command, as LangChain tools (langchain-mcp-adapters)."""
+"""Tools of MCP servers as LangChain tools (langchain-mcp-adapters).
+
+A server is named by its URL, or by the name that the settings give to the command that starts it: a context may come from
+a browser, and must not be able to start any program.
+"""
 
 import asyncio
 import os
@@ -9,6 +13,8 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from langchain_core.tools import BaseTool
+
+from settings import Settings
 
 T = TypeVar("T")
 CONNECT_SECONDS = 30.0
@@ -25,14 +31,14 @@ def mcp_tools(address: str) -> tuple[BaseTool, ...]:
     """The tools that a server lists. Raises ServerUnreachable."""
     from langchain_mcp_adapters.client import MultiServerMCPClient
 
-    client = MultiServerMCPClient({"server": _connection(address)})  # type: ignore[dict-item]
+    connection = _connection(address)
+    client = MultiServerMCPClient({"server": connection})  # type: ignore[dict-item]
     try:
         return tuple(in_thread(asyncio.wait_for(client.get_tools(), CONNECT_SECONDS)))
     except Exception as error:  # a group of whatever the transport and the server raise
         reason = _innermost(error)
         raise ServerUnreachable(
-            f"The MCP server {address!r} gave no tools ({type(reason).__name__}: {str(reason)[:200]}): check that it runs. "
-            "A server is named by its URL, or by the command that starts it."
+            f"The MCP server {address!r} gave no tools ({type(reason).__name__}: {str(reason)[:200]}): check that it runs."
         ) from error
 
 
@@ -58,9 +64,13 @@ def in_thread(work: Coroutine[Any, Any, T]) -> T:
 def _connection(address: str) -> dict[str, Any]:
     if address.startswith(("http://", "https://")):
         return {"transport": "streamable_http", "url": address}
-    words = shlex.split(address)
-    if not words:
-        raise ServerUnreachable("The MCP server's address is empty: give a URL or a command.")
+    commands = Settings().mcp_commands
+    if address not in commands:
+        known = ", ".join(commands) or "none yet"
+        raise ServerUnreachable(
+            f"There is no MCP server {address[:80]!r}: give a URL, or one of the names in PALIMPSEST_MCP_SERVERS ({known})."
+        )
+    words = shlex.split(commands[address])
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return {"transport": "stdio", "command": words[0], "args": words[1:], "env": environment}
 

@@ -65,7 +65,7 @@ class Context:
     more_tools: SkipJsonSchema[list[BaseTool]] = field(default_factory=list)
     """Any LangChain tools."""
     mcp: list[str] = field(default_factory=list)
-    """MCP servers whose tools are attached: a URL (streamable HTTP), or a command line (stdio)."""
+    """MCP servers whose tools are attached: a URL (streamable HTTP), or a name in PALIMPSEST_MCP_SERVERS (stdio)."""
     instructions: str = ""
     """Added to the system message."""
     max_steps: int = 8

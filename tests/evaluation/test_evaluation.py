@@ -134,3 +134,63 @@ def test_measures() -> None:
     wide = interval([0.0, 1.0] * 10)
     assert 0.2 < wide["low"] < 0.5 < wide["high"] < 0.8
     assert chain([("a", "1"), ("b", "2"), ("c", "3")], [2, 0]) == [("a", "1"), ("b", "2"), ("c", "a")]
+
+
+@pytest.mark.skipif(not (DATA / "humanevalpack").is_dir(), reason="the public file is not there")
+def test_humanevalpack_goes_from_none_to_all_in_two_attempts(tmp_path: Path) -> None:
+    file = str(DATA / "humanevalpack" / "humanevalpack_100.jsonl")
+    result = evaluate("humanevalpack", "--file", file, out=tmp_path / "out.json")
+    assert result["programs"] == {"right": 100, "buggy": 0}
+    for method in result["methods"].values():
+        assert (method["first"]["mean"], method["passed"]["mean"], method["attempts"]["mean"]) == (0.0, 1.0, 2.0)
+    assert result["sandbox"]["backend"] in ("bubblewrap", "landlock", "wasm")
+
+
+@pytest.mark.skipif(not (DATA / "hotpotqa").is_dir(), reason="the public file is not there")
+def test_hotpotqa_oracle_and_resume(tmp_path: Path) -> None:
+    file = str(DATA / "hotpotqa" / "hotpotqa_distractor_60.jsonl")
+    out = tmp_path / "out.json"
+    evaluate("hotpotqa", "--file", file, "--limit", "5", out=out)
+    rows = out.with_suffix(".rows.jsonl")
+    rows.write_text(rows.read_text() + '{"key": "5", "cut off by a ki')
+    result = evaluate("hotpotqa", "--file", file, "--resume", out=out)
+    assert (result["exact"]["mean"], result["questions"], result["stops"]) == (1.0, 60, {"answered": 60})
+    assert len(rows.read_text().splitlines()) == 61
+    command = [
+        sys.executable,
+        "-m",
+        "evaluation",
+        "hotpotqa",
+        "--file",
+        file,
+        "--resume",
+        "--steps",
+        "9",
+        "--out",
+        str(out),
+    ]
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "another setting" in refused.stderr
+
+
+@pytest.mark.skipif(not (DATA / "quixbugs").is_dir(), reason="the public file is not there")
+def test_quixbugs(tmp_path: Path) -> None:
+    result = evaluate("quixbugs", "--file", str(DATA / "quixbugs" / "quixbugs_31.jsonl"), out=tmp_path / "out.json")
+    assert result["buggy"] == 0
+    assert result["right"] >= 28
+    assert set(result["stopped"]) <= {"knapsack", "levenshtein", "sqrt"}
+
+
+def test_lessons_are_found_again(tmp_path: Path) -> None:
+    result = evaluate("lessons", out=tmp_path / "out.json")
+    for agent in result["agents"].values():
+        assert agent["found"]["mean"] >= 0.9
+        assert agent["foreign"] == 0
+
+
+def test_the_sandbox_is_measured(tmp_path: Path) -> None:
+    result = evaluate("sandbox", "--programs", "40", "--backends", "wasm", out=tmp_path / "out.json")
+    assert set(result["speeds"]) == {"wasm"}
+    assert result["attacks"]["wasm"]["won"] == []
+    assert result["speeds"]["wasm"]["small"] > 0

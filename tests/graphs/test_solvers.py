@@ -22,6 +22,7 @@ from graphs.runtime import Runtime
 from memory.archival import Archival
 from memory.documents import Section
 from memory.lessons import Lesson, Lessons
+from models.reply import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call, calls
 from nodes.code import program_in
 from nodes.reflexion.evaluate import valid_tests
@@ -248,8 +249,10 @@ def test_tools_of_an_mcp_server_by_command_and_by_url(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     (tmp_path / "server.py").write_text(SERVER)
-    command = f"{sys.executable} {tmp_path / 'server.py'} stdio"
-    state, _ = run(library, "react", react.Context(mcp=[command]), call("weigh", thing="stone"), "5 kg")
+    monkeypatch.setenv(
+        "PALIMPSEST_MCP_SERVERS", f"weights = {sys.executable} {tmp_path / 'server.py'} stdio\ngone = /no/such/command"
+    )
+    state, _ = run(library, "react", react.Context(mcp=["weights"]), call("weigh", thing="stone"), "5 kg")
     assert observations(state) == ["stone: 5 kg, key unseen"]
     with socket_free() as port:
         pass
@@ -265,7 +268,14 @@ def test_tools_of_an_mcp_server_by_command_and_by_url(
         web.kill()
         web.wait()
     with pytest.raises(ValueError, match="gave no tools"):
-        run(library, "react", react.Context(mcp=["/no/such/command"]), "x", thread="v")
+        run(library, "react", react.Context(mcp=["gone"]), "x", thread="v")
+    with pytest.raises(ValueError, match=r"names in PALIMPSEST_MCP_SERVERS .weights, gone"):
+        run(library, "react", react.Context(mcp=["touch /tmp/x"]), "x", thread="w")
+
+
+def test_the_offline_model_says_that_it_is_none(library: Runtime) -> None:
+    with pytest.raises(ModelFailed, match="takes a language model"):
+        library.solve("react", "t", "Think.", react.Context(model="offline"))
 
 
 class socket_free:

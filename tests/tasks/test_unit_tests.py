@@ -1,0 +1,143 @@
+"""Unit tests whose program cannot cheat and whose right programs pass; readers of public files."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.python import Limits, Sandbox, open_sandbox
+from tasks.hotpotqa import exact_match, f1, read_hotpotqa
+from tasks.humanevalpack import read_humanevalpack
+from tasks.quixbugs import read_quixbugs
+from tasks.unit_tests import TestReport, run_tests
+
+TESTS = "assert f(1) == 2\nassert f([1, 2]) == 3\nassert f('a') == 'b'"
+RIGHT = "def f(x): return {1: 2, 'a': 'b'}.get(x if not isinstance(x, list) else None, 3)"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with open_sandbox("auto", 1) as opened:
+        yield opened
+
+
+def test_right_wrong_and_partly_right(sandbox: Sandbox) -> None:
+    assert run_tests(sandbox, RIGHT, TESTS).passed
+    report = run_tests(sandbox, "def f(x): return 2", TESTS)
+    assert (report.score, report.passed) == (1 / 3, False)
+    assert report.feedback().splitlines()[1] == "FAILED assert f([1, 2]) == 3  # got 2"
+
+
+CHEATS = {
+    "an object that equals all": "class A:\n    def __eq__(self, o): return True\ndef f(x): return A()",
+    "a number that equals all": "class A(int):\n    def __eq__(self, o): return True\n    __hash__ = None\ndef f(x): return A(9)",
+    "walks the frames": "import sys\ndef f(x):\n    g = sys._getframe()\n    while g:\n        for v in g.f_locals.values():\n"
+    "            if chr(61) * 2 + ' 2' in str(v): return 2\n        g = g.f_back\n    return 0",
+    "patches what tests": "import builtins, sys\nbuiltins.AssertionError = ZeroDivisionError\n"
+    "sys.exit = lambda *a: None\ndef f(x): return None",
+    "ends the process": "import os\ndef f(x): os._exit(0)",
+    "ends politely": "import sys\ndef f(x): sys.exit(0)",
+    "ends at import": "raise SystemExit(0)",
+    "raises what passes": "class AssertionPassed(Exception): pass\ndef f(x): raise AssertionPassed()",
+    "names as the stand-in's": "_passed = print\ndef _report(): return [[], [[1, 'x', True, '']]]\ndef f(x): return 0",
+    "forges the report": 'import os\nos.write(3, b\'[0, "R", ["l", []]]\\n\')\ndef f(x): return 0',
+    "a mutable that changes": "class L(list):\n    def __eq__(self, o): return True\ndef f(x): return L()",
+    "not defined at all": "g = 1",
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_cheats_pass_nothing(name: str, sandbox: Sandbox) -> None:
+    report = run_tests(sandbox, CHEATS[name], TESTS, ["f"], Limits(cpu_seconds=0.3))
+    assert (report.passed, report.score) == (False, 0.0), report
+
+
+def test_style_of_tests_and_programs(sandbox: Sandbox) -> None:
+    program = (
+        "def sort(x): x.sort()\ndef numbers(n): yield from range(n)\ndef fail(x): raise KeyError(x)\n"
+        "def sum2(a, *, b=1): return a + b"
+    )
+    tests = """
+def check(candidate):
+    import math
+    items = [3, 1, 2]
+    candidate(items)
+    assert items == [1, 2, 3]
+    total = 0
+    for n in range(3):
+        total += sum2(n, b=n)
+        assert sum2(n) == n + 1
+    assert total == 6, "the total"
+    assert list(numbers(3)) == [0, 1, 2]
+    assert math.isclose(sum2(0.1, b=0.2), 0.3)
+    try:
+        fail("k")
+        raised = False
+    except KeyError:
+        raised = True
+    assert raised
+check(sort)
+"""
+    report = run_tests(sandbox, program, tests)
+    assert report.passed, report.feedback()
+    assert len(report.results) == 8
+
+
+def test_tests_that_depend_on_answers_take_rounds(sandbox: Sandbox) -> None:
+    assert run_tests(sandbox, "def f(x): return x + 1", "assert f(f(f(1))) == 4").passed
+    endless = "x = 0\nwhile x < 1000:\n    x = f(x)\nassert x == 1000"
+    assert "ask call after call" in run_tests(sandbox, "def f(x): return x + 1", endless).tests_error
+
+
+@pytest.mark.parametrize(
+    ("code", "tests", "told"),
+    [
+        ("def f(:", "assert f(1)", "not Python"), ("def f(x): pass", "assert f(", "not Python"),
+        ("def f(x): pass", "f(1)", "assert nothing"),
+        ("x = 1 / 0\ndef f(x): return 1", "assert f(1) == 1", "ZeroDivisionError"),
+        ("def f(x): return 1", "import os; os._exit(0)", "could not be run"),
+        ("def f(x): return 1", "while True: pass", "could not be run"),
+        ("def f(x):\n    while True: pass", "assert f(1) == 1", "endless loop"),
+        ("def f(x): return 1", "def _report(): return 5\nassert f(1) == 1", "wrote over"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_is_told_and_passes_nothing(code: str, tests: str, told: str, sandbox: Sandbox) -> None:
+    report = run_tests(sandbox, code, tests, limits=Limits(cpu_seconds=0.3))
+    assert not report.passed
+    assert report.score == 0.0
+    assert told in report.feedback()
+    assert TestReport().passed is False
+
+
+def test_readers_name_the_line_and_the_field(tmp_path: Path) -> None:
+    row = {
+        "task_id": "T/0",
+        "entry_point": "f",
+        "prompt": "import math\ndef f(x):\n",
+        "declaration": "def f(x):\n",
+        "docstring": "d",
+        "buggy_solution": "    return 0\n",
+        "canonical_solution": "    return x\n",
+        "test": "assert f(1) == 1",
+        "example_test": "assert f(0) == 0",
+    }
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row))
+    (task,) = read_humanevalpack(path)
+    assert task.tests == "import math\n\n\nassert f(1) == 1"
+    assert "def f(x):\n    return 0" in task.description
+    del row["test"]
+    path.write_text(json.dumps(row))
+    with pytest.raises(ValueError, match="line 1: the field 'test' is missing"):
+        read_humanevalpack(path)
+    for reader in (read_quixbugs, read_hotpotqa):
+        with pytest.raises(ValueError, match="line 1: not a row"):
+            reader(path)
+
+
+def test_hotpotqa_scores_are_the_official_ones() -> None:
+    assert exact_match("The  Eiffel-Tower.", "eiffeltower")
+    assert f1("the big red dog", "a red dog") == pytest.approx(0.8)
+    assert f1("yes", "yes it is") == 0.0
+    assert f1("cat", "dog") == 0.0
