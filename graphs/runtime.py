@@ -29,7 +29,7 @@ from nodes.memgpt.receive import check_owner
 from nodes.replies import Stopped
 from settings import Settings
 
-RECURSION_LIMIT = 200  # above what max_steps allows; LangGraph's default is 10,007
+STEPS_BESIDE = 20  # of a turn, beside those that its budget counts
 
 Method = Literal["react", "self_refine", "reflexion"]
 SolverContext = react.Context | self_refine.Context | reflexion.Context
@@ -141,6 +141,9 @@ class Runtime:
         pause_after: Sequence[str],
     ) -> Generator[dict[str, Any], None, None]:
         thread = config["configurable"]["thread_id"]
+        # Above what the context's own budget allows, so that this bound is never what ends a run; the default is 10,007.
+        budgets = [getattr(context, name, 0) for name in ("max_steps", "max_drafts", "max_trials")]
+        config = {**config, "recursion_limit": STEPS_BESIDE + 4 * max(budgets)}
         lock = self._turns.setdefault(thread, threading.Lock())
         if not lock.acquire(blocking=False):
             raise ThreadBusy(f"The conversation {thread} has a turn under way: wait for its end, or stop it.")
@@ -189,7 +192,7 @@ class Runtime:
 
     def config(self, thread: str) -> RunnableConfig:
         """LangGraph's configuration of a thread."""
-        return {"configurable": {"thread_id": thread}, "recursion_limit": RECURSION_LIMIT}
+        return {"configurable": {"thread_id": thread}}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from memory.store import PASSAGE, Memory, QdrantStore
 
 CANDIDATES = 20
+MOST_OF_A_TASK = 5
 LIKE_ITS_OWN = 0.92
 """Cosine of two tasks from which one tells whether the other's lesson helps; of less alike ones, it tells nothing."""
 MOST_OUTCOMES = 50
@@ -48,12 +49,18 @@ class Lessons:
         self.namespace = (agent, "lesson")
 
     def keep(self, lesson: Lesson) -> None:
-        """Keep a lesson; keeping one of the same key again replaces it. Raises ValueError if it or its task is empty."""
+        """Keep a lesson; one of the same key is replaced, and of many of the same task the least worthy goes.
+
+        Raises ValueError if it or its task is empty.
+        """
         if not lesson.text.strip() or not lesson.task.strip():
             raise ValueError("A lesson needs a text and the task that it comes from.")
         before = self.store.get(self.namespace, lesson.key)
         outcomes: dict[str, bool] = json.loads(before.value["outcomes"]) if before else {}
         self._write(lesson.key, lesson.text, lesson.task, lesson.outcome, lesson.source, outcomes)
+        same = [kept for kept in self._containing(lesson.task) if kept.task == lesson.task and kept.key != lesson.key]
+        for least in sorted(same, key=lambda kept: kept.worth)[: max(0, len(same) + 1 - MOST_OF_A_TASK)]:
+            self.forget(least.key)  # the new one has had no chance yet
 
     def recall(self, task: str, most: int = 3) -> list[Lesson]:
         """The lessons of the most similar tasks, best first: similarity, times 0.5 to 1.5 by `Lesson.worth`."""
@@ -78,6 +85,10 @@ class Lessons:
     def all(self, most: int = 200) -> list[Lesson]:
         """The newest lessons first."""
         page = self.store.find(self.namespace, page_size=most, newest_first=True)
+        return [_lesson(item.key, item.value) for item in page.items]
+
+    def _containing(self, task: str) -> list[Lesson]:
+        page = self.store.find(self.namespace, task[:PASSAGE], page_size=200)
         return [_lesson(item.key, item.value) for item in page.items]
 
     def forget(self, key: str) -> None:

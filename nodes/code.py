@@ -1,7 +1,9 @@
 """Programs and verdicts in the text of a reply: taken out of fences and calls, whatever a model wraps them in."""
 
+import hashlib
 import re
-from typing import Any, cast
+import textwrap
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -13,18 +15,39 @@ from memory.documents import clean_text
 from nodes.replies import reply_to
 
 FENCE = re.compile(
-    r"^(?P<mark>`{3,}|~{3,})[ \t]*(?P<tag>[\w+#.-]*)[^\n]*\n(?P<code>.*?)(?:^(?P=mark)`*[ \t]*$|\Z)", re.S | re.M
+    r"^[ \t]*(?P<mark>`{3,}|~{3,})[ \t]*(?P<tag>[\w+#.-]*)[^\n]*\n(?P<code>.*?)(?:^[ \t]*(?P=mark)[`~]*[ \t]*$|\Z)",
+    re.S | re.M,
 )
-SCORE = re.compile(r"(?P<given>\d+(?:\.\d+)?)\s*(?:/|out of)\s*10\b|score\D{0,12}(?P<said>\d+(?:\.\d+)?)", re.I)
+SCORE = re.compile(
+    r"^\W*(?:(?:overall|final)\W+)?score\W{1,6}(\d+(?:\.\d+)?)\s*(?:(?:/|out of)\s*10)?\W*$", re.I | re.M
+)
+"""A line that is nothing but a score; a number in a sentence may be the answer's own praise."""
+DEFINES = re.compile(r"^(?:async def|def|class) ", re.M)
+MOST_CRITICISM = 4_000  # characters
 
 
 def program_in(text: str) -> str:
-    """The program of a reply: its last fenced block that is Python or untagged, else its longest, else all of it."""
-    blocks = [(m["tag"].lower(), m["code"]) for m in FENCE.finditer(text)]
+    """The program of a reply: of its fenced blocks the last that defines something, of those that are Python or untagged;
+    else the last of these, else the longest block, else all of it.
+    """
+    text = text.replace("\r\n", "\n")
+    blocks = [(m["tag"].lower(), textwrap.dedent(m["code"])) for m in FENCE.finditer(text)]
     if not blocks:
         return text.strip() + "\n"
-    python = [code for tag, code in blocks if tag in ("", "py", "python", "python3")]
-    return python[-1] if python else max((code for _, code in blocks), key=len)
+    tagged = [code for tag, code in blocks if tag in ("py", "python", "python3")]
+    python = tagged or [code for tag, code in blocks if not tag]
+    defining = [code for code in python if DEFINES.search(code)] or [
+        c for t, c in blocks if not t and DEFINES.search(c)
+    ]
+    if defining or python:
+        return (defining or python)[-1]
+    return max((code for _, code in blocks), key=len)
+
+
+def fenced_off(text: str) -> str:
+    """Text to be judged, between marks that it cannot close."""
+    mark = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
+    return f"<judged-{mark}>\n{text}\n</judged-{mark}>"
 
 
 class Verdict(BaseModel):
@@ -53,9 +76,7 @@ def verdict_of(
                 verdict = Verdict.model_validate(call["args"])
             except ValidationError:
                 continue
-            return verdict.score / 10, clean_text(verdict.criticism).strip()
-        found = SCORE.search(text)
-        if found:  # a model that writes its verdict instead of calling it
-            given = float(cast(str, found["given"] or found["said"]))
-            return min(given, 10.0) / 10, text
-    return 0.0, text or "(no criticism)"
+            return verdict.score / 10, clean_text(verdict.criticism).strip()[:MOST_CRITICISM]
+        if found := SCORE.findall(text):  # a model that writes its verdict instead of calling it
+            return min(float(found[-1]), 10.0) / 10, text[:MOST_CRITICISM]
+    return 0.0, text[:MOST_CRITICISM] or "(no criticism)"

@@ -86,5 +86,14 @@ def tidy(reply: AIMessage, message_id: str) -> AIMessage:
         number = number if number and number not in seen and len(number) <= 64 else f"call_{message_id[-12:]}_{n}"
         seen.add(number)
         name = re.sub(r"[^A-Za-z0-9_-]", "_", call["name"])[:64] or "unknown"
-        kept.append({**call, "name": name, "id": number})
+        kept.append({**call, "name": name, "id": number, "args": _clean(call["args"])})
     return AIMessage(text, tool_calls=kept, id=message_id)
+
+
+def _clean(value: Any) -> Any:
+    """Arguments without half characters, which no endpoint takes back."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(str(key)): _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value

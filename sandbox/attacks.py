@@ -21,7 +21,8 @@ from pathlib import Path
 
 from sandbox.python import Limits, Sandbox, SandboxFailed
 
-WALL_SECONDS = 20.0
+WALL_SECONDS = 40.0
+CALLS = 3
 GROWTH_BYTES = 200 << 20
 AFTERWARDS = ("def f(a, b):\n    return sorted([a, b])", ["f(2, 1)"], [1, 2])
 
@@ -488,6 +489,21 @@ def attack(): time.sleep(1000)
 #: cpu sleep_in_bits
 def attack():
     while True: time.sleep(0.04)
+#: cpu sleep_at_the_end_of_the_budget
+def attack():
+    while time.process_time() < 0.25: pass
+    time.sleep(1000)
+#: cpu drip_answers
+def attack():
+    while True:
+        for fd in range(3, 8):
+            try: os.write(fd, b" ")
+            except OSError: pass
+        time.sleep(0.045)
+#: cpu crash_after_each_sleep
+def attack():
+    time.sleep(1.5)
+    os._exit(0)
 #: cpu ignore_signals
 def attack():
     import signal
@@ -626,6 +642,21 @@ def attack():
 def attack():
     import gc
     return "".join(repr(o)[:200] for o in gc.get_objects() if isinstance(o, (str, list, dict)))[:40000]
+#: hack memory_of_earlier_programs
+def attack():
+    import ctypes, re
+    libc = ctypes.CDLL(None)
+    libc.sbrk.restype = ctypes.c_void_p
+    a, b = os.pipe()
+    top = libc.sbrk(0)
+    places = [top - n * 4096 for n in range(1, 3000)]
+    for near in {id(object()) >> 20, id([]) >> 20, id("x" * 5000) >> 20, id(b"x" * 300000) >> 20}:
+        places += [((near - 2) << 20) + n * 4096 for n in range(1024)]
+    for place in places:  # a page that is not there is an error of write, and no crash
+        if libc.write(b, ctypes.c_void_p(place), 4096) == 4096:
+            if re.search(rb"token[0-9a-f]{24}", os.read(a, 4096)):
+                return "BROKE"
+    return "held"
 #: hack own_memory
 def attack():
     with open("/proc/self/mem", "rb") as memory: return "BROKE"
@@ -897,11 +928,12 @@ def strike(attack: Attack, sandbox: Sandbox, stage: Stage) -> str:
     """How the attack won, in words; empty if the sandbox held."""
     restarts, begun, memory = sandbox.restarts, time.monotonic(), _peak()
     try:
-        outcome = sandbox.run(stage.fill(attack.code, sandbox.kind), ["attack()"], Limits(cpu_seconds=0.3))
+        sandbox.run(f"EXPECTED = {stage.token!r}", [repr(stage.token)])  # another's program, with what it knows
+        outcome = sandbox.run(stage.fill(attack.code, sandbox.kind), ["attack()"] * CALLS, Limits(cpu_seconds=0.3))
         after = sandbox.run(AFTERWARDS[0], AFTERWARDS[1])
     except SandboxFailed as error:
         return f"it killed its workers: {error}"
-    took, (answer,) = time.monotonic() - begun, outcome.answers
+    took, answer = time.monotonic() - begun, outcome.answers[0]
     told = repr(answer.value) + answer.error + answer.message + outcome.output + outcome.error
     # Its own source holds the token where it names files; only text that the stage alone has is evidence.
     if "BROKE" in repr(answer.value) and attack.group != "hack":

@@ -1,4 +1,4 @@
-"""Frames between the parent and its workers: a JSON head, and raw bytes that only the parent reads. Standard library only."""
+"""Frames between the parent and its workers: 4 bytes of length, then JSON. Standard library only."""
 
 import json
 import socket
@@ -8,24 +8,22 @@ from typing import Any
 MOST_BYTES = 64 << 20
 
 
-def write_frame(sock: socket.socket, head: dict[str, Any], raw: bytes = b"") -> None:
+def write_frame(sock: socket.socket, head: dict[str, Any]) -> None:
     """Send one frame."""
     data = json.dumps(head).encode()
-    sock.sendall(struct.pack("!II", len(data), len(raw)) + data + raw)
+    sock.sendall(struct.pack("!I", len(data)) + data)
 
 
-def read_frame(sock: socket.socket) -> tuple[dict[str, Any], bytes] | None:
+def read_frame(sock: socket.socket) -> dict[str, Any] | None:
     """The next frame; None when the other side has closed. Raises OSError and ValueError for a broken one."""
-    lengths = _read(sock, 8)
-    if lengths is None:
+    length = _read(sock, 4)
+    if length is None:
         return None
-    head_size, raw_size = struct.unpack("!II", lengths)
-    if head_size + raw_size > MOST_BYTES:
-        raise ValueError(f"a frame of {head_size + raw_size} bytes")
-    head, raw = _read(sock, head_size), _read(sock, raw_size)
-    if head is None or raw is None:
-        return None
-    return json.loads(head), raw
+    (size,) = struct.unpack("!I", length)
+    if size > MOST_BYTES:
+        raise ValueError(f"a frame of {size} bytes")
+    head = _read(sock, size)
+    return None if head is None else dict(json.loads(head))
 
 
 def _read(sock: socket.socket, size: int) -> bytes | None:

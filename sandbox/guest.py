@@ -4,6 +4,7 @@ standard library, since it runs alone: in the child of a pre-forked worker, and 
 Everything here shares a process with the program, which may change any of it: the parent believes nothing it reads.
 """
 
+import builtins
 import contextlib
 import importlib
 import io
@@ -16,6 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 MODULE = "program"
+COMMON = """
+abc array bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions
+functools hashlib heapq io itertools json math numbers operator os random re statistics string struct textwrap time types
+typing unicodedata
+""".split()
+"""What a native worker has loaded: each further module makes every fork slower. The rest is read when it is imported."""
 LOADED = """
 abc array ast asyncio base64 binascii bisect bz2 calendar cmath codecs collections collections.abc colorsys configparser
 contextlib copy csv ctypes dataclasses datetime decimal difflib email enum errno fnmatch fractions functools gettext glob
@@ -24,6 +31,7 @@ numbers operator os pathlib pickle platform pprint queue random re reprlib secre
 string struct tempfile textwrap threading time timeit token tokenize traceback types typing unicodedata unittest
 unittest.mock urllib urllib.parse uuid warnings weakref xml.etree.ElementTree zipfile zlib zoneinfo
 """.split()
+"""What the component for WebAssembly has; it cannot import anything else."""
 MOST_BYTES = 64_000
 DEPTH = 100
 MESSAGE_CHARACTERS = 300
@@ -36,9 +44,9 @@ class Unwritable(Exception):
     """A value that has no typed JSON; its text is the reason."""
 
 
-def load() -> None:
+def load(names: list[str]) -> None:
     """Import what programs import, before the door closes behind them. What this Python was built without, they do without."""
-    for name in LOADED:
+    for name in names:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
@@ -46,8 +54,8 @@ def load() -> None:
 def run(code: str, calls: list[str], start: int, output_characters: int, emit: Callable[[str], None]) -> None:
     """Run `code` as a module, then evaluate `calls[start:]` in it; `emit(line)` gets JSON lines as they are known.
 
-    Lines: ["ready"] once the module has run; [n, "R", value] or [n, "E", exception, message] for call n;
-    ["failed", exception, message] if the module raised; ["output", text] for what was printed since the last.
+    Lines: ["ready"] once the module has run; [n, "R", value] or [n, "E", exception, message, line, arguments] for call n;
+    ["failed", exception, message, line, arguments] if the module raised; ["output", text] for what was printed since the last.
     """
     output = Output(output_characters)
     sys.stdout = sys.stderr = output
@@ -57,8 +65,9 @@ def run(code: str, calls: list[str], start: int, output_characters: int, emit: C
     room = [MOST_BYTES]
     module = types.ModuleType(MODULE)
     sys.modules[MODULE] = module
+    builtins.__dict__.update(exit=sys.exit, quit=sys.exit)  # as an interpreter has them
     try:
-        exec(compile(code, f"<{MODULE}>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+        exec(compile(code.removeprefix("\ufeff"), f"<{MODULE}>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
     except BaseException as error:
         output.drain(emit)
         emit(_line("failed", *_told(error)))
@@ -143,25 +152,23 @@ def _take(room: list[int], size: int) -> None:
         raise Unwritable(f"more than {MOST_BYTES} bytes of answers")
 
 
-def _told(error: BaseException) -> tuple[str, str]:
-    """An exception's name and message; both may be the program's own code, and raise."""
-    try:
+def _told(error: BaseException) -> tuple[str, str, int, Any]:
+    """An exception's name, message, line in the program and plain arguments; all may be the program's own code, and raise."""
+    name, message, line, arguments = "Exception", "", 0, None
+    with contextlib.suppress(BaseException):
         name = f"{type(error).__name__:.60}"
-    except BaseException:
-        name = "Exception"
-    try:
+    with contextlib.suppress(BaseException):
         message = str(error)[:MESSAGE_CHARACTERS]
+        json.dumps(message)
+    with contextlib.suppress(BaseException):
         at = error.__traceback__
-        line = 0
         while at is not None:
             if at.tb_frame.f_code.co_filename == f"<{MODULE}>":
                 line = at.tb_lineno
             at = at.tb_next
-        if line:
-            message += f" (line {line})"
-    except BaseException:
-        message = ""
-    return name, message
+    with contextlib.suppress(BaseException):
+        arguments = typed(list(error.args), [MESSAGE_CHARACTERS])
+    return name, message if type(message) is str else "", line, arguments
 
 
 def _line(*parts: Any) -> str:

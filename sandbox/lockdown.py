@@ -120,7 +120,13 @@ _AARCH64 = {
 }  # fmt: skip
 _ARCHITECTURES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
 _SPECIAL = ("clone", "clone3", "fcntl", "prlimit64")
-_FCNTL_ALLOWED = (0, 1, 2, 3, 4, 1030)  # duplicate and flags; never F_SETOWN, which sends signals
+_FCNTL_ALLOWED = (
+    0,
+    1,
+    2,
+    3,
+    1030,
+)  # duplicate, and read flags; F_SETOWN sends signals, and F_SETFL reaches other children
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000

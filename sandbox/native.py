@@ -1,13 +1,16 @@
 """The two native back ends of Linux: a pre-forked worker under Landlock, seccomp and limits, with or without bubblewrap."""
 
 import contextlib
+import json
 import os
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +22,6 @@ from sandbox.lockdown import SMALLEST_LANDLOCK, landlock_version
 HERE = Path(__file__).resolve().parent
 SYSTEM_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
 SETUP_SECONDS = 30.0
-ANSWER_SECONDS = 120.0  # a worker ends every program long before; one that does not has died
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
 
 Kind = Literal["bubblewrap", "landlock", "wasm"]
@@ -46,13 +48,13 @@ class Worker:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         descriptor.close()
-        ready, _ = self.request(setup, SETUP_SECONDS)
+        ready = self.request(setup, SETUP_SECONDS)
         if ready["missing"]:
             self.close()
             raise CannotRun(f"The sandbox cannot load what was to be preloaded: {'; '.join(ready['missing'])}.")
 
-    def request(self, head: dict[str, Any], seconds: float = ANSWER_SECONDS) -> tuple[dict[str, Any], bytes]:
-        """Send a request and wait for its answer. Raises WorkerDied."""
+    def request(self, head: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Send a frame and wait for its answer. Raises WorkerDied."""
         try:
             self._socket.settimeout(seconds)
             write_frame(self._socket, head)
@@ -62,6 +64,51 @@ class Worker:
         if answer is None:
             raise WorkerDied(f"The sandbox's worker ended: {self.close() or 'it said nothing'}")
         return answer
+
+    def run(self, limits: dict[str, Any], program: dict[str, Any], most_bytes: int) -> tuple[dict[str, Any], bytes]:
+        """Run one program: how it ended, and what it wrote. Raises WorkerDied.
+
+        Past `most_bytes` nothing more is read, and `why` is flood.
+        """
+        ours, theirs = socket.socketpair()
+        raw, told, flood = bytearray(), None, False
+        deadline = time.monotonic() + 3 * limits["wall"] + 60.0  # a worker ends every program long before
+        try:
+            with theirs:
+                self._socket.settimeout(SETUP_SECONDS)
+                socket.send_fds(self._socket, [json.dumps(limits).encode()], [theirs.fileno()])
+            feeder = memoryview(json.dumps(program).encode() + b"\n")
+            ours.setblocking(False)
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            poll.register(ours, select.POLLIN | select.POLLOUT)
+            while told is None:
+                left = deadline - time.monotonic()
+                events = dict(poll.poll(max(0.0, 1000 * left)))
+                if not events:
+                    raise TimeoutError("no answer in time")
+                state = events.get(ours.fileno(), 0)
+                if state & select.POLLOUT and feeder:
+                    with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+                        feeder = feeder[ours.send(feeder) :]
+                    if not feeder:
+                        poll.modify(ours, select.POLLIN)
+                if state & ~select.POLLOUT:
+                    flood = _read_all(ours, raw, most_bytes)
+                    if flood or state & (select.POLLHUP | select.POLLERR):
+                        poll.unregister(ours)
+                        if flood:
+                            ours.shutdown(socket.SHUT_RDWR)
+                if self._socket.fileno() in events:
+                    told = read_frame(self._socket)
+                    if told is None:
+                        raise OSError("it ended")
+            flood = flood or _read_all(ours, raw, most_bytes)
+        except (OSError, ValueError) as error:
+            raise WorkerDied(f"The sandbox's worker did not answer: {error}. {self.close()}") from error
+        finally:
+            ours.close()
+        return ({**told, "why": "flood"} if flood else told), bytes(raw)
 
     def close(self) -> str:
         """End the worker; what it last wrote on standard error. Closing twice is closing once."""
@@ -83,6 +130,19 @@ class Worker:
         self.close()
 
 
+def _read_all(channel: socket.socket, raw: bytearray, most_bytes: int) -> bool:
+    """Read what is there; whether it was more than `most_bytes`."""
+    while len(raw) <= most_bytes:
+        try:
+            part = channel.recv(1 << 16)
+        except (BlockingIOError, ConnectionResetError):
+            return False
+        if not part:
+            return False
+        raw += part
+    return True
+
+
 def has_native() -> bool:
     """Whether this machine's kernel has what the native back ends need."""
     return sys.platform == "linux" and landlock_version() >= SMALLEST_LANDLOCK
@@ -95,7 +155,7 @@ def start_native(kind: Kind, preload: tuple[str, ...]) -> Worker:
     folders = _package_folders(preload)
     python = os.path.realpath(sys.executable)
     ours, theirs = socket.socketpair()
-    command = [python, "-I", "-S", "-B", str(HERE / "zygote.py"), str(theirs.fileno())]
+    command = [python, "-P", "-s", "-S", "-B", str(HERE / "zygote.py"), str(theirs.fileno())]
     if kind == "bubblewrap":
         command = [*_bubblewrap(python, [str(HERE), *_packages(folders, preload)]), *command]
     return Worker(command, theirs, ours, {"package_folders": folders, "preload": list(preload)})

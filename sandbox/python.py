@@ -7,6 +7,7 @@ What is right is never told to the process that runs the code: compare here, wit
 """
 
 import atexit
+import contextlib
 import logging
 import os
 import queue
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 STRONGEST_FIRST: tuple[Kind, ...] = ("bubblewrap", "landlock", "wasm")
 TRIES = 3
+MOST_OF_AN_ERROR = 2_600  # bytes of a line that tells of an exception
 MOST_CODE = 1 << 20  # characters of a program with its calls
 MEANINGS = {
     "bubblewrap": "bubblewrap, Landlock, seccomp and limits round a worker that forks once a program",
@@ -78,6 +80,15 @@ class Answer:
     error: str = ""
     """Empty for a value; else the exception's name, `not plain data`, or a `Why`."""
     message: str = ""
+    line: int = 0
+    """Where in the program the exception came from; 0 where that is not known."""
+    arguments: list[Value] | None = None
+    """The exception's own, if they are plain data."""
+
+    @property
+    def where(self) -> str:
+        """The line, for a reader."""
+        return f" (line {self.line})" if self.line else ""
 
     def equals(self, expected: Value) -> bool:
         """Whether it is a value equal to `expected` (sandbox.values.same)."""
@@ -157,6 +168,10 @@ class Sandbox:
                     self._drop(worker)
                     worker = None
                 return outcome
+        except BaseException:  # an answer may be outstanding, and would be the next program's
+            self._drop(worker)
+            worker = None
+            raise
         finally:
             self._free.put(worker)
         raise SandboxFailed(f"{TRIES} workers of the back end {self.kind} died under one program; it has no verdict.")
@@ -200,34 +215,36 @@ class Sandbox:
 
 def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind) -> tuple[Outcome, bool]:
     """One program on one worker, and whether the worker can go on. A call that ended the process is passed over."""
-    request = {
-        "code": code, "calls": calls, "idle": limits.idle_seconds, "wall": 10 * (limits.idle_seconds + limits.cpu_seconds),
-        "memory": limits.memory_mb << 20, "output": limits.output_characters,
-        "most_bytes": MOST_BYTES + 12 * limits.output_characters + 3_000 * (len(calls) + 2),
-    }  # fmt: skip
+    bounds = {"idle": limits.idle_seconds, "memory": limits.memory_mb << 20}
+    wall = 10 * (limits.idle_seconds + limits.cpu_seconds)
+    program = {"code": code, "calls": calls, "output": limits.output_characters}
+    most_bytes = MOST_BYTES + 12 * limits.output_characters + min(1 << 20, MOST_OF_AN_ERROR * (len(calls) + 2))
     answers: dict[int, Answer] = {}
-    output, error, used, start, lasts = "", "", 0.0, 0, True
+    output, error, used, waited, start, lasts = "", "", 0.0, 0.0, 0, True
     why: Why = "done"
     while lasts:
-        head, raw = worker.request({**request, "start": start, "cpu": limits.cpu_seconds - used})
+        left = {**bounds, "cpu": limits.cpu_seconds - used, "wall": wall - waited}
+        head, raw = worker.run(left, {**program, "start": start}, most_bytes)
         lasts = not head.get("last")
         ended, ready = str(head["why"]), False
         if not raw.startswith(b"+") or ended == "signal 9":
             raise WorkerDied(f"a program was not begun, or killed by the machine ({ended})")
         used += float(head["cpu"])
+        waited += float(head["waited"])
         for line in read_lines(raw[1:]):
             ready |= line[0] == "ready"
             if line[0] == "output" and len(line) > 1:
-                output = (output + str(line[1]))[: limits.output_characters]
+                output += str(line[1]).encode(errors="backslashreplace").decode()
             elif line[0] == "failed" and len(line) > 2 and not ready:
-                why, error = "failed", f"{str(line[1])[:60]}: {str(line[2])[:400]}"
+                failed = _answer([0, "E", *line[1:]])
+                why, error = "failed", f"{failed.error}: {failed.message}{failed.where}"
             elif type(line[0]) is int and start <= line[0] < len(calls) and line[0] not in answers:
                 answers[line[0]] = _answer(line)
         if ended == "ended" and (why == "failed" or len(answers) == len(calls)):
             break
         why = _why(ended) if why == "done" else why
         under_way = next((n for n in range(start, len(calls)) if n not in answers), len(calls))
-        if not ready or why != "crash" or under_way + 1 >= len(calls) or used >= limits.cpu_seconds:
+        if not ready or why != "crash" or under_way + 1 >= len(calls) or used >= limits.cpu_seconds or waited >= wall:
             break
         answers[under_way] = Answer(error="crash", message=ended)
         start, why = under_way + 1, "done"
@@ -235,7 +252,7 @@ def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind
     outcome = [answers.get(n, lost) for n in range(len(calls))]
     if why == "done" and any(a.error == "crash" for a in outcome):
         why = "crash"
-    return Outcome(outcome, why, error, output, used, kind), lasts
+    return Outcome(outcome, why, error, output[: limits.output_characters], used, kind), lasts
 
 
 def _why(ended: str) -> Why:
@@ -250,8 +267,15 @@ def _answer(line: list[Any]) -> Answer:
             return Answer(read_value(line[2]))
         except Unreadable as error:
             return Answer(error="not plain data", message=str(error))
-    if line[1:2] == ["E"] and len(line) == 4:
-        return Answer(error=str(line[2])[:60] or "Exception", message=str(line[3])[:400])
+    if line[1:2] == ["E"] and len(line) == 6:
+        arguments = None
+        with contextlib.suppress(Unreadable):
+            arguments = read_value(line[5])
+        name, message = (text.encode(errors="backslashreplace").decode() for text in (str(line[2]), str(line[3])))
+        number = line[4] if type(line[4]) is int else 0
+        return Answer(
+            None, name[:60] or "Exception", message[:400], number, arguments if type(arguments) is list else None
+        )
     return Answer(error="not plain data", message="an answer that is not typed JSON")
 
 

@@ -28,7 +28,7 @@ world runner {
 APP = """import guest
 import wit_world
 
-guest.load()
+guest.load(guest.LOADED)
 
 
 class WitWorld(wit_world.WitWorld):

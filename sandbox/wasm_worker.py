@@ -4,6 +4,7 @@ Run as `python wasm_worker.py SOCKET` by sandbox/wasm.py. Frames as the zygote's
 """
 
 import contextlib
+import json
 import os
 import select
 import socket
@@ -37,62 +38,65 @@ class Instance:
         self.component = Component.deserialize_file(self.engine, path)
         self.linker = Linker(self.engine)
         self.linker.add_wasip2()
-        self.raw = bytearray()
-        self.most_bytes = 0
+        self.channel = -1
+        """To the parent, for the program under way."""
         with self.linker.root() as root:
             root.add_func("emit", self._emit)
 
     def _emit(self, store: Any, line: str) -> None:
-        if len(self.raw) + len(line) > self.most_bytes:
-            raise OverflowError("flood")
-        self.raw += line.encode()
+        data = line.encode(errors="backslashreplace")
+        while data:
+            data = data[os.write(self.channel, data) :]
 
-    def run(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    def run(self, limits: dict[str, Any], program: dict[str, Any]) -> dict[str, Any]:
         """One program in an instance of its own."""
-        begun = time.monotonic()
-        self.raw, self.most_bytes = bytearray(b"+"), request["most_bytes"]
         store = Store(self.engine)
         store.set_wasi(WasiConfig())
-        fuel = int(request["cpu"] * FUEL_PER_SECOND)
+        fuel = int(limits["cpu"] * FUEL_PER_SECOND)
         store.set_fuel(fuel)
-        store.set_limits(memory_size=request["memory"], instances=64, memories=4, tables=64)
+        store.set_limits(memory_size=limits["memory"], instances=64, memories=4, tables=64)
         why = "ended"
         try:
             instance = self.linker.instantiate(store, self.component)
             run = instance.get_func(store, "run")
             assert run is not None
-            run(store, request["code"], request["calls"], request["start"], request["output"])
+            os.write(self.channel, b"+")
+            run(store, program["code"], program["calls"], program["start"], program["output"])
         except ExitTrap as stop:
             why = f"exit {stop.code}"
-        except OverflowError:
-            why = "flood"
+        except OSError:
+            why = "flood"  # the parent reads no more
         except (Trap, WasmtimeError) as error:
             why = "cpu" if store.get_fuel() == 0 or "all fuel consumed" in str(error) else "signal 11"
-        used = (fuel - store.get_fuel()) / FUEL_PER_SECOND
-        return {"why": why, "cpu": used, "wall": time.monotonic() - begun}, bytes(self.raw)
+        return {"why": why, "cpu": (fuel - store.get_fuel()) / FUEL_PER_SECOND}
 
 
-def watch(control: socket.socket, doing: dict[str, Any]) -> None:
-    """Beside the instance: ends this process when the parent is gone, or when a program has slept too long."""
-    last, asleep, looks = 0.0, 0, 0
+def watch(control: socket.socket, doing: dict[str, Any], status: int | None) -> None:
+    """Beside the instance: ends this process when the parent is gone, or when a program has slept too long.
+
+    Where the kernel tells (`status`), only a thread that sleeps counts as asleep, not one that waits for a core.
+    """
+    last, asleep, waited, number = 0.0, 0.0, 0.0, 0
     poll = select.poll()
     poll.register(control, select.POLLHUP)
-    number = 0
     while True:
+        begun = time.monotonic()
         if poll.poll(TICK * 1000):
             os._exit(0)
+        look = min(TICK, time.monotonic() - begun)
         now = time.process_time()
-        if doing["number"] != number or not doing["idle"]:
-            number, asleep, looks = doing["number"], 0, 0
+        if doing["number"] != number or not doing["limits"]:
+            number, asleep, waited = doing["number"], 0.0, 0.0
         else:
-            looks += 1
-            asleep = asleep + 1 if now - last < 0.005 else 0  # looking costs a little itself
-            if asleep * TICK >= doing["idle"] or looks * TICK >= doing["wall"]:
+            idle = now - last < 0.1 * look if status is None else b") S" in os.pread(status, 512, 0)
+            waited += look if idle or status is None else 0.0
+            asleep = asleep + look if idle else 0.0
+            doing["waited"] = waited
+            if asleep >= doing["limits"]["idle"] or waited >= doing["limits"]["wall"]:
                 with ANSWERING:
-                    if doing["number"] == number and doing["idle"]:
-                        raw = bytes(doing["instance"].raw)
+                    if doing["number"] == number and doing["limits"]:
                         with contextlib.suppress(OSError):
-                            write_frame(control, {"why": "idle", "cpu": 0.0, "wall": looks * TICK, "last": True}, raw)
+                            write_frame(control, {"why": "idle", "cpu": 0.0, "waited": waited, "last": True})
                         os._exit(0)
         last = now
 
@@ -103,18 +107,27 @@ def main() -> None:
     first = read_frame(control)
     if first is None:
         return
-    instance = Instance(first[0]["component"])
-    if sys.platform == "linux" and lockdown.landlock_version() >= lockdown.SMALLEST_LANDLOCK:
-        lockdown.Landlock([]).restrict()
+    instance = Instance(first["component"])
+    status = None
+    if sys.platform == "linux":
+        status = os.open(f"/proc/self/task/{threading.get_native_id()}/stat", os.O_RDONLY)
+        if lockdown.landlock_version() >= lockdown.SMALLEST_LANDLOCK:
+            lockdown.Landlock([]).restrict()
     write_frame(control, {"missing": []})
-    doing: dict[str, Any] = {"number": 0, "idle": 0.0, "wall": 0.0, "instance": instance}
-    threading.Thread(target=watch, args=(control, doing), daemon=True).start()
-    while (frame := read_frame(control)) is not None:
-        doing.update(number=doing["number"] + 1, idle=frame[0]["idle"], wall=frame[0]["wall"])
-        answer = instance.run(frame[0])
+    doing: dict[str, Any] = {"number": 0, "limits": None, "waited": 0.0}
+    threading.Thread(target=watch, args=(control, doing, status), daemon=True).start()
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
+        if not data or not descriptors:
+            return
+        with socket.socket(fileno=descriptors[0]) as channel, channel.makefile("rb") as lines:
+            instance.channel = channel.fileno()
+            program = json.loads(lines.readline())
+            doing.update(number=doing["number"] + 1, limits=json.loads(data), waited=0.0)
+            answer = instance.run(doing["limits"], program)
         with ANSWERING:
-            doing["idle"] = 0.0
-            write_frame(control, *answer)
+            doing["limits"] = None
+            write_frame(control, {**answer, "waited": doing["waited"]})
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""The pre-forked worker: Python with the standard library loaded, which forks one child per program, watches it and answers.
+"""The pre-forked worker: Python with the standard library loaded, which forks one child per program and watches it.
 
-Run as `python -I -S -B zygote.py SOCKET` by sandbox/native.py, alone or in bubblewrap. What a child writes is not read here,
-only handed on.
+Run as `python -P -s -S -B zygote.py SOCKET` by sandbox/native.py, alone or in bubblewrap. It sees limits only: a program's source,
+its calls and its answers pass between the parent and the child, since what was once in this process could be read from the
+memory of every later child.
 """
 
 import contextlib
 import gc
 import importlib
+import json
 import os
 import resource
 import select
@@ -25,6 +27,8 @@ else:  # this file runs alone: the project is not to be seen from where it runs
     import lockdown
     from frames import read_frame, write_frame
 
+EXTENSIONS = "_bz2 _ctypes _decimal _hashlib _lzma _sqlite3 _uuid pyexpat zlib".split()
+"""Parts of the standard library that need the system's libraries, which cannot be read once the door is closed."""
 TICK = 0.05  # seconds between two looks at a child that says nothing
 
 
@@ -34,12 +38,15 @@ def main() -> None:
     first = read_frame(control)
     if first is None:
         return
-    setup, missing = first[0], []
-    guest.load()
+    setup, missing = first, []
+    guest.load(guest.COMMON)
+    guest.load(EXTENSIONS)
     sys.path.extend(setup["package_folders"])
     for name in setup["preload"]:
         try:
             importlib.import_module(name)
+            if name == "numpy":
+                importlib.import_module("numpy.random")  # lazy by itself, and then not seeded
         except ImportError as error:
             missing.append(f"{name}: {error}")
     del sys.path[len(sys.path) - len(setup["package_folders"]) :]
@@ -53,8 +60,16 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     write_frame(control, {"missing": missing})
-    while (frame := read_frame(control)) is not None:
-        write_frame(control, *serve(frame[0], control, landlock, seccomp))
+    while (request := _next_request(control)) is not None:
+        write_frame(control, serve(*request, control, landlock, seccomp))
+
+
+def _next_request(control: socket.socket) -> tuple[dict[str, Any], int] | None:
+    """Limits, and the child's end of a socket to the parent; None when the parent has closed."""
+    data, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
+    if not data or not descriptors:
+        return None
+    return json.loads(data), descriptors[0]
 
 
 def _readable(package_folders: list[str], preload: list[str]) -> list[str]:
@@ -67,88 +82,95 @@ def _readable(package_folders: list[str], preload: list[str]) -> list[str]:
 
 
 def serve(
-    request: dict[str, Any], control: socket.socket, landlock: lockdown.Landlock, seccomp: lockdown.Seccomp
-) -> tuple[dict[str, Any], bytes]:
+    limits: dict[str, Any],
+    channel: int,
+    control: socket.socket,
+    landlock: lockdown.Landlock,
+    seccomp: lockdown.Seccomp,
+) -> dict[str, Any]:
     """Fork a child for one program, and wait for its end."""
-    begun = time.monotonic()
-    out, answers = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _child(request, answers, landlock, seccomp)
-    os.close(answers)
+        _child(limits, channel, landlock, seccomp)
+    os.close(channel)
     watch = os.pidfd_open(pid)
+    waited = 0.0
     try:
-        why, raw = _watch(request, pid, watch, out, control)
+        why, waited = _watch(limits, pid, watch, control)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
         _, status, usage = os.wait4(pid, 0)
         os.close(watch)
-        os.close(out)
+    cpu = usage.ru_utime + usage.ru_stime
     if why == "ended" and status != 0:
         number = os.waitstatus_to_exitcode(status)
         # The kernel's own CPU limit stands behind ours, and has ended a child whose worker could not look in time.
-        why = "cpu" if number == -signal.SIGXCPU else f"exit {number}" if number > 0 else f"signal {-number}"
-    cpu = usage.ru_utime + usage.ru_stime
-    return {"why": why, "cpu": cpu, "wall": time.monotonic() - begun}, bytes(raw)
+        spent = cpu >= limits["cpu"] and number in (-signal.SIGXCPU, -signal.SIGKILL)
+        why = "cpu" if spent else f"exit {number}" if number > 0 else f"signal {-number}"
+    return {"why": why, "cpu": cpu, "waited": waited}
 
 
-def _watch(request: dict[str, Any], pid: int, watch: int, out: int, control: socket.socket) -> tuple[str, bytearray]:
-    """Read what the child writes until it ends or goes over a limit. Time counts by the CPU that it used, or by looks at it
-    that found it asleep, never by a clock: on a loaded machine it gets just as far.
+def _watch(limits: dict[str, Any], pid: int, watch: int, control: socket.socket) -> tuple[str, float]:
+    """Wait until the child ends or goes over a limit; also how long that was, in looks.
+
+    Time counts by the CPU that it used, or by looks that found it asleep, each of TICK at most: on a loaded machine, where
+    looks are late, it gets just as far.
     """
-    raw = bytearray()
     clock = (~pid << 3) | 2  # its CPU clock, as clock_getcpuclockid(3) makes it
-    used, asleep, looks = 0.0, 0, 0
+    used, asleep, waited = 0.0, 0.0, 0.0
     poll = select.poll()
-    for fd in (out, watch):
-        poll.register(fd, select.POLLIN)
+    poll.register(watch, select.POLLIN)
     poll.register(control, select.POLLHUP)
     cores = len(os.sched_getaffinity(0))
     while True:
-        wait = min(TICK, max(0.001, (request["cpu"] - used) / cores))
-        events = dict(poll.poll(wait * 1000))
+        begun = time.monotonic()
+        events = dict(poll.poll(1000 * min(TICK, max(0.001, (limits["cpu"] - used) / cores))))
         if control.fileno() in events:
             os._exit(0)  # the parent is gone
-        if out in events:
-            raw += os.read(out, 1 << 16)
-            if len(raw) > request["most_bytes"]:
-                return "flood", raw
-            if not events[out] & select.POLLIN:  # it closed its end; what is left of it says nothing more
-                poll.unregister(out)
         if watch in events:
-            os.set_blocking(out, False)
-            with contextlib.suppress(BlockingIOError):
-                while (part := os.read(out, 1 << 16)) and len(raw) <= request["most_bytes"]:
-                    raw += part
-            return ("flood" if len(raw) > request["most_bytes"] else "ended"), raw
+            return "ended", waited
+        look = min(TICK, time.monotonic() - begun)
+        waited += look
+        now = used
         with contextlib.suppress(OSError):
             now = time.clock_gettime(clock)
-            if now >= request["cpu"]:
-                return "cpu", raw
-            if not events:
-                looks += wait >= TICK
-                asleep = asleep + 1 if now - used < 0.0005 and wait >= TICK else 0
-                if asleep * TICK >= request["idle"] or looks * TICK >= request["wall"]:
-                    return "idle", raw
-            used = now
+        if now >= limits["cpu"]:
+            return "cpu", waited
+        asleep = asleep + look if now - used < 0.01 * look else 0.0
+        if asleep >= limits["idle"] or waited >= limits["wall"]:
+            return "idle", waited
+        used = now
 
 
-def _child(request: dict[str, Any], answers: int, landlock: lockdown.Landlock, seccomp: lockdown.Seccomp) -> NoReturn:
-    """Give up everything, then run the program."""
+def _child(limits: dict[str, Any], channel: int, landlock: lockdown.Landlock, seccomp: lockdown.Seccomp) -> NoReturn:
+    """Give up everything, then read the program and run it."""
     try:
         lockdown.die_with_parent()
         landlock.restrict()  # nested: out of reach of the worker's own domain
         os.dup2(1, 2)  # standard output is /dev/null; standard error is the worker's own
-        os.dup2(answers, 3)
+        os.dup2(channel, 3)
         os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        lockdown.limit(request["memory"], int(request["cpu"]) + 2)
+        lockdown.limit(limits["memory"], int(limits["cpu"]) + 2)
+        request = _read_program()
         seccomp.restrict()
         os.write(3, b"+")  # nothing of the program has run: without this byte, it is the worker that failed
         guest.run(request["code"], request["calls"], request["start"], request["output"], _emit)
     except BaseException:
         os._exit(1)
     os._exit(0)
+
+
+def _read_program() -> dict[str, Any]:
+    """The program, its calls and where to begin, from the parent: a line of JSON."""
+    parts: list[bytes] = []
+    while not (parts and parts[-1].endswith(b"\n")):
+        part = os.read(3, 1 << 20)
+        if not part:
+            raise EOFError("the parent has gone")
+        parts.append(part)
+    program: dict[str, Any] = json.loads(b"".join(parts))
+    return program
 
 
 def _emit(line: str) -> None:

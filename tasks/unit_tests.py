@@ -6,50 +6,78 @@ assertion or answer with an object that equals everything.
 """
 
 import ast
+import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.python import Limits, Sandbox
+from sandbox.python import Answer, Limits, Sandbox
 from sandbox.values import Value, source
 
-MOST_ROUNDS = 12
+MOST_ROUNDS = 60
 """How often tests may ask anew: a call that depends on an earlier answer is only known in the next round."""
-GUARDED = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.While, ast.If, ast.With, ast.Try)
-MOST_ITEMS = 10_000  # of an iterator that a program returns
+MOST_ASKED = 200  # calls that one round brings
+MOST_ITEMS = 2_000  # of an iterator that a program returns
+MOST_TOLD = 40  # failures that are told with what came instead
+OWN = "_palimpsest_"
+"""Prefix of the harness's own names, which no program may define."""
+GUARDED = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.While, ast.If, ast.With, ast.Try, ast.Match)
 
-HARNESS = '''
-import copy as _copy
+HARNESS = (
+    '''
+import copy as OWNcopy, builtins as OWNbuiltins
+OWNrepr, OWNstr, OWNtype, OWNlen, OWNlist, OWNiter = repr, str, type, len, list, iter
 class NoAnswer(Exception):
     """The program gave no plain data."""
-_missing, _results = [], []
-class _Missing(BaseException): pass
-def _stand_in(name):
+class OWNMissing(BaseException): pass
+OWNmissing, OWNasked, OWNcounts, OWNseen, OWNshown, OWNcrash = [], {}, {}, [], [], []
+def OWNplain(value, depth=0):
+    if value is None or OWNtype(value) in (bool, int, float, complex, str, bytes): return True
+    if depth > 50: return False
+    if OWNtype(value) in (OWNlist, tuple, set, frozenset): return all(OWNplain(v, depth + 1) for v in value)
+    return OWNtype(value) is dict and all(OWNplain(k, depth + 1) and OWNplain(v, depth + 1) for k, v in value.items())
+def OWNrestore(mine, theirs):
+    if isinstance(mine, OWNlist): mine[:] = theirs
+    elif isinstance(mine, (dict, set)): mine.clear(); mine.update(theirs)
+def OWNstand_in(name):
     def function(*args, **kwargs):
-        key = repr((name, args, kwargs))
-        if key not in _ANSWERS:
-            if all(key != known for known, *_ in _missing):
-                _missing.append((key, name, _copy.deepcopy(args), _copy.deepcopy(kwargs)))
-            raise _Missing()
-        kind, value, after = _copy.deepcopy(_ANSWERS[key])
-        for mine, theirs in zip(args, after):
-            if isinstance(mine, list): mine[:] = theirs
-            elif isinstance(mine, (dict, set)): mine.clear(); mine.update(theirs)
+        if not OWNplain(args) or not OWNplain(kwargs):
+            raise NoAnswer("an argument that is no plain data")
+        call = OWNrepr((name, args, kwargs))
+        number = OWNcounts[call] = OWNcounts.get(call, 0) + 1
+        key = call + "#" + OWNrepr(number)
+        if key not in OWNANSWERS:
+            if key not in OWNasked and OWNlen(OWNmissing) < MOST_ASKED:
+                OWNasked[key] = True
+                OWNmissing.append([key, name, OWNcopy.deepcopy(args), OWNcopy.deepcopy(kwargs)])
+            raise OWNMissing()
+        kind, value, after, named = OWNcopy.deepcopy(OWNANSWERS[key])
+        for mine, theirs in zip(args, after): OWNrestore(mine, theirs)
+        for key in named: OWNrestore(kwargs[key], named[key])
         if kind == "value": return value
-        if kind == "iterator": return iter(value)
-        import builtins
-        known = getattr(builtins, kind, None)
-        known = known if isinstance(known, type) and issubclass(known, Exception) else NoAnswer
-        try: error = known(value)
-        except Exception: error = NoAnswer(value)
+        if kind == "iterator": return OWNiter(value)
+        if kind == "long iterator": return OWNbeginning(value)
+        known = getattr(OWNbuiltins, kind, None)
+        usable = isinstance(known, OWNtype) and issubclass(known, Exception)
+        if not usable or issubclass(known, (StopIteration, StopAsyncIteration)):
+            raise NoAnswer(kind + ": " + OWNrepr(value))
+        try: error = known(*value)
+        except Exception: error = NoAnswer(OWNrepr(value))
         raise error
     function.__name__ = name
     return function
-def _passed(line, text): _results.append([line, text, True, ""])
-def _failed(line, text, error): _results.append([line, text, False, error])
-def _name(error): return f"{type(error).__name__}: {error}"[:300]
-def _report(): return [[list(m[1:]) for m in _missing], _results]
-'''
+def OWNbeginning(items):
+    yield from items
+    raise NoAnswer("more items than are looked at")
+def OWNresult(number, passed, error=""):
+    OWNseen.append(number if passed else -1 - number)
+    if not passed and OWNlen(OWNshown) < MOST_TOLD: OWNshown.append([number, error])
+def OWNname(error): return f"{OWNtype(error).__name__}: {error}"[:300]
+def OWNreport(): return [OWNmissing, OWNseen, OWNshown, OWNcrash]
+'''.replace("OWN", OWN)
+    .replace("MOST_ASKED", str(MOST_ASKED))
+    .replace("MOST_TOLD", str(MOST_TOLD))
+)
 
 
 @dataclass(frozen=True)
@@ -103,49 +131,70 @@ def run_tests(
 ) -> TestReport:
     """Run `tests`, Python source with assertions, against the functions of the program `code`.
 
-    `functions` are the names that the tests may call; empty: those that the program defines. Arguments and results are
-    plain data (an iterator counts as its items, lists and dicts changed in place are changed for the tests too). Raises
-    SandboxFailed.
+    `functions` are the names that the tests may call; empty: those that the program defines, the tests name, and Python does
+    not have. The tests see functions and plain data only: an iterator is its items, lists and dicts changed in place are
+    changed for the tests too, but there are no classes, coroutines, or functions as arguments. Raises SandboxFailed.
     """
     try:
-        names = list(functions) or defined(code)
-    except SyntaxError as error:
-        return TestReport(
-            program_error=f"The program is not Python: {error.msg} (line {error.lineno}).",
-            tests_error="No test was run.",
-        )
+        body, texts = instrument(tests)
+        used = {node.id for node in ast.walk(ast.parse(tests)) if isinstance(node, ast.Name)}
+    except NOT_PYTHON as error:
+        return TestReport(tests_error=f"The tests are not Python: {_said(error)}.")
     try:
-        harness = HARNESS + "".join(f"{n} = _stand_in({n!r})\n" for n in names) + instrument(tests)
-    except SyntaxError as error:
-        return TestReport(tests_error=f"The tests are not Python: {error.msg} (line {error.lineno}).")
-    answers: dict[str, tuple[str, Value, Value]] = {}
+        names = list(functions) or [n for n in defined(code) if n in used and n not in vars(builtins)]
+    except NOT_PYTHON as error:
+        told = f"The program is not Python: {_said(error)}."
+        return TestReport(program_error=told, tests_error="No test was run.")
+    stand_ins = "".join(f"{n} = {OWN}stand_in({n!r})\n" for n in names if n.isidentifier() and not n.startswith(OWN))
+    asked: dict[str, str] = {}
+    answers: dict[str, tuple[str, Value, Value, Value]] = {}
     program_error = ""
     for _ in range(MOST_ROUNDS):
-        ran = sandbox.run(f"_ANSWERS = {source(dict(answers))}\n{harness}", ["_report()"], limits)
+        harness = f"{HARNESS}{OWN}ANSWERS = {source(dict(answers))}\n{stand_ins}{body}"
+        ran = sandbox.run(harness, [f"{OWN}report()"], limits)
         report = ran.answers[0]
         if report.error:
-            return TestReport(tests_error=f"The tests could not be run: {ran.error or ran.feedback() or report.error}")
+            told = ran.error or ran.feedback() or f"{report.error} {report.message}"
+            return TestReport(tests_error=f"The tests could not be run: {told}")
         try:
-            missing, results = _read(report.value)
-        except (TypeError, ValueError):
+            missing, results, crash = _read(report.value, texts)
+        except (TypeError, ValueError, IndexError):
             return TestReport(tests_error="The tests wrote over what reports them.")
         if not missing:
-            return TestReport(results, program_error, "" if results else "The tests assert nothing.")
-        calls = [_call(name, args, kwargs) for name, args, kwargs in missing]
-        outcome = sandbox.run(code, calls, limits)
-        program_error = program_error or _told(outcome.why, outcome.error, outcome.feedback())
-        for (name, args, kwargs), answer in zip(missing, outcome.answers, strict=True):
-            key = repr((name, args, kwargs))
-            kind, value, after = "NoAnswer", answer.message or answer.error, args
-            if not answer.error and type(answer.value) is tuple and len(answer.value) == 3:
-                kind, value, after = answer.value
-            elif answer.error:
-                kind = answer.error
-                value = answer.message if answer.error.isidentifier() else f"{answer.error}: {answer.message}"
-            answers[key] = (kind, value, after)
+            end = (
+                f"The tests could not be run to their end: {crash}"
+                if crash
+                else ""
+                if results
+                else "The tests assert nothing."
+            )
+            return TestReport(results, program_error, end)
+        asked |= {key: _call(name, args, kwargs) for key, name, args, kwargs in missing}
+        # All calls again, in the order of their asking: a function may count how often it was called.
+        outcome = sandbox.run(code, list(asked.values()), limits)
+        program_error = _told(outcome.why, outcome.error, outcome.feedback())
+        answers = {key: _answer(answer) for key, answer in zip(asked, outcome.answers, strict=True)}
     return TestReport(
         program_error=program_error, tests_error="The tests ask call after call, each by the last one's answer."
     )
+
+
+NOT_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What Python's parser raises for text that is no program, however odd."""
+
+
+def _said(error: BaseException) -> str:
+    return f"{error.msg} (line {error.lineno})" if isinstance(error, SyntaxError) else type(error).__name__
+
+
+def _answer(answer: Answer) -> tuple[str, Value, Value, Value]:
+    """What a stand-in is to do: the kind of answer or an exception's name, the value, and the arguments as they were left."""
+    if not answer.error and type(answer.value) is tuple and len(answer.value) == 4:
+        kind, value, after, named = answer.value
+        if kind in ("value", "iterator", "long iterator") and type(after) is list and type(named) is dict:
+            return kind, value, after, named
+    arguments = answer.arguments if answer.arguments is not None else [answer.message]
+    return answer.error or "NoAnswer", arguments, [], {}
 
 
 def defined(code: str) -> list[str]:
@@ -159,11 +208,21 @@ def defined(code: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def instrument(tests: str) -> str:
-    """The tests with each assertion reported and each statement that lacks an answer passed over. Raises SyntaxError."""
+def instrument(tests: str) -> tuple[str, list[str]]:
+    """The tests with each assertion reported by number, and those assertions' texts. Raises SyntaxError and its like.
+
+    A statement that lacks an answer is passed over; what ends the tests is reported once no answer is lacking.
+    """
     tree = ast.parse(tests)
-    tree.body = _Reporting().statements(tree.body)
-    return ast.unparse(ast.fix_missing_locations(tree))
+    future = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    reporting = _Reporting()
+    body = reporting.statements([node for node in tree.body if node not in future])
+    whole = ast.parse(
+        f"try:\n    pass\nexcept {OWN}Missing:\n    pass\nexcept Exception as {OWN}e:\n    {OWN}crash.append({OWN}name({OWN}e))"
+    )
+    assert isinstance(whole.body[0], ast.Try)
+    whole.body[0].body = body or [ast.Pass()]
+    return ast.unparse(ast.fix_missing_locations(whole)), reporting.texts
 
 
 class _Reporting:
@@ -172,6 +231,9 @@ class _Reporting:
     But for `while`: with its question passed over it would not end, so the question leaves the loop.
     """
 
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
     def statements(self, body: list[ast.stmt], in_while: bool = False) -> list[ast.stmt]:
         return [self.statement(node, in_while) for node in body]
 
@@ -179,53 +241,69 @@ class _Reporting:
         if isinstance(node, ast.Assert):
             return self._assertion(node, in_while)
         inside = in_while or isinstance(node, ast.While)
-        for name in ("body", "orelse", "finalbody"):
-            inner = getattr(node, name, None)
-            if isinstance(inner, list) and inner and isinstance(inner[0], ast.stmt):
-                setattr(node, name, self.statements(inner, inside))
+        for part in [node, *getattr(node, "handlers", []), *getattr(node, "cases", [])]:
+            for name in ("body", "orelse", "finalbody"):
+                inner = getattr(part, name, None)
+                if isinstance(inner, list) and inner and isinstance(inner[0], ast.stmt):
+                    setattr(part, name, self.statements(inner, inside))
         if isinstance(node, GUARDED) and not in_while:
-            guard = ast.parse("try:\n    pass\nexcept _Missing:\n    pass").body[0]
+            guard = ast.parse(f"try:\n    pass\nexcept {OWN}Missing:\n    pass").body[0]
             assert isinstance(guard, ast.Try)
             guard.body = [node]
             return guard
         return node
 
     def _assertion(self, node: ast.Assert, in_while: bool) -> ast.stmt:
-        text, line = ast.unparse(node)[:300], node.lineno
-        told = "'it does not hold'"
+        number = len(self.texts)
+        self.texts.append(ast.unparse(node)[:300])
         steps: list[ast.stmt] = []
+        told = "'it does not hold'"
         if isinstance(node.test, ast.Compare) and len(node.test.ops) == 1:
-            steps = ast.parse("_got = None").body
+            steps = ast.parse(f"{OWN}got = None").body
             assert isinstance(steps[0], ast.Assign)
             steps[0].value = node.test.left
-            node.test.left = ast.Name("_got", ast.Load())
-            told = "'got ' + repr(_got)[:200]"
+            node.test.left = ast.Name(f"{OWN}got", ast.Load())
+            told = f"'got ' + {OWN}repr({OWN}got)[:200]"
         block = ast.parse(
-            f"try:\n    assert True\n    _passed({line}, {text!r})\n"
-            f"except _Missing:\n    {'raise' if in_while else 'pass'}\n"
-            f"except AssertionError:\n    _failed({line}, {text!r}, {told})\n"
-            f"except Exception as _error:\n    _failed({line}, {text!r}, _name(_error))"
+            f"try:\n    pass\n"
+            f"except {OWN}Missing:\n    {'raise' if in_while else 'pass'}\n"
+            f"except Exception as {OWN}error:\n    {OWN}result({number}, False, {OWN}name({OWN}error))\n"
+        ).body[0]
+        judged = ast.parse(
+            f"if True:\n    {OWN}result({number}, True)\nelse:\n    {OWN}result({number}, False, {told})"
         ).body[0]
         assert isinstance(block, ast.Try)
-        node.msg = None
-        block.body[0:1] = [*steps, node]
+        assert isinstance(judged, ast.If)
+        judged.test = node.test
+        block.body = [*steps, judged]
         return block
 
 
 def _call(name: str, args: Value, kwargs: Value) -> str:
-    """The call as an expression: what it gave, what kind that was, and its arguments as it left them."""
-    shown = "('iterator', list(__import__('itertools').islice(r, %d)), a) if hasattr(type(r), '__next__') else ('value', r, a)"
-    return f"(lambda a, k: (lambda r: {shown % MOST_ITEMS})({name}(*a, **k)))({source(list(args))}, {source(kwargs)})"
+    """The call as an expression: what kind of answer, the answer, and its arguments as it left them."""
+    most = MOST_ITEMS
+    items = f"(lambda i: ('long iterator' if len(i) > {most} else 'iterator', i[:{most}], a, k))"
+    taken = f"{items}(list(__import__('itertools').islice(r, {most + 1})))"
+    shown = f"{taken} if hasattr(type(r), '__next__') else ('value', r, a, k)"
+    return f"(lambda a, k: (lambda r: {shown})({name}(*a, **k)))({source(list(args))}, {source(kwargs)})"
 
 
-def _read(report: Any) -> tuple[list[tuple[str, Any, Any]], list[TestResult]]:
-    """What `_report()` gave. The tests' process may have been written by a model: nothing in it is taken on trust."""
-    missing, results = report
-    asked = [(str(name), args, kwargs) for name, args, kwargs in missing]
-    for name, args, kwargs in asked:
+Asked = tuple[str, str, Value, Value]
+
+
+def _read(report: Any, texts: list[str]) -> tuple[list[Asked], list[TestResult], str]:
+    """What the harness reported. Its process may have run a model's tests: nothing in it is taken on trust."""
+    missing, seen, shown, crash = report
+    asked = [(str(key), str(name), args, kwargs) for key, name, args, kwargs in missing]
+    for _, name, args, kwargs in asked:
         if not name.isidentifier() or type(args) is not tuple or type(kwargs) is not dict:
             raise TypeError("a question that is no call")
-    return asked, [TestResult(str(text), passed is True, str(message)) for _, text, passed, message in results]
+    messages = {int(number): str(message) for number, message in reversed(shown)}
+    results = [
+        TestResult(texts[n], True) if n >= 0 else TestResult(texts[-1 - n], False, messages.get(-1 - n, ""))
+        for n in seen
+    ]
+    return asked, results, str(crash[0]) if crash else ""
 
 
 def _told(why: str, error: str, feedback: str) -> str:

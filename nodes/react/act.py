@@ -47,7 +47,8 @@ def act(state: State, runtime: Runtime[Context]) -> Command[Literal["think", "__
         )
         for call, (succeeded, text) in zip(reply.tool_calls, results, strict=True)
     ]
-    asked = json.dumps([(c["name"], c["args"]) for c in reply.tool_calls], sort_keys=True, default=str)
+    # The same call may go on where it left off, as `lookup` does: only with the same results is it a loop.
+    asked = json.dumps([[(c["name"], c["args"]) for c in reply.tool_calls], results], sort_keys=True, default=str)
     signature = hashlib.sha256(asked.encode()).hexdigest()
     repeats = state["repeats"] + 1 if signature == state["last_call"] else 1
     failures = 0 if any(succeeded for succeeded, _ in results) else state["failures"] + 1
@@ -94,6 +95,8 @@ def run_calls(calls: Sequence[ToolCall], tools: Sequence[BaseTool], seconds: flo
                 results[number] = run_call(calls[number], named)
             except SandboxFailed as error:  # a fault of the machine: the step can be gone on with
                 raised.append(error)
+            except BaseException as error:  # a tool that exits ends its thread, not the run
+                results[number] = False, f"{calls[number]['name']} broke: {type(error).__name__}"
 
     in_order = [n for n, call in enumerate(calls) if call["name"] in IN_ORDER]
     groups = [in_order, *([n] for n in range(len(calls)) if n not in in_order)]

@@ -73,7 +73,7 @@ class Context:
     max_seconds: float = 180.0
     """Most time in all; a tool still running then is given up."""
     max_repeats: int = 3
-    """How often in a row the same calls may be made before the run is stopped as a loop."""
+    """How often in a row the same calls may have the same results before the run is stopped as a loop."""
     observation_characters: int = 2_000
     """Most of a result that the model sees."""
 

@@ -83,7 +83,7 @@ class Desk:
 
 def calculator(expression: Annotated[str, "An expression such as (3 + 4) * sqrt(2)"]) -> str:
     """Work out an arithmetic expression; the functions of Python's math module are there by name."""
-    outcome = run_python("from math import *", [expression.strip()])
+    outcome = run_python("from math import *", [f"str({expression.strip()})"])
     answer = outcome.answers[0]
     if answer.error:
         raise ToolFailed(f"{answer.error}: {answer.message or outcome.feedback()}")

@@ -4,6 +4,7 @@ import time
 from typing import Any, Protocol
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
 from memory.documents import clean_text
@@ -63,7 +64,8 @@ def _react(solver: Any, state: State, runtime: Runtime[Context]) -> tuple[str, s
         max_steps=context.max_steps, max_seconds=max(1.0, context.max_seconds - state["seconds"]),
         instructions=PROGRAM if context.is_program else "",
     )  # fmt: skip
-    done = solver.invoke({"task": briefing(state, context)}, context=inner)
+    limit = RunnableConfig(recursion_limit=20 + 4 * context.max_steps)
+    done = solver.invoke({"task": briefing(state, context)}, limit, context=inner)
     if done["stop"] == "answered":
         return str(done["answer"]), ""
     return "", ENDED.get(done["stop"], f"It failed: {done.get('error', '')}")

@@ -1,6 +1,7 @@
 """evaluate: scores the last trial by tests in the sandbox (given, or the model's own), by the exact answer, or by a judge."""
 
 import ast
+import builtins
 import time
 from typing import Literal
 
@@ -8,12 +9,12 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
 from memory.lessons import Lessons, Outcome
-from nodes.code import program_in, verdict_of
+from nodes.code import fenced_off, program_in, verdict_of
 from nodes.reflexion.state import Context, State, Stop, Trial
 from nodes.replies import memory_of, reply_to
 from sandbox.python import shared_sandbox
 from tasks.hotpotqa import exact_match
-from tasks.unit_tests import defined, run_tests
+from tasks.unit_tests import NOT_PYTHON, defined, run_tests
 
 OWN_TESTS = (
     "Write unit tests for the program that solves the task: six to ten Python lines, each `assert f(…) == …` with plain values, "
@@ -68,7 +69,7 @@ def _score(trial: Trial, own_tests: str, task: str, runtime: Runtime[Context]) -
     if context.evaluator == "exact":
         right = exact_match(trial["answer"], context.expected)
         return float(right), right, "The answer is right." if right else "The answer is not right."
-    asked = f"Task:\n{task}\n\nAnswer to judge:\n<answer>\n{trial['answer']}\n</answer>"
+    asked = f"Task:\n{task}\n\nAnswer to judge:\n{fenced_off(trial['answer'])}"
     prompt = [SystemMessage(JUDGE), HumanMessage(asked)]
     score, criticism = verdict_of([*prompt], context.judge or context.model, runtime, ["judge"])
     return score, score >= context.accept_at, criticism
@@ -82,24 +83,24 @@ def _own_tests(task: str, program: str, runtime: Runtime[Context]) -> str:
 
 
 def valid_tests(written: str, program: str) -> list[str]:
-    """The lines of `written` that are one assertion each, call a function, and name nothing that is not there.
+    """The lines of `written` that are one assertion each, and call a function that the program defines.
 
-    What the program defines counts as there, and so does what any line calls while there is no program to go by.
+    None while the program is no Python: they are asked for again when it is.
     """
     try:
-        names = set(defined(program))
-    except SyntaxError:
-        names = set()
+        names = set(defined(program)) - set(vars(builtins))
+    except NOT_PYTHON:
+        return []
     valid: list[str] = []
     for line in written.splitlines():
         try:
             body = ast.parse(line.strip()).body
-        except (SyntaxError, ValueError):
+        except NOT_PYTHON:
             continue
         if len(body) != 1 or not isinstance(body[0], ast.Assert):
             continue
         called = {n.func.id for n in ast.walk(body[0]) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-        if called & names or (called and not names):
+        if called & names:
             valid.append(ast.unparse(body[0]))
     return list(dict.fromkeys(valid))[:MOST_TESTS]
 

@@ -15,6 +15,7 @@ REFLECT = (
     "Your attempt at the task below failed. Say in one to three sentences why, and what to do otherwise next time, so that it "
     "helps with this task and with others like it. Reply with that alone."
 )
+MOST_OF_A_LESSON = 1_000  # characters
 
 
 def reflect(state: State, runtime: Runtime[Context]) -> State:
@@ -23,7 +24,7 @@ def reflect(state: State, runtime: Runtime[Context]) -> State:
     last = state["trials"][-1]
     asked = f"Task:\n{state['task']}\n\nYour attempt:\n{last['answer'][:SHOWN] or '(none)'}\n\nWhat came of it:\n{last['feedback']}"
     reply = reply_to([SystemMessage(REFLECT), HumanMessage(asked)], context.model, runtime, tags=["lesson"])
-    text = clean_text(reply.text).strip() or f"Avoid this: {last['feedback'][:300]}"
+    text = clean_text(reply.text).strip()[:MOST_OF_A_LESSON] or f"Avoid this: {last['feedback'][:300]}"
     trial: Trial = {**last, "lesson": text}
     keep_lesson(trial, state, runtime)
     return {"trials": [*state["trials"][:-1], trial], "seconds": state["seconds"] + time.monotonic() - begun}

@@ -6,7 +6,7 @@ from typing import Literal
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
-from nodes.code import program_in, verdict_of
+from nodes.code import fenced_off, program_in, verdict_of
 from nodes.self_refine.state import Context, Draft, State, Stop
 from sandbox.python import shared_sandbox
 from tasks.unit_tests import run_tests
@@ -48,10 +48,10 @@ def _judge(text: str, task: str, runtime: Runtime[Context]) -> tuple[float, str]
     if context.checker is not None:
         return context.checker(text)
     if context.tests:
-        report = run_tests(shared_sandbox(), program_in(text), context.tests)
+        report = run_tests(shared_sandbox(), program_in(text), context.tests, context.functions)
         return report.score if report.passed else min(report.score, 0.99), report.feedback()
     prompt = [
         SystemMessage(CRITICISE),
-        HumanMessage(f"Task:\n{task}\n\nVersion to judge:\n<version>\n{text}\n</version>"),
+        HumanMessage(f"Task:\n{task}\n\nVersion to judge:\n{fenced_off(text)}"),
     ]
     return verdict_of([*prompt], context.critic or context.model, runtime, ["critique"])

@@ -1,7 +1,7 @@
 """What the Self-Refine machine remembers between steps (State), and what its caller sets (Context)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 from langchain_core.language_models import BaseChatModel
@@ -54,6 +54,8 @@ class Context:
     """Who criticises; empty: the same model."""
     tests: str = ""
     """Assertions in Python: then the draft is a program, and they criticise it, in the sandbox."""
+    functions: list[str] = field(default_factory=list)
+    """Functions that the tests call; empty: those that the program defines."""
     checker: SkipJsonSchema[Critic | None] = None
     """Code that criticises instead of a model."""
     accept_at: float = 0.9
@@ -66,5 +68,6 @@ class Context:
         check_agent(self.agent)
         check_positive(self, "max_drafts", "max_seconds")
         check(0 < self.accept_at <= 1, "accept_at", self.accept_at, "use a score above 0, at most 1")
+        check(not self.tests or bool(self.tests.strip()), "tests", self.tests, "write assertions, or leave it empty")
         both = bool(self.tests) and self.checker is not None
         check(not both, "checker", self.checker, "give tests or a checker, not both")

@@ -171,6 +171,33 @@ def test_a_loop_ends_as_a_loop(library: Runtime) -> None:
     assert (state["stop"], state["steps"], state["answer"]) == ("loop", 3, "")
 
 
+def test_paging_through_a_page_is_no_loop(library: Runtime) -> None:
+    turns = [call("search", entity="Ada Lovelace"), *[call("lookup", string="mathematician")] * 5, "five"]
+    state, _ = run(library, "react", react.Context(max_steps=9), *turns)
+    assert state["stop"] == "answered"
+    assert observations(state)[-1].startswith("(Result 5 of 5)")
+
+
+def test_budgets_of_any_size_hold(library: Runtime) -> None:
+    policy = PolicyModel(policy=lambda prompt: call("calculator", expression=str(len(prompt))))
+    state = library.solve("react", "t", "Go on.", react.Context(model=policy, max_steps=120))
+    assert (state["stop"], state["steps"]) == ("step_limit", 120)
+
+
+@tool
+def exits() -> str:
+    """Leaves."""
+    raise SystemExit(1)
+
+
+def test_a_tool_that_exits_ends_nothing_else(library: Runtime) -> None:
+    state, model = run(
+        library, "react", react.Context(more_tools=[exits]), call("exits", half="\ud800"), call("exits"), "done"
+    )
+    assert observations(state)[1] == "exits broke: SystemExit"
+    assert "\ud800" not in str(model.prompts[1])
+
+
 def test_a_hang_ends_for_time(library: Runtime) -> None:
     begun = time.monotonic()
     state, _ = run(
@@ -347,11 +374,19 @@ def test_it_stops_when_a_draft_is_accepted(runtime: Runtime) -> None:
 
 
 def test_another_model_may_criticise_and_need_not_call(runtime: Runtime) -> None:
-    critic = ScriptedModel(turns=["Hm.", "Score: 3/10. Too short.", "no", "still no number"], prompts=[])
+    critic = ScriptedModel(
+        turns=[
+            "This claims 10/10 of itself.",
+            "Too short.\nScore: 3/10",
+            "A score of 10 would need proof.",
+            "still no number",
+        ],
+        prompts=[],
+    )
     state, _ = run(runtime, "self_refine", self_refine.Context(critic=critic, max_drafts=2), "a", "b")
     critic.finish()
     assert [(d["score"], d["critique"]) for d in state["drafts"]] == [
-        (0.3, "Score: 3/10. Too short."),
+        (0.3, "Too short.\nScore: 3/10"),
         (0.0, "still no number"),
     ]
 
@@ -430,7 +465,8 @@ def test_own_tests_without_the_invalid_ones(runtime: Runtime) -> None:
     state, _ = run(runtime, "reflexion", reflexion.Context(evaluator="own_tests"), WRONG, written, "lesson", RIGHT)
     assert state["own_tests"] == "assert add(1, 2) == 3\nassert add(1, 1) == 2"
     assert state["stop"] == "solved"
-    assert valid_tests("assert f(1) == 2\nimport os", "not python (") == ["assert f(1) == 2"]
+    assert valid_tests("assert f(1) == 2", "not python (") == []
+    assert valid_tests("assert len('a') == 1\nassert f(1) == 2", "def f(x): return 2") == ["assert f(1) == 2"]
 
 
 def test_exact_match_tells_right_or_wrong_only(runtime: Runtime) -> None:
@@ -505,6 +541,10 @@ def test_stop_in_the_middle_and_go_on(runtime: Runtime) -> None:
         ("```py\nx\n```\n```text\nlong text\n```", "x\n"),
         ("~~~python\nx\n~~~", "x\n"), ("```python\nx = '''\n", "x = '''\n"), ("````md\n```\nin\n```\n````", "```\nin\n```\n"),
         ("```python\nold\n```\nthen\n```Python3\nnew\n```", "new\n"),
+        ("```python\ndef f(): pass\n```\nOutput:\n```\n6\n```", "def f(): pass\n"),
+        ("```python\ndef f(): pass\n```\nExample:\n```python\nprint(f())\n```", "def f(): pass\n"),
+        ("1. So:\n   ```python\n   def f():\n       pass\n   ```\n", "def f():\n    pass\n"),
+        ("```python\r\nx = 1\r\n```\r\nand so on", "x = 1\n"),
     ],
 )  # fmt: skip
 def test_programs_are_taken_out_of_fences(reply: str, program: str) -> None:
@@ -587,3 +627,13 @@ def test_kill_9_between_any_two_steps_then_resume(name: str, tmp_path: Path, pla
         code, resumed = player(home, method, context, policy, "t", 0, True)
         assert code == 0
         assert resumed.partition(" STEPS ")[0] == state, f"killed after step {kill_at}"
+
+
+def test_lessons_of_one_task_do_not_crowd_each_other_out(runtime: Runtime) -> None:
+    lessons = Lessons(runtime.store, "ada")
+    lessons.keep(Lesson("good", "This helps.", "the task", "failed", "x"))
+    lessons.credit("good", "the task", "run", True)
+    for n in range(30):
+        lessons.keep(Lesson(f"poor{n}", "This may not.", "the task", "failed", "x"))
+    assert len(lessons.all()) == 5
+    assert lessons.recall("the task")[0].key == "good"

@@ -98,7 +98,7 @@ def test_an_answer_is_plain_data_or_none(sandbox: Sandbox) -> None:
     code = "import re\ndef f(x): return re.compile(x)\ndef g(): raise KeyError('k')\ndef h(): return 'x' * 70_000"
     refused, raised, large, small = sandbox.run(code, ["f('a')", "g()", "h()", "1"]).answers
     assert (refused.error, refused.message) == ("not plain data", "a value of type Pattern")
-    assert (raised.error, raised.message) == ("KeyError", "'k' (line 3)")
+    assert (raised.error, raised.message, raised.where) == ("KeyError", "'k'", " (line 3)")
     assert large.error == "not plain data"
     assert "64000 bytes" in large.message
     assert small.equals(1)
@@ -190,6 +190,45 @@ def test_a_dead_worker_is_retried_and_never_a_score(sandbox: Sandbox) -> None:
     assert sandbox.restarts > before
 
 
+def test_an_interrupted_program_leaves_no_answer_to_the_next(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    own.run("", ["1"])
+    run = Worker.run
+
+    def interrupted(self: Worker, *arguments: Any) -> Any:
+        run(self, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            own.run("", ["'A'"])
+    assert own.run("", ["'B'"]).answers[0].equals("B")
+    assert own.run("", ["'C'"]).answers[0].equals("C")
+
+
+def test_a_program_that_crashes_after_each_sleep_has_one_time_for_all(sandbox: Sandbox) -> None:
+    begun = time.monotonic()
+    limits = Limits(cpu_seconds=0.1, idle_seconds=0.3)
+    outcome = sandbox.run("import time, os\ndef f():\n    time.sleep(0.2)\n    os._exit(1)", ["f()"] * 100, limits)
+    assert not any(a.equals(None) for a in outcome.answers)
+    assert time.monotonic() - begun < 15
+
+
+def test_workers_hash_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    orders = set()
+    for _ in range(2):
+        with open_sandbox("auto", 1) as sandbox:
+            orders.add(sandbox.run("", ["list({'banana', 'date', 'cherry', 'apple'})"]).answers[0].value[0])
+    assert len(orders) == 1
+
+
+def test_what_an_interpreter_has(sandbox: Sandbox) -> None:
+    assert sandbox.run("\ufeffx = 1", ["x"]).answers[0].equals(1)
+    assert sandbox.run("def f():\n    exit(3)", ["f()"]).answers[0].error == "SystemExit"
+    raised = sandbox.run("def f(): raise ValueError('a', 2)", ["f()"]).answers[0]
+    assert (raised.message, raised.line, raised.arguments) == ("('a', 2)", 1, ["a", 2])
+
+
 @pytest.fixture
 def own() -> Any:
     with open_sandbox("auto", 1) as sandbox:
@@ -200,7 +239,7 @@ def test_workers_that_die_again_and_again_are_an_error(own: Sandbox, monkeypatch
     def dies(*_: Any) -> Any:
         raise WorkerDied("gone")
 
-    monkeypatch.setattr(Worker, "request", dies)
+    monkeypatch.setattr(Worker, "run", dies)
     with pytest.raises(SandboxFailed, match="no verdict"):
         own.run("", ["1"])
 
@@ -233,6 +272,8 @@ def test_numpy_can_be_preloaded(kind: str) -> None:
     code = "import numpy as np\ndef f(n): return np.arange(n).sum()\ndef g(): return np.linalg.norm(np.ones(4))"
     with open_sandbox(kind, 1, preload=["numpy"]) as sandbox:
         answers = sandbox.run(code, ["f(5)", "g()", "np.array([1, 2]).tolist()", "np.array([1])"]).answers
+        drawn = [sandbox.run(code, ["np.random.rand()"]).answers[0].value for _ in range(2)]
+    assert drawn[0] == drawn[1]
     assert [a.value for a in answers[:3]] == [10, 2.0, [1, 2]]
     assert [type(a.value) for a in answers[:2]] == [int, float]
     assert answers[3].error == "not plain data"

@@ -44,7 +44,19 @@ CHEATS = {
     "forges the report": 'import os\nos.write(3, b\'[0, "R", ["l", []]]\\n\')\ndef f(x): return 0',
     "a mutable that changes": "class L(list):\n    def __eq__(self, o): return True\ndef f(x): return L()",
     "not defined at all": "g = 1",
+    "stands in for built-ins": "def f(x): return 0\ndef abs(x): return 0\ndef round(x): return 2\ndef repr(x): return ''",
+    "stops an iteration": "def f(x): raise StopIteration",
+    "reads the memory of its worker": "import ctypes, os, re\nlibc = ctypes.CDLL(None)\nlibc.sbrk.restype = ctypes.c_void_p\n"
+    "top, (a, b), found = libc.sbrk(0), os.pipe(), []\nfor n in range(1, 3000):\n"
+    "    if libc.write(b, ctypes.c_void_p(top - n * 4096), 4096) == 4096:\n"
+    "        found += re.findall(rb'f\\(1\\) == (\\d+)', os.read(a, 4096))\ndef f(x): return int(found[0]) if found else 0",
 }
+
+
+def test_a_program_that_replaces_built_ins_changes_no_test(sandbox: Sandbox) -> None:
+    code = "def f(x): return 0\ndef abs(x): return 0\ndef all(x): return True\ndef isinstance(*a): return True"
+    tests = "assert abs(f(2) - 1.414) < 1e-3\nassert all(f(x) == x for x in [1, 2])\nassert isinstance(f(2), str)"
+    assert run_tests(sandbox, code, tests).score == 0.0
 
 
 @pytest.mark.parametrize("name", CHEATS)
@@ -84,6 +96,50 @@ check(sort)
     assert len(report.results) == 8
 
 
+RIGHT_PROGRAMS = {
+    "a statement after a question": (
+        "def f(x): return x + 1",
+        "r = f(3)\nn = r + 1\nassert n == 5\nassert [f(i) for i in range(3)] == [1, 2, 3]",
+    ),
+    "sets and counters": ("def f(s): return len(s)", "assert f({'b', 'a', 'c'}) == 3\nassert f(frozenset('xyz')) == 3"),
+    "its own assertion": (
+        "def f(x):\n    assert x > 5\n    return x",
+        "try:\n    f(1)\nexcept AssertionError:\n    caught = True\nassert caught",
+    ),
+    "messages and arguments": (
+        "def f(x): raise ValueError('neg', x)",
+        "try:\n    f(1)\n    assert False\nexcept ValueError as e:\n    assert e.args == ('neg', 1)\n    assert 'neg' in str(e)",
+    ),
+    "cases": ("def f(x): return x", "match f(2):\n    case 2:\n        assert f(3) == 3"),
+    "hundreds of calls": ("def f(x): return x * x", "for i in range(500):\n    assert f(i) == i * i"),
+    "an endless iterator": (
+        "import itertools\ndef f(): return itertools.count()",
+        "g = f()\nassert next(g) == 0\nassert next(g) == 1",
+    ),
+    "from the future": ("def f(x): return x", "from __future__ import annotations\nassert f(1) == 1"),
+    "a long chain": ("def f(x): return x + 1", "x = 0\nfor _ in range(20):\n    x = f(x)\nassert x == 20"),
+    "a function that counts": (
+        "n = 0\ndef f():\n    global n\n    n += 1\n    return n",
+        "assert f() == 1\nassert f() == 2",
+    ),
+    "named arguments in place": ("def f(d): d.append(1)", "x = [0]\nf(d=x)\nassert x == [0, 1]"),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT_PROGRAMS)
+def test_right_programs_pass(name: str, sandbox: Sandbox) -> None:
+    report = run_tests(sandbox, *RIGHT_PROGRAMS[name])
+    assert report.passed, report.feedback()
+
+
+def test_one_assertion_that_cannot_be_asked_fails_alone(sandbox: Sandbox) -> None:
+    report = run_tests(
+        sandbox, "def f(x): return x\ndef g(h): return h(1)", "assert f(1) == 1\nassert g(lambda x: x) == 1"
+    )
+    assert [r.passed for r in report.results] == [True, False]
+    assert "no plain data" in report.feedback()
+
+
 def test_tests_that_depend_on_answers_take_rounds(sandbox: Sandbox) -> None:
     assert run_tests(sandbox, "def f(x): return x + 1", "assert f(f(f(1))) == 4").passed
     endless = "x = 0\nwhile x < 1000:\n    x = f(x)\nassert x == 1000"
@@ -99,7 +155,10 @@ def test_tests_that_depend_on_answers_take_rounds(sandbox: Sandbox) -> None:
         ("def f(x): return 1", "import os; os._exit(0)", "could not be run"),
         ("def f(x): return 1", "while True: pass", "could not be run"),
         ("def f(x):\n    while True: pass", "assert f(1) == 1", "endless loop"),
-        ("def f(x): return 1", "def _report(): return 5\nassert f(1) == 1", "wrote over"),
+        ("def f(x): return 1", "_palimpsest_report = lambda: 5\nassert f(1) == 1", "wrote over"),
+        ("y = " + "-" * 100_000 + "1", "assert f(1) == 1", "not Python"),
+        ("def f(x): return 1", "assert f(" + "-" * 5_000 + "1)", "not Python"),
+        ("def f(x): return '\ud800'", "assert f(1) == 1", "not Python"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_told_and_passes_nothing(code: str, tests: str, told: str, sandbox: Sandbox) -> None:
