@@ -32,6 +32,7 @@ CALLS = [f"f({n})" for n in range(10)]
 LOOP = "def f(x):\n    while True: pass\n"
 LOOPS_EVERY = 20  # 5 %
 ROUNDS = 3
+ROOT = Path(__file__).parent.parent
 
 
 def per_minute(run: Callable[[int], Any], programs: int, workers: int) -> float:
@@ -46,6 +47,12 @@ def run_plain(number: int) -> None:
     """The same program in a Python of its own, unprotected: what there is without a sandbox."""
     source = PROGRAM + "".join(f"print({call})\n" for call in CALLS)
     subprocess.run([sys.executable, "-c", source], check=True, capture_output=True)  # noqa: S603 (our own program)
+
+
+def run_same(number: int) -> None:
+    """The same program with the same typed answers, in a Python of its own, unprotected."""
+    source = f"import sys; from sandbox import guest; guest.run({PROGRAM!r}, {CALLS!r}, 0, 4000, sys.stdout.write)"
+    subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, cwd=ROOT)  # noqa: S603
 
 
 def measure_speed(sandbox: Sandbox, programs: int, workers: int) -> tuple[float, float]:
@@ -92,7 +99,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     speeds: dict[str, Any] = {}
     attacks: dict[str, Any] = {}
     absent: dict[str, str] = {}
-    plain = per_minute(run_plain, max(20, arguments.programs // 20), arguments.workers)
+    fewer = max(20, arguments.programs // 20)
+    plain, same = (per_minute(run, fewer, arguments.workers) for run in (run_plain, run_same))
     for kind in arguments.backends:
         try:
             with open_sandbox(kind, arguments.workers) as sandbox:
@@ -102,17 +110,30 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             absent[kind] = str(error)
             continue
         small, mixed = (sorted(column)[ROUNDS // 2] for column in zip(*rounds, strict=True))
-        speeds[kind] = {"small": small, "with_loops": mixed, "ratio_to_subprocess": small / plain, "rounds": rounds}
+        speeds[kind] = {
+            "small": small,
+            "with_loops": mixed,
+            "over_subprocess": small / plain,
+            "over_same": small / same,
+            "rounds": rounds,
+        }
         attacks[kind] = {"held": dict(held), "won": won}
     print_table(
         f"Programs of {len(CALLS)} calls a minute, {arguments.workers} at a time, median of {ROUNDS} rounds",
-        ["back end", "small", "5 % endless loops", "× subprocess.run"],
+        ["back end", "small", "5 % endless loops", "× subprocess.run", "× the same answers"],
         [
             *[
-                [k, f"{s['small']:,.0f}", f"{s['with_loops']:,.0f}", f"{s['ratio_to_subprocess']:.1f}"]
+                [
+                    k,
+                    f"{s['small']:,.0f}",
+                    f"{s['with_loops']:,.0f}",
+                    f"{s['over_subprocess']:.1f}",
+                    f"{s['over_same']:.1f}",
+                ]
                 for k, s in speeds.items()
             ],
-            ["subprocess.run, no sandbox", f"{plain:,.0f}", "–", "1.0"],
+            ["subprocess.run, prints", f"{plain:,.0f}", "–", "1.0", f"{plain / same:.1f}"],
+            ["subprocess.run, the same answers", f"{same:,.0f}", "–", f"{same / plain:.1f}", "1.0"],
         ],
     )
     groups = Counter(a.group for a in ATTACKS)
@@ -125,6 +146,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         print(f"{kind}: " + ("; ".join(table["won"]) or "no attack succeeded"))
     for kind, why in absent.items():
         print(f"{kind} is not to be had here: {why}")
-    result = {"subprocess": plain, "speeds": speeds, "attacks": attacks, "absent": absent}
+    result = {"subprocess": plain, "subprocess_same": same, "speeds": speeds, "attacks": attacks, "absent": absent}
     write_json(arguments.out, "sandbox", result)
     return result
