@@ -42,7 +42,7 @@ def test_a_turn_at_an_openai_compatible_endpoint(runtime: Runtime, endpoint: Fak
     request = endpoint.requests[0]
     assert request["model"] == "fake"
     assert request["stream"] is True
-    assert len(request["tools"]) == 8
+    assert len(request["tools"]) == 9
     assert [m["role"] for m in request["messages"]] == ["system", "user"]
     assert state["calibration"] != 1.0
 
