@@ -22,7 +22,7 @@ from tqdm import tqdm
 from evaluation.report import Rows, interval, print_table, shown, write_json
 from graphs import reflexion, self_refine
 from graphs.runtime import Runtime, open_runtime
-from models.scripted import ScriptedModel
+from models.scripted import ScriptedModel, call
 from nodes.code import program_in
 from sandbox.python import Sandbox, shared_sandbox
 from settings import Settings
@@ -83,8 +83,6 @@ def solve(runtime: Runtime, task: FixTask, method: str, arguments: argparse.Name
 
 def _script(task: FixTask, method: str, feedback: str) -> list[Any]:
     """The buggy program, then the right one, with what each method asks between."""
-    from models.scripted import call
-
     buggy, right = f"```python\n{task.buggy}\n```", f"```python\n{task.right}\n```"
     if method == "reflexion":
         own = [f"```python\n{task.example_tests}\n```"] if feedback == "own" else []

@@ -642,7 +642,7 @@ def attack():
 def attack():
     import gc
     return "".join(repr(o)[:200] for o in gc.get_objects() if isinstance(o, (str, list, dict)))[:40000]
-#: hack memory_of_earlier_programs
+#: hack memory_of_earlier_programs essential
 def attack():
     import ctypes, re
     libc = ctypes.CDLL(None)
@@ -826,7 +826,7 @@ class Attack:
     group: str
     code: str
     essential: bool = False
-    """Among the ten of the start-up self-test."""
+    """Among those of the start-up self-test."""
     allowed: str = ""
     """The back end on which this one is known to succeed, and tolerated."""
 

@@ -176,12 +176,11 @@ def _line(*parts: Any) -> str:
 
 
 class Output(io.TextIOBase):
-    """Keeps the first characters of what is printed, and counts the rest."""
+    """Keeps the first characters of what is printed."""
 
     def __init__(self, most: int) -> None:
         self.left = most
         self.parts: list[str] = []
-        self.dropped = 0
 
     def writable(self) -> bool:
         return True
@@ -193,7 +192,6 @@ class Output(io.TextIOBase):
         if kept:
             self.parts.append(kept)
             self.left -= len(kept)
-        self.dropped += len(text) - len(kept)
         return len(text)
 
     def drain(self, emit: Callable[[str], None]) -> None:

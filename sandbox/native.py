@@ -13,7 +13,6 @@ import sysconfig
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 from sandbox.frames import read_frame, write_frame
@@ -122,12 +121,6 @@ class Worker:
             self._said = str(stderr.read()[-500:].decode(errors="replace").strip())
         self.process.wait()
         return self._said
-
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
 
 def _read_all(channel: socket.socket, raw: bytearray, most_bytes: int) -> bool:

@@ -1,4 +1,4 @@
-"""The start-up self-test: the ten most dangerous attacks of the suite, struck at a back end before it is trusted."""
+"""The start-up self-test: the most dangerous attacks of the suite, struck at a back end before it is trusted."""
 
 from sandbox.attacks import ATTACKS, open_stage, strike
 from sandbox.native import WorkerDied

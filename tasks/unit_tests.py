@@ -25,44 +25,44 @@ GUARDED = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.Whil
 
 HARNESS = (
     '''
-import copy as OWNcopy, builtins as OWNbuiltins
-OWNrepr, OWNstr, OWNtype, OWNlen, OWNlist, OWNiter = repr, str, type, len, list, iter
+import copy as OWNcopy, builtins as OWNb
+OWNatoms, OWNseries, OWNmaps = (bool, int, float, complex, str, bytes), (list, tuple, set, frozenset), (dict, set)
 class NoAnswer(Exception):
     """The program gave no plain data."""
 class OWNMissing(BaseException): pass
 OWNmissing, OWNasked, OWNcounts, OWNseen, OWNshown, OWNcrash = [], {}, {}, [], [], []
 def OWNplain(value, depth=0):
-    if value is None or OWNtype(value) in (bool, int, float, complex, str, bytes): return True
+    if value is None or OWNb.type(value) in OWNatoms: return True
     if depth > 50: return False
-    if OWNtype(value) in (OWNlist, tuple, set, frozenset): return all(OWNplain(v, depth + 1) for v in value)
-    return OWNtype(value) is dict and all(OWNplain(k, depth + 1) and OWNplain(v, depth + 1) for k, v in value.items())
+    if OWNb.type(value) in OWNseries: return OWNb.all(OWNplain(v, depth + 1) for v in value)
+    return OWNb.type(value) is OWNb.dict and OWNb.all(OWNplain(k, depth + 1) and OWNplain(v, depth + 1) for k, v in value.items())
 def OWNrestore(mine, theirs):
-    if isinstance(mine, OWNlist): mine[:] = theirs
-    elif isinstance(mine, (dict, set)): mine.clear(); mine.update(theirs)
+    if OWNb.isinstance(mine, OWNb.list): mine[:] = theirs
+    elif OWNb.isinstance(mine, OWNmaps): mine.clear(); mine.update(theirs)
 def OWNstand_in(name):
     def function(*args, **kwargs):
         if not OWNplain(args) or not OWNplain(kwargs):
             raise NoAnswer("an argument that is no plain data")
-        call = OWNrepr((name, args, kwargs))
+        call = OWNb.repr((name, args, kwargs))
         number = OWNcounts[call] = OWNcounts.get(call, 0) + 1
-        key = call + "#" + OWNrepr(number)
+        key = call + "#" + OWNb.repr(number)
         if key not in OWNANSWERS:
-            if key not in OWNasked and OWNlen(OWNmissing) < MOST_ASKED:
+            if key not in OWNasked and OWNb.len(OWNmissing) < MOST_ASKED:
                 OWNasked[key] = True
                 OWNmissing.append([key, name, OWNcopy.deepcopy(args), OWNcopy.deepcopy(kwargs)])
             raise OWNMissing()
         kind, value, after, named = OWNcopy.deepcopy(OWNANSWERS[key])
-        for mine, theirs in zip(args, after): OWNrestore(mine, theirs)
+        for mine, theirs in OWNb.zip(args, after): OWNrestore(mine, theirs)
         for key in named: OWNrestore(kwargs[key], named[key])
         if kind == "value": return value
-        if kind == "iterator": return OWNiter(value)
+        if kind == "iterator": return OWNb.iter(value)
         if kind == "long iterator": return OWNbeginning(value)
-        known = getattr(OWNbuiltins, kind, None)
-        usable = isinstance(known, OWNtype) and issubclass(known, Exception)
-        if not usable or issubclass(known, (StopIteration, StopAsyncIteration)):
-            raise NoAnswer(kind + ": " + OWNrepr(value))
+        known = OWNb.getattr(OWNb, kind, None)
+        usable = OWNb.isinstance(known, OWNb.type) and OWNb.issubclass(known, Exception)
+        if not usable or OWNb.issubclass(known, (StopIteration, StopAsyncIteration)):
+            raise NoAnswer(kind + ": " + OWNb.repr(value))
         try: error = known(*value)
-        except Exception: error = NoAnswer(OWNrepr(value))
+        except Exception: error = NoAnswer(OWNb.repr(value))
         raise error
     function.__name__ = name
     return function
@@ -71,8 +71,8 @@ def OWNbeginning(items):
     raise NoAnswer("more items than are looked at")
 def OWNresult(number, passed, error=""):
     OWNseen.append(number if passed else -1 - number)
-    if not passed and OWNlen(OWNshown) < MOST_TOLD: OWNshown.append([number, error])
-def OWNname(error): return f"{OWNtype(error).__name__}: {error}"[:300]
+    if not passed and OWNb.len(OWNshown) < MOST_TOLD: OWNshown.append([number, error])
+def OWNname(error): return f"{OWNb.type(error).__name__}: {error}"[:300]
 def OWNreport(): return [OWNmissing, OWNseen, OWNshown, OWNcrash]
 '''.replace("OWN", OWN)
     .replace("MOST_ASKED", str(MOST_ASKED))
@@ -161,14 +161,9 @@ def run_tests(
         except (TypeError, ValueError, IndexError):
             return TestReport(tests_error="The tests wrote over what reports them.")
         if not missing:
-            end = (
-                f"The tests could not be run to their end: {crash}"
-                if crash
-                else ""
-                if results
-                else "The tests assert nothing."
-            )
-            return TestReport(results, program_error, end)
+            if crash:
+                return TestReport(results, program_error, f"The tests could not be run to their end: {crash}")
+            return TestReport(results, program_error, "" if results else "The tests assert nothing.")
         asked |= {key: _call(name, args, kwargs) for key, name, args, kwargs in missing}
         # All calls again, in the order of their asking: a function may count how often it was called.
         outcome = sandbox.run(code, list(asked.values()), limits)
@@ -263,7 +258,7 @@ class _Reporting:
             assert isinstance(steps[0], ast.Assign)
             steps[0].value = node.test.left
             node.test.left = ast.Name(f"{OWN}got", ast.Load())
-            told = f"'got ' + {OWN}repr({OWN}got)[:200]"
+            told = f"'got ' + {OWN}b.repr({OWN}got)[:200]"
         block = ast.parse(
             f"try:\n    pass\n"
             f"except {OWN}Missing:\n    {'raise' if in_while else 'pass'}\n"

@@ -98,7 +98,7 @@ def python(code: Annotated[str, "A program; print what you want to see"]) -> str
     failed = outcome.error or outcome.feedback()
     if last and not failed:
         answer = outcome.answers[0]
-        failed = f"{answer.error}: {answer.message}" if answer.error else ""
+        failed = f"{answer.error}: {answer.message}{answer.where}" if answer.error else ""
         if not answer.error and answer.value != "None":
             shown.append(str(answer.value))
     if failed:

@@ -446,8 +446,12 @@ def test_a_lesson_comes_back_in_another_thread_and_sinks_if_it_does_not_help(run
     assert "Mind the leap years." in model.prompts[0][-1].text
     assert [x.key for x in lessons.recall("count days between two dates")][:2] == ["bad", "good"]
     assert {x.key: (x.helped, x.failed) for x in lessons.all()} == {"good": (0, 1), "bad": (0, 0), "far": (0, 0)}
-    for task in ("count days between two dates", "count days between two dates", "fry an egg"):
-        lessons.credit("good", task, "later", True)
+    for task, later in (
+        ("count days between two dates", "b"),
+        ("count days between two dates", "b"),
+        ("fry an egg", "c"),
+    ):
+        lessons.credit("good", task, later, True)
     assert {x.key: (x.helped, x.failed) for x in lessons.all()}["good"] == (1, 1)
     assert Lessons(runtime.store, "eve").recall("count days between two dates") == []
 

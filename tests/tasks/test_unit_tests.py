@@ -53,10 +53,19 @@ CHEATS = {
 }
 
 
-def test_a_program_that_replaces_built_ins_changes_no_test(sandbox: Sandbox) -> None:
-    code = "def f(x): return 0\ndef abs(x): return 0\ndef all(x): return True\ndef isinstance(*a): return True"
-    tests = "assert abs(f(2) - 1.414) < 1e-3\nassert all(f(x) == x for x in [1, 2])\nassert isinstance(f(2), str)"
-    assert run_tests(sandbox, code, tests).score == 0.0
+@pytest.mark.parametrize(
+    ("cheat", "test"),
+    [
+        ("def abs(x): return 0", "assert abs(f(2) - 1.414) < 1e-3"),
+        ("def round(x, n): return 1.41", "assert round(f(2), 2) == 1.41"),
+        ("def str(x): return 'right'", "assert str(f(2)) == 'right'"),
+        ("def _palimpsest_result(*a): return None", "assert f(2) == 1\nassert _palimpsest_result"),
+    ],
+)
+def test_a_program_that_replaces_what_tests_use_changes_no_test(cheat: str, test: str, sandbox: Sandbox) -> None:
+    report = run_tests(sandbox, f"def f(x): return 0\n{cheat}", test)
+    assert not report.passed
+    assert not report.results[0].passed
 
 
 @pytest.mark.parametrize("name", CHEATS)
