@@ -190,7 +190,9 @@ def test_a_dead_worker_is_retried_and_never_a_score(sandbox: Sandbox) -> None:
     assert sandbox.restarts > before
 
 
-def test_an_interrupted_program_leaves_no_answer_to_the_next(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_program_leaves_no_answer_to_the_next(
+    own: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     own.run("", ["1"])
 
     def interrupted(_: Any) -> Any:
@@ -202,6 +204,7 @@ def test_an_interrupted_program_leaves_no_answer_to_the_next(own: Sandbox, monke
             own.run("", ["'A'"])
     assert own.run("", ["'B'"]).answers[0].equals("B")
     assert own.run("", ["'C'"]).answers[0].equals("C")
+    assert "died" not in caplog.text  # its worker was replaced at once, not found out of step
 
 
 def test_a_program_that_crashes_after_each_sleep_has_one_time_for_all(sandbox: Sandbox) -> None:
