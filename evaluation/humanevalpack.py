@@ -23,10 +23,10 @@ from evaluation.report import Rows, interval, print_table, shown, write_json
 from graphs import reflexion, self_refine
 from graphs.runtime import Runtime, open_runtime
 from models.scripted import ScriptedModel, call
-from nodes.code import program_in
 from sandbox.python import Sandbox, shared_sandbox
 from settings import Settings
 from tasks.humanevalpack import FixTask, read_humanevalpack
+from tasks.programs import program_in
 from tasks.unit_tests import run_tests
 
 SCRIPTED = "scripted"

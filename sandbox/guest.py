@@ -6,6 +6,9 @@ Everything here shares a process with the program, which may change any of it: t
 
 import builtins
 import contextlib
+import datetime
+import decimal
+import fractions
 import importlib
 import io
 import json
@@ -38,6 +41,16 @@ MESSAGE_CHARACTERS = 300
 
 _BASES: tuple[type[Any], ...] = (int, float, complex, str, bytes, tuple, list, dict, set, frozenset)
 _STANDARD: dict[type[Any], type[Any]] = {Counter: dict, OrderedDict: dict, defaultdict: dict, bytearray: bytes}
+
+_WRITTEN: dict[type[Any], Callable[[Any], str]] = {
+    datetime.datetime: datetime.datetime.isoformat,
+    datetime.date: datetime.date.isoformat,
+    datetime.time: datetime.time.isoformat,
+    datetime.timedelta: lambda value: f"{value.days} {value.seconds} {value.microseconds}",
+    decimal.Decimal: decimal.Decimal.__str__,
+    fractions.Fraction: fractions.Fraction.__str__,
+}
+"""Values of the standard library that have an exact text."""
 
 
 class Unwritable(Exception):
@@ -96,6 +109,9 @@ def typed(value: Any, room: list[int], depth: int = 0) -> Any:
     if value is None or kind is bool:
         _take(room, 5)
         return value
+    if kind in _WRITTEN:
+        _take(room, 12 + len(text := _WRITTEN[kind](value)))
+        return ["o", kind.__name__, text]
     base = kind if kind in _BASES else _STANDARD.get(kind) or _base(kind)
     if base is None:
         plain = _from_numpy(value, kind)

@@ -4,8 +4,12 @@
 True
 """
 
+import datetime
+import decimal
+import fractions
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 from sandbox.guest import DEPTH, MOST_BYTES
@@ -13,7 +17,17 @@ from sandbox.guest import DEPTH, MOST_BYTES
 LONGEST_LINE = 2 * MOST_BYTES
 
 Value = Any
-"""None, bool, int, float, complex, str, bytes, list, tuple, dict, set or frozenset of these, of exactly these types."""
+"""None, bool, int, float, complex, str, bytes, list, tuple, dict, set or frozenset of these, of exactly these types; and dates,
+times, Decimal and Fraction."""
+_READ: dict[str, Callable[[str], Value]] = {
+    "datetime": datetime.datetime.fromisoformat,
+    "date": datetime.date.fromisoformat,
+    "time": datetime.time.fromisoformat,
+    "timedelta": lambda text: datetime.timedelta(*map(int, text.split())),
+    "Decimal": decimal.Decimal,
+    "Fraction": fractions.Fraction,
+}
+LONGEST_TEXT = 1_000  # characters of such a value: a Fraction of 1e999999 would be made in full
 
 
 class Unreadable(ValueError):
@@ -38,13 +52,17 @@ def read_value(typed: Any, depth: int = 0) -> Value:
             return complex(float(body), float(typed[2]))
         if tag == "b":
             return bytes.fromhex(body)
+        if tag == "o":
+            if len(typed[2]) > LONGEST_TEXT or ("e" in typed[2].lower() and body == "Fraction"):
+                raise Unreadable(f"a {body} too long to be compared")
+            return _READ[body](typed[2])
         if tag == "d":
             return {read_value(key, depth + 1): read_value(value, depth + 1) for key, value in body}
         items = [read_value(item, depth + 1) for item in body]
         return {"l": list, "t": tuple, "S": set, "F": frozenset}[tag](items)
     except Unreadable:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError) as error:
         raise Unreadable(f"an answer that is not typed JSON ({type(error).__name__})") from None
 
 
@@ -52,7 +70,7 @@ def same(actual: Value, expected: Value) -> bool:
     """Python's own `==` on plain data: 1 equals 1.0, a tuple is no list. Neither side can bring an `__eq__` of its own."""
     try:
         return bool(actual == expected)
-    except RecursionError:
+    except (RecursionError, decimal.InvalidOperation):  # a signalling NaN compares with nothing
         return False
 
 
@@ -63,6 +81,12 @@ def source(value: Value) -> str:
         return repr(value) if kind is not int else hex(value)  # hex: the decimal length of an int is bounded
     if kind is float:
         return repr(value) if math.isfinite(value) else f"float('{value}')"
+    if kind in (datetime.datetime, datetime.date, datetime.time):
+        return f"__import__('datetime').{kind.__name__}.fromisoformat({value.isoformat()!r})"
+    if kind is datetime.timedelta:
+        return f"__import__('datetime').timedelta({value.days}, {value.seconds}, {value.microseconds})"
+    if kind is decimal.Decimal or kind is fractions.Fraction:
+        return f"__import__({kind.__module__!r}).{kind.__name__}({str(value)!r})"
     if kind is complex:
         return f"complex({source(value.real)}, {source(value.imag)})"
     if kind is dict:

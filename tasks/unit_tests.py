@@ -13,6 +13,7 @@ from typing import Any
 
 from sandbox.python import Answer, Limits, Sandbox
 from sandbox.values import Value, source
+from tasks.programs import NOT_PYTHON
 
 MOST_ROUNDS = 60
 """How often tests may ask anew: a call that depends on an earlier answer is only known in the next round."""
@@ -172,10 +173,6 @@ def run_tests(
     return TestReport(
         program_error=program_error, tests_error="The tests ask call after call, each by the last one's answer."
     )
-
-
-NOT_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
-"""What Python's parser raises for text that is no program, however odd."""
 
 
 def _said(error: BaseException) -> str:

@@ -9,12 +9,13 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
 from memory.lessons import Lessons, Outcome
-from nodes.code import fenced_off, program_in, verdict_of
 from nodes.reflexion.state import Context, State, Stop, Trial
 from nodes.replies import memory_of, reply_to
+from nodes.verdicts import fenced_off, verdict_of
 from sandbox.python import shared_sandbox
 from tasks.hotpotqa import exact_match
-from tasks.unit_tests import NOT_PYTHON, defined, run_tests
+from tasks.programs import NOT_PYTHON, program_in
+from tasks.unit_tests import defined, run_tests
 
 OWN_TESTS = (
     "Write unit tests for the program that solves the task: six to ten Python lines, each `assert f(…) == …` with plain values, "

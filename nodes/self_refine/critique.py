@@ -6,9 +6,10 @@ from typing import Literal
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
-from nodes.code import fenced_off, program_in, verdict_of
 from nodes.self_refine.state import Context, Draft, State, Stop
+from nodes.verdicts import fenced_off, verdict_of
 from sandbox.python import shared_sandbox
+from tasks.programs import program_in
 from tasks.unit_tests import run_tests
 
 CRITICISE = (

@@ -24,8 +24,8 @@ from memory.documents import Section
 from memory.lessons import Lesson, Lessons
 from models.reply import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call, calls
-from nodes.code import program_in
 from nodes.reflexion.evaluate import valid_tests
+from tasks.programs import program_in
 
 ROOT = Path(__file__).parent.parent.parent
 WRONG = "```python\ndef add(a, b):\n    return a - b\n```"

@@ -1,8 +1,7 @@
-"""Programs and verdicts in the text of a reply: taken out of fences and calls, whatever a model wraps them in."""
+"""Verdicts in the text of a reply, and text to be judged between marks that it cannot close."""
 
 import hashlib
 import re
-import textwrap
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -14,34 +13,11 @@ from pydantic import BaseModel, Field, ValidationError
 from memory.documents import clean_text
 from nodes.replies import reply_to
 
-FENCE = re.compile(
-    r"^[ \t]*(?P<mark>`{3,}|~{3,})[ \t]*(?P<tag>[\w+#.-]*)[^\n]*\n(?P<code>.*?)(?:^[ \t]*(?P=mark)[`~]*[ \t]*$|\Z)",
-    re.S | re.M,
-)
 SCORE = re.compile(
     r"^\W*(?:(?:overall|final)\W+)?score\W{1,6}(\d+(?:\.\d+)?)\s*(?:(?:/|out of)\s*10)?\W*$", re.I | re.M
 )
 """A line that is nothing but a score; a number in a sentence may be the answer's own praise."""
-DEFINES = re.compile(r"^(?:async def|def|class) ", re.M)
 MOST_CRITICISM = 4_000  # characters
-
-
-def program_in(text: str) -> str:
-    """The program of a reply: of its fenced blocks the last that defines something, of those that are Python or untagged;
-    else the last of these, else the longest block, else all of it.
-    """
-    text = text.replace("\r\n", "\n")
-    blocks = [(m["tag"].lower(), textwrap.dedent(m["code"])) for m in FENCE.finditer(text)]
-    if not blocks:
-        return text.strip() + "\n"
-    tagged = [code for tag, code in blocks if tag in ("py", "python", "python3")]
-    python = tagged or [code for tag, code in blocks if not tag]
-    defining = [code for code in python if DEFINES.search(code)] or [
-        c for t, c in blocks if not t and DEFINES.search(c)
-    ]
-    if defining or python:
-        return (defining or python)[-1]
-    return max((code for _, code in blocks), key=len)
 
 
 def fenced_off(text: str) -> str:

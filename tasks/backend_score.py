@@ -1,0 +1,138 @@
+"""Scores of a program against hidden tests: the share that passes, and success when all do (ColBench, section 3).
+
+The truth runs once per task in a sandboxed process of its own, the program in another; what both gave is compared here, as
+plain data. So a program sees no expected value, and an object that equals everything is no answer.
+"""
+
+import math
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+from sandbox.python import Answer, Limits, Sandbox
+from sandbox.values import Value
+from tasks.colbench import Task
+from tasks.programs import program_for
+
+MOST_CACHED = 20_000  # truths
+Failure = Literal["", "no_answer", "no_function", "raised", "wrong", "time", "crash"]
+UNUSABLE = ("ImportError", "ModuleNotFoundError", "NameError", "SyntaxError", "NoAnswer", "not plain data")
+"""Errors of a truth that say the truth cannot be run here; any other exception is what the program is to raise."""
+ENDINGS = ("cpu", "idle", "flood", "crash", "refused", "failed")
+
+
+class TruthFailed(ValueError):
+    """A task whose own reference gives nothing to compare with; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class BackendScore:
+    """What one program is worth."""
+
+    passed: tuple[bool, ...]
+    """For each test that counts, in their order."""
+    failure: Failure = ""
+    """The kind of the first failure; empty if all tests pass."""
+    message: str = ""
+    """What a programmer would be told of it; never an expected value."""
+
+    @property
+    def score(self) -> float:
+        """Share of tests passed, from 0 to 1."""
+        return sum(self.passed) / len(self.passed)
+
+    @property
+    def success(self) -> bool:
+        """Whether all tests pass."""
+        return all(self.passed)
+
+
+class BackendScorer:
+    """Scores programs; threads may share it. `tolerance` is the largest relative or absolute difference between two
+    numbers that count as equal; 0, the default, is Python's `==`. NaN equals NaN: a right program must be able to pass.
+    """
+
+    def __init__(self, sandbox: Sandbox, tolerance: float = 0.0, limits: Limits | None = None) -> None:
+        if not 0 <= tolerance < 1:
+            raise ValueError(f"tolerance={tolerance!r} cannot work: use 0 for `==`, or a small share such as 1e-9.")
+        self.sandbox = sandbox
+        self.tolerance = tolerance
+        self.limits = limits or Limits()
+        self._truths: OrderedDict[tuple[str, tuple[str, ...]], list[Answer]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def score(self, task: Task, answer: str) -> BackendScore:
+        """The score of an answer's text. Raises TruthFailed, and SandboxFailed."""
+        expected = self.truth(task)
+        counted = [n for n, e in enumerate(expected) if e.error not in (*UNUSABLE, *ENDINGS)]
+        if not answer.strip():
+            return BackendScore((False,) * len(counted), "no_answer", "There is no answer.")
+        calls = [task.calls[n] for n in counted]
+        outcome = self.sandbox.run(program_for(answer, task.function), calls, self.limits)
+        pairs = list(zip(outcome.answers, (expected[n] for n in counted), strict=True))
+        passed = tuple(self.matches(got, wanted) for got, wanted in pairs)
+        first = next((n for n, ok in enumerate(passed) if not ok), None)
+        if first is None:
+            return BackendScore(passed)
+        return BackendScore(passed, *_why(outcome.answers[first], outcome.feedback(), task.function))
+
+    def truth(self, task: Task) -> list[Answer]:
+        """What the reference answers to each call; run once. Raises TruthFailed if it gives nothing to compare with."""
+        key = task.ground_truth, task.calls
+        with self._lock:
+            if key in self._truths:
+                self._truths.move_to_end(key)
+                return self._truths[key]
+        answers = self.sandbox.run(task.ground_truth, task.calls, self.limits).answers
+        if all(a.error in (*UNUSABLE, *ENDINGS) for a in answers):
+            told = f"{answers[0].error} {answers[0].message}".strip()
+            raise TruthFailed(f"The reference of the task {task.task_id} gives no value to compare with: {told}")
+        with self._lock:
+            self._truths[key] = answers
+            if len(self._truths) > MOST_CACHED:
+                self._truths.popitem(last=False)
+        return answers
+
+    def matches(self, got: Answer, wanted: Answer) -> bool:
+        """Whether two answers count as the same: equal values, or exceptions of one name."""
+        if wanted.error or got.error:
+            return got.error == wanted.error
+        return equal(got.value, wanted.value, self.tolerance)
+
+
+def equal(left: Value, right: Value, tolerance: float = 0.0) -> bool:
+    """Python's `==` on plain data, with NaN equal to itself and numbers equal within `tolerance`.
+
+    >>> equal([1, True, (0.1 + 0.2,)], [1.0, 1, (0.3,)], 1e-9)
+    True
+    """
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        if left == right or (left != left and right != right):
+            return True
+        try:
+            return tolerance > 0 and math.isclose(left, right, rel_tol=tolerance, abs_tol=tolerance)
+        except OverflowError:
+            return False
+    if type(left) is not type(right):
+        return bool(left == right)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(equal(a, b, tolerance) for a, b in zip(left, right, strict=True))
+    if isinstance(left, dict):
+        return len(left) == len(right) and all(k in right and equal(v, right[k], tolerance) for k, v in left.items())
+    return bool(left == right)
+
+
+def _why(answer: Answer, feedback: str, function: str) -> tuple[Failure, str]:
+    """The kind of a failure, and what to tell of it."""
+    if answer.error in ("cpu", "idle"):
+        return "time", feedback
+    if answer.error == "failed":
+        return "no_function" if "SyntaxError" in feedback else "raised", feedback
+    if answer.error in ENDINGS:
+        return "crash", feedback or answer.message
+    if answer.error == "NameError" and f"'{function}'" in answer.message:
+        return "no_function", f"It defines no function {function}."
+    if answer.error:
+        return "raised", f"{answer.error}: {answer.message}{answer.where}"
+    return "wrong", "It gives another value."
