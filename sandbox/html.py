@@ -1,0 +1,180 @@
+"""Renders untrusted pages: `render_html(html)` gives a picture, and the blocks of text that can be seen in it.
+
+page = render_html("<h1>Hello</h1>")
+page.png, [b.text for b in page.blocks]   # ..., ["Hello"]
+
+Scripts are off, there is no network, each page has a fresh context. A page that is too long, too slow or ends the browser is a
+white one, and `why` says so: it is the page's own doing, and is scored as such.
+"""
+
+import atexit
+import io
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sandbox.browser import HEIGHT, MOST_HEIGHT, WIDTH, Browser, PageFailed
+
+MOST_CHARACTERS = 1_000_000
+MOST_TAGS = 20_000
+VISIBLE = 24  # of 255: how much a pixel changes where text is taken away that one could read
+LEAST_INK = 0.01  # share of a block's box that its text covers
+
+Pixels = npt.NDArray[np.uint8]
+"""Height x width x 3, RGB."""
+Why = Literal["done", "too_long", "time", "crash"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of text that can be seen."""
+
+    text: str
+    left: float
+    top: float
+    width: float
+    height: float
+    colour: tuple[int, int, int]
+    """Of the text as it is drawn, RGB."""
+    size: float
+    """Of its font, in pixels."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A rendered page; positions and sizes in pixels, 1280 wide, at most 4,000 high."""
+
+    png: bytes
+    blocks: tuple[Block, ...]
+    hidden: int = 0
+    """Pieces of text that stand in the page and cannot be seen."""
+    why: Why = "done"
+    message: str = ""
+
+    @property
+    def pixels(self) -> Pixels:
+        return decode(self.png)
+
+
+class Renderer:
+    """Browsers that share the work; threads may share it."""
+
+    def __init__(self, browsers: int = 0) -> None:
+        self._all = [Browser() for _ in range(browsers or min(4, os.cpu_count() or 1))]
+        self._free: queue.LifoQueue[Browser] = queue.LifoQueue()
+        for browser in self._all:
+            self._free.put(browser)
+
+    def render(self, html: str) -> Page:
+        """The page as it looks. Raises CdnMissing and RenderUnavailable; never for what the page itself does."""
+        if len(html) > MOST_CHARACTERS or html.count("<") > MOST_TAGS:
+            told = f"The page is longer than {MOST_CHARACTERS:,} characters or {MOST_TAGS:,} tags."
+            return Page(blank(), (), why="too_long", message=told)
+        html = html.encode(errors="replace").decode()
+        browser = self._free.get()
+        try:
+            shot = browser.shoot(html)
+        except PageFailed as error:
+            return Page(blank(), (), why=error.why, message=str(error))
+        finally:
+            self._free.put(browser)
+        blocks, hidden = _visible(shot.blocks, decode(shot.png), decode(shot.without_text))
+        return Page(shot.png, tuple(blocks), hidden)
+
+    def close(self) -> None:
+        """End the browsers."""
+        for browser in self._all:
+            browser.close()
+
+    def report(self) -> dict[str, Any]:
+        """What is in force, for result files and pages."""
+        return {
+            "backend": self._all[0].kind,
+            "javascript": False,
+            "viewport": [WIDTH, HEIGHT],
+            "most_height": MOST_HEIGHT,
+            "restarts": sum(b.restarts for b in self._all),
+        }
+
+
+def decode(png: bytes) -> Pixels:
+    """The pixels of a picture."""
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def encode(pixels: Pixels) -> bytes:
+    """The picture of pixels, as PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def blank(height: int = HEIGHT) -> bytes:
+    """A white page."""
+    return encode(np.full((height, WIDTH, 3), 255, np.uint8))
+
+
+def _visible(found: list[dict[str, Any]], pixels: Pixels, without_text: Pixels) -> tuple[list[Block], int]:
+    """The blocks whose text changes the picture, in the colour that it has there, and how many others there are."""
+    height = min(len(pixels), len(without_text))
+    changed = np.abs(pixels[:height].astype(np.int16) - without_text[:height]).max(axis=2)
+    blocks, hidden = [], 0
+    for row in found:
+        left, top = max(0, int(row["left"])), max(0, int(row["top"]))
+        right = max(0, int(row["left"] + row["width"]) + 1)
+        bottom = max(0, int(row["top"] + row["height"]) + 1)
+        ink = changed[top:bottom, left:right]
+        if ink.size == 0 or (ink > VISIBLE).mean() < LEAST_INK:
+            hidden += 1
+            continue
+        strongest = np.unravel_index(int(ink.argmax()), ink.shape)  # the middle of a stroke, not its edge
+        red, green, blue = pixels[top:bottom, left:right][strongest]
+        blocks.append(
+            Block(
+                text=row["text"].encode(errors="replace").decode(),
+                left=row["left"],
+                top=row["top"],
+                width=row["width"],
+                height=row["height"],
+                colour=(int(red), int(green), int(blue)),
+                size=float(row["size"]),
+            )
+        )
+    return blocks, hidden
+
+
+@contextmanager
+def open_renderer(browsers: int = 0) -> Iterator[Renderer]:
+    """A renderer, and its browsers ended afterwards. Raises RenderUnavailable."""
+    renderer = Renderer(browsers)
+    try:
+        yield renderer
+    finally:
+        renderer.close()
+
+
+_shared: dict[int, Renderer] = {}
+_sharing = threading.Lock()
+
+
+def shared_renderer() -> Renderer:
+    """The process's own renderer: opened on first use, ended with the process."""
+    with _sharing:
+        if os.getpid() not in _shared:  # a forked process must not talk to its parent's browser
+            _shared[os.getpid()] = Renderer()
+            atexit.register(_shared[os.getpid()].close)
+        return _shared[os.getpid()]
+
+
+def render_html(html: str) -> Page:
+    """`Renderer.render` in the process's own renderer."""
+    return shared_renderer().render(html)
