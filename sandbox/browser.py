@@ -238,7 +238,14 @@ def _command(kind: Kind) -> str:
         return f"exec {shlex.quote(binary)}"
     bwrap = shutil.which("bwrap")
     binds = []
-    for path in ("/usr", "/opt", "/etc/fonts", "/etc/alternatives", "/etc/chromium.d", str(Path(binary).resolve().parent)):
+    for path in (
+        "/usr",
+        "/opt",
+        "/etc/fonts",
+        "/etc/alternatives",
+        "/etc/chromium.d",
+        str(Path(binary).resolve().parent),
+    ):
         if os.path.exists(path):
             binds += ["--ro-bind", path, path]
     for link in ("/bin", "/lib", "/lib64", "/sbin"):

@@ -21,7 +21,9 @@ PACKAGE = "tailwindcss/-/tailwindcss-2.2.19.tgz"
 PACKAGE_SHA256 = "2a0fbe1dec8d0f7bbacfc56235bdb88b3c9c450ff692eb8ee33a5eff6187f57a"
 FILE = "package/dist/tailwind.min.css"
 FILE_SHA256 = "b6ad97402eddb903e7a5d7a73ee47a679204efbdda4521a391cbad9df509b932"
-TAILWIND = re.compile(r"https?://[^\s\"'<>]*tailwindcss@\^?2[\d.]*/[^\s\"'<>]*\.css|https?://[^\s\"'<>]*/tailwindcss/2\.[\d.]+/[^\s\"'<>]*\.css")
+TAILWIND = re.compile(
+    r"https?://[^\s\"'<>]*tailwindcss@\^?2[\d.]*/[^\s\"'<>]*\.css|https?://[^\s\"'<>]*/tailwindcss/2\.[\d.]+/[^\s\"'<>]*\.css"
+)
 """Addresses of Tailwind 2 at jsdelivr, unpkg and cdnjs."""
 PICTURES = re.compile(
     r"https?://(?:[\w-]+\.)?(?:picsum\.photos|source\.unsplash\.com|images\.unsplash\.com|via\.placeholder\.com|placehold\.(?:co|it)"
@@ -46,7 +48,7 @@ def fill() -> Path:
     path = cached_file()
     if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == FILE_SHA256:
         return path
-    registry = os.environ.get("npm_config_registry", "https://registry.npmjs.org").rstrip("/")
+    registry = os.environ.get("NPM_CONFIG_REGISTRY", "https://registry.npmjs.org").rstrip("/")
     with urllib.request.urlopen(f"{registry}/{PACKAGE}", timeout=120) as answer:
         package = answer.read(8 << 20)
     _check(package, PACKAGE_SHA256, f"{registry}/{PACKAGE}")
@@ -84,7 +86,9 @@ def placeholder(path: str) -> str:
     '<svg xmlns="http://www.w3.org/2000/svg" width="300" heigh'
     """
     path = re.sub(r"^/id/\d+", "", path)
-    found = re.search(r"(?:^|/)(\d{2,4})(?:[x/](\d{2,4}))?(?!\d)", path) or re.search(r"\bw=(\d{2,4})(?:.*?\bh=(\d{2,4}))?", path)
+    found = re.search(r"(?:^|/)(\d{2,4})(?:[x/](\d{2,4}))?(?!\d)", path) or re.search(
+        r"\bw=(\d{2,4})(?:.*?\bh=(\d{2,4}))?", path
+    )
     width = min(MOST_SIDE, int(found[1])) if found else 640
     height = min(MOST_SIDE, int(found[2] or found[1])) if found else 480
     return (
@@ -148,7 +152,10 @@ def _classes(rule: str) -> frozenset[str]:
     if rule.startswith("@"):
         return frozenset()
     selectors = re.split(r"(?<!\\),", rule.partition("{")[0])
-    sets = [{ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else m[2], c) for c in CLASS.findall(_without_not(s))} for s in selectors]
+    sets = [
+        {ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else m[2], c) for c in CLASS.findall(_without_not(s))}
+        for s in selectors
+    ]
     return frozenset(set.intersection(*sets)) if sets else frozenset()
 
 

@@ -19,8 +19,10 @@ from skimage.metrics import structural_similarity
 from sandbox.browser import WIDTH
 from sandbox.html import Block, Page, Pixels
 
-EXPONENTS = {"blocks": 0.5, "colours": 0.2, "structure": 0.3}
-"""The score is the product of the parts, each to its power: a page that lacks one of them altogether is worth nothing."""
+EXPONENTS = {"blocks": 0.6, "colours": 0.2, "structure": 0.2}
+"""The score is the product of the parts, each to its power: a page without the text, or the colours, is worth nothing."""
+LEAST_STRUCTURE = 0.25
+"""What structure is counted as, at least: one section that moves the others down makes SSIM as bad as a blank page's."""
 SHRUNK = 4  # times smaller for structure
 LEVELS = 8  # of each colour channel
 LEAST_TEXT = 0.5  # likeness of two texts, from which they can be the same piece
@@ -44,7 +46,9 @@ class Similarity:
     @property
     def score(self) -> float:
         """Weighted geometric mean of the parts."""
-        return float(np.prod([getattr(self, name) ** power for name, power in EXPONENTS.items()]))
+        structure = LEAST_STRUCTURE + (1 - LEAST_STRUCTURE) * self.structure
+        parts = {"blocks": self.blocks, "colours": self.colours, "structure": structure}
+        return float(np.prod([parts[name] ** power for name, power in EXPONENTS.items()]))
 
 
 def similarity(page: Page, reference: Page) -> Similarity:
@@ -78,9 +82,7 @@ def _places(page: Sequence[Block], reference: Sequence[Block]) -> Floats:
         [np.array([[b.left + b.width * share, b.top + b.height / 2] for b in side]) for side in (page, reference)]
         for share in (0.5, 0.0)
     )
-    distances = [
-        np.hypot(*np.moveaxis(side[0][:, None, :] - side[1][None, :, :], 2, 0)) for side in (middles, lefts)
-    ]
+    distances = [np.hypot(*np.moveaxis(side[0][:, None, :] - side[1][None, :, :], 2, 0)) for side in (middles, lefts)]
     return np.asarray(np.clip(1 - np.minimum(*distances) / FAR, 0, 1))
 
 

@@ -1,0 +1,112 @@
+"""Backend tasks of our own: functions whose description leaves decisions open, so that asking the person is what pays.
+
+A family is a function with its decisions, such as where a discount begins or what happens with missing data. A task draws one
+option for each; `difficulty` of them stay hidden, the others are told. Options of the train split and of the test split never
+meet. Tests are chosen so that each hidden decision changes an answer, and no constant gives many of them.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any, Literal
+
+from tasks.colbench import Fact, Task
+from tasks.families import FAMILIES, Decision, Family, Option
+
+TESTS = 10
+CANDIDATES = 120  # inputs of which the tests are chosen
+MOST_ALIKE = 3  # tests with the same answer
+NUDGES = ("", "total *= 1.000000001", "total *= 0.999999999")
+"""A right program may add in another order: an input at which the last bit decides is no test."""
+
+
+def make_task(split: Literal["train", "test"], difficulty: int, seed: int) -> Task:
+    """The task of that seed: the same for ever. Raises ValueError for a difficulty no family has."""
+    if not 1 <= difficulty <= 5:
+        raise ValueError(f"difficulty={difficulty!r} cannot work: 1 to 5 decisions can be hidden.")
+    for attempt in range(1000):
+        rng = random.Random(f"{split} {difficulty} {seed} {attempt}")
+        family = FAMILIES[seed % len(FAMILIES)]
+        options = {d.key: rng.choice(d.of_split(split)) for d in family.decisions}
+        hidden = rng.sample(family.decisions, difficulty)
+        if attempt < 500 and not any(len(d.options) > 12 for d in hidden):
+            continue  # something that cannot well be guessed
+        arguments = _tests(family, options, hidden, split, rng)
+        if arguments:
+            break
+    else:
+        raise AssertionError(f"no tests for {split} {difficulty} {seed}")
+    told = [options[d.key].statement for d in family.decisions if d not in hidden]
+    description = " ".join([family.wish, *told, f"The signature of the function is: {family.signature}"])
+    facts = [
+        Fact(d.key, options[d.key].value, options[d.key].statement, d.keywords) for d in family.decisions if d in hidden
+    ]
+    return Task(
+        task_id=f"own-backend/{split}/{difficulty}/{seed}",
+        kind="backend",
+        description=description,
+        ground_truth=family.program(options),
+        calls=tuple(f"{family.function}({', '.join(map(repr, a))})" for a in arguments),
+        facts=tuple(facts),
+        split=split,
+        difficulty=difficulty,
+    )
+
+
+def make_tasks(split: Literal["train", "test"], count: int, difficulty: int = 3, seed: int = 0) -> Iterator[Task]:
+    """`count` tasks, from that seed on."""
+    return (make_task(split, difficulty, seed + n) for n in range(count))
+
+
+def _tests(
+    family: Family, options: dict[str, Option], hidden: list[Decision], split: str, rng: random.Random
+) -> list[tuple[Any, ...]]:
+    """Arguments of the tests: every other option of a hidden decision fails one of them, at least; empty if there are none."""
+    truths = [_compiled(family.program(options, nudge), family.function) for nudge in NUDGES]
+    others = [
+        _compiled(family.program({**options, d.key: other}), family.function)
+        for d in hidden
+        for other in rng.sample(d.of_split(split), min(12, len(d.of_split(split))))
+        if other != options[d.key]
+    ]
+    candidates = {}
+    for _ in range(CANDIDATES):
+        arguments = family.draw(rng)
+        answers = [_answer(truth, arguments) for truth in truths]
+        if len(set(answers)) == 1 and not answers[0].startswith("!"):
+            candidates[repr(arguments)] = arguments, answers[0]
+    kills = {
+        key: {n for n, other in enumerate(others) if _answer(other, arguments) != answer}
+        for key, (arguments, answer) in candidates.items()
+    }
+    left, chosen, seen = set(range(len(others))), list[str](), Counter[str]()
+    while len(chosen) < TESTS:
+        free = [k for k in kills if k not in chosen and seen[candidates[k][1]] < MOST_ALIKE]
+        if not free:
+            return []
+        best = max(free, key=lambda k: (len(kills[k] & left), len(kills[k]), -seen[candidates[k][1]]))
+        chosen.append(best)
+        seen[candidates[best][1]] += 1
+        left -= kills[best]
+    rng.shuffle(chosen)
+    return [] if left else [candidates[key][0] for key in chosen]
+
+
+@lru_cache(maxsize=4096)
+def _compiled(source: str, function: str) -> Callable[..., Any]:
+    """The function of a source made of the constants of this file: nobody else's text is ever run here."""
+    names: dict[str, Any] = {}
+    exec(compile(source, "<own task>", "exec"), names)  # noqa: S102
+    made: Callable[..., Any] = names[function]
+    return made
+
+
+def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
+    """What it gives, as text that differs where the values do."""
+    copied = tuple(list(a) if isinstance(a, list) else a for a in arguments)
+    try:
+        value = function(*copied)
+    except (ValueError, ZeroDivisionError, IndexError, TypeError) as error:
+        return f"!{type(error).__name__}"
+    return repr(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
