@@ -19,8 +19,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
+from langgraph.types import Command
 
-from graphs import memgpt, react, reflexion, self_refine
+from graphs import collaborate, memgpt, react, reflexion, self_refine
 from graphs.memgpt import Context, State
 from memory.checkpoints import CheckpointsUnavailable, open_async_checkpointer, open_checkpointer
 from memory.store import QdrantStore, open_store
@@ -31,9 +32,15 @@ from settings import Settings
 
 STEPS_BESIDE = 20  # of a turn, beside those that its budget counts
 
-Method = Literal["react", "self_refine", "reflexion"]
-SolverContext = react.Context | self_refine.Context | reflexion.Context
-SOLVERS = {"react": react.builder, "self_refine": self_refine.builder, "reflexion": reflexion.builder}
+Method = Literal["react", "self_refine", "reflexion", "collaborate"]
+SolverContext = react.Context | self_refine.Context | reflexion.Context | collaborate.Context
+SOLVERS = {
+    "react": react.builder,
+    "self_refine": self_refine.builder,
+    "reflexion": reflexion.builder,
+    "collaborate": collaborate.builder,
+}
+Task = str | dict[str, Any] | Command[Any] | None
 
 
 class ThreadBusy(RuntimeError):
@@ -81,8 +88,11 @@ class Runtime:
         values = None if message is None else {"messages": [message]}
         yield from self._stream(self.graph, self.config(thread), values, context, control, ())
 
-    def solve(self, method: Method, thread: str, task: str | None, context: SolverContext) -> dict[str, Any]:
-        """Run react, self_refine or reflexion to its end; the state has `answer` and `stop`. Raises as `stream_solver`."""
+    def solve(self, method: Method, thread: str, task: Task, context: SolverContext) -> dict[str, Any]:
+        """Run react, self_refine, reflexion or collaborate to its end, or to where it waits; the state has `answer` and `stop`.
+
+        Raises as `stream_solver` does.
+        """
         for _ in self.stream_solver(method, thread, task, context):
             pass
         return self.solver_state(method, thread)
@@ -91,26 +101,27 @@ class Runtime:
         self,
         method: Method,
         thread: str,
-        task: str | None,
+        task: Task,
         context: SolverContext,
         control: RunControl | None = None,
         pause_after: Sequence[str] = (),
     ) -> Generator[dict[str, Any], None, None]:
         """Run a solver, giving LangGraph's parts as `stream` does, those of the machines inside it too.
 
-        `task` None goes on with a run that was paused, stopped or cut off. `pause_after` names steps after which it waits:
+        `task` None goes on with a run that was paused, stopped or cut off; `Command(resume=...)` with one that waits for a
+        person; a mapping is the machine's whole input. `pause_after` names steps after which it waits:
         then `edit` changes the last draft, critique or lesson, and None goes on. Raises ValueError for an empty task, a run
         of another agent or nothing to go on with, ThreadBusy, and what models, sandbox and memory raise.
         """
         config = self.solver_config(method, thread)
         check_owner(cast(State, self.solver_state(method, thread)), cast(Context, context))
-        if task is not None and not task.strip():
+        if isinstance(task, str) and not task.strip():
             raise ValueError("The task is empty: say what is to be solved.")
-        if task is None and not self.solver_waits_at(method, thread):
+        if (task is None or isinstance(task, Command)) and not self.solver_waits_at(method, thread):
             raise ValueError(f"There is nothing to go on with in {thread}: its last run has ended, or none was begun.")
         if not context.model:
             context = replace(context, model=self.settings.model)
-        values = None if task is None else {"task": task}
+        values = {"task": task} if isinstance(task, str) else task
         yield from self._stream(self.solvers[method], config, values, context, control, pause_after)
 
     def edit(self, method: Method, thread: str, values: dict[str, Any]) -> None:
@@ -142,7 +153,7 @@ class Runtime:
     ) -> Generator[dict[str, Any], None, None]:
         thread = config["configurable"]["thread_id"]
         # Above what the context's own budget allows, so that this bound is never what ends a run; the default is 10,007.
-        budgets = [getattr(context, name, 0) for name in ("max_steps", "max_drafts", "max_trials")]
+        budgets = [getattr(context, name, 0) for name in ("max_steps", "max_drafts", "max_trials", "max_turns")]
         config = {**config, "recursion_limit": STEPS_BESIDE + 4 * max(budgets)}
         lock = self._turns.setdefault(thread, threading.Lock())
         if not lock.acquire(blocking=False):

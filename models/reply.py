@@ -42,13 +42,15 @@ def ask(
     *,
     tags: list[str] | None = None,
     control: RunControl | None = None,
+    temperature: float | None = None,
 ) -> AIMessage | None:
     """The model's reply, or None if the run was asked to stop meanwhile. Raises ModelFailed.
 
     429, 5xx, time-outs, broken connections and replies that end early are tried again, with growing pauses or as long as
     the endpoint asks, within `Settings.reply_seconds` in all.
     """
-    bound = model.bind_tools(list(tools)) if tools else model
+    fixed: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
+    bound = model.bind_tools(list(tools), **fixed) if tools else model.bind(**fixed)
     is_endpoint = model._llm_type == "openai-chat"
     seconds = Settings().reply_seconds
     deadline = time.monotonic() + seconds

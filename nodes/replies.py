@@ -31,15 +31,16 @@ def reply_to(
     runtime: Runtime[Any],
     tools: Sequence[dict[str, Any]] = (),
     tags: list[str] | None = None,
+    temperature: float | None = None,
 ) -> AIMessage:
-    """The model's reply. Raises ModelFailed, and Stopped."""
+    """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped."""
     opened = open_model(model)
     if isinstance(opened, OfflineModel):
         raise ModelFailed(
             "This takes a language model, and the offline model is none: start Ollama, LM Studio or vLLM, or set "
             "OPENAI_BASE_URL and OPENAI_API_KEY."
         )
-    reply = ask(opened, tools, prompt, tags=tags, control=runtime.control)
+    reply = ask(opened, tools, prompt, tags=tags, control=runtime.control, temperature=temperature)
     if reply is None:
         raise Stopped("Stopped while the model was thinking.")
     return reply

@@ -1,0 +1,109 @@
+"""reply: what the person says, a real one or a simulated one. Only here, and in score, is the hidden reference looked up."""
+
+import base64
+import contextvars
+from typing import Any
+
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+from langsmith import tracing_context
+
+from memory.documents import clean_text
+from nodes.collaborate.state import Context, State, Turn
+from nodes.replies import reply_to
+from sandbox.html import render_html
+from tasks.answers import page_in
+from tasks.book import find_task
+from tasks.colbench import Task
+from tasks.person import RESAMPLES, Manner, answer_from_facts, cut, leak_in
+
+PERSON = """\
+You play a person who wants a Python function and works on it with an assistant. You know exactly what the function has to do; it \
+stands below, and the assistant cannot see it. Answer the assistant's last message in at most two sentences of plain words. \
+Say only what follows from the hidden information; if it does not say, say that you do not know. You cannot program: never write \
+code, names of variables or formulas."""
+EYES = """\
+You play a person who wants a web page and works on it with a designer. The first picture is the page as you want it, the second, \
+if there is one, what the designer shows you. Tell the designer in at most two sentences of plain words the most important \
+differences, as one who only sees pictures; if there are none, say that it is right. Never write HTML or CSS."""
+CAREFUL = "Your last try gave code away. Say it in plain words, without any code."
+MOST_SEEN = 1_000  # characters of what a person says of a picture
+
+
+def reply(state: State, runtime: Runtime[Context]) -> State:
+    """The person's next turn. A real one is waited for: go on with `Command(resume="what they say")`; for nothing said it
+    waits again. Raises ModelFailed.
+    """
+    context, said = runtime.context, state["turns"][-1]["content"]
+    leak = ""
+    if context.person == "human":
+        text = ""
+        while not text.strip():
+            text = str(interrupt({"said": said, "turns_left": context.max_turns - _agent_turns(state)}) or "")
+        text = clean_text(text).strip()
+    else:
+        task = find_task(state["task"])
+        text, leak = _simulated(task, state, said, runtime)
+    return {"turns": [*state["turns"], Turn(role="person", content=text, thought="", leak=leak)]}
+
+
+def _agent_turns(state: State) -> int:
+    return sum(t["role"] == "agent" for t in state["turns"])
+
+
+def _simulated(task: Task, state: State, said: str, runtime: Runtime[Context]) -> tuple[str, str]:
+    """What a simulated person says, and the kind of code it gave away in spite of several tries."""
+    context = runtime.context
+    if context.person == "rules":
+        own = [t["content"] for t in state["turns"] if t["role"] == "person"]
+        manner = Manner(context.patience, context.vagueness, context.forgetfulness)
+        text = answer_from_facts(task, said, own, manner, context.seed)
+        return text, leak_in(text, task.ground_truth)
+    prompt = _eyes(task, said) if context.person == "vision" else _words(task, state)
+    most = MOST_SEEN if context.person == "vision" else 400
+    text = leak = ""
+    for attempt in range(RESAMPLES):
+        asked = prompt if not attempt else [*prompt, HumanMessage(CAREFUL)]
+        text = cut(clean_text(_ask_in_private(asked, runtime)), most) or "I do not know."
+        leak = leak_in(text, task.ground_truth)
+        if not leak:
+            break
+    return text, leak
+
+
+def _ask_in_private(prompt: list[BaseMessage], runtime: Runtime[Context]) -> str:
+    """Ask the person's model outside of the graph's callbacks and traces: its prompt holds the reference."""
+    context = runtime.context
+
+    def ask() -> str:
+        with tracing_context(enabled=False):
+            return reply_to(
+                prompt, context.person_model or context.model, runtime, tags=["nostream"], temperature=0.0
+            ).text
+
+    return contextvars.Context().run(ask)
+
+
+def _words(task: Task, state: State) -> list[BaseMessage]:
+    said = "\n\n".join(f"{'Assistant' if t['role'] == 'agent' else 'You'}: {t['content']}" for t in state["turns"])
+    known = f"What you asked for:\n{task.description}\n\nHidden information:\n{task.ground_truth}"
+    asked = f"{known}\n\nThe dialogue so far:\n{said}\n\nYou:"
+    return [SystemMessage(PERSON), HumanMessage(asked)]
+
+
+def _eyes(task: Task, said: str) -> list[BaseMessage]:
+    page = page_in(said)
+    parts: list[str | dict[str, Any]] = [
+        {"type": "text", "text": "The page as you want it:"},
+        _picture(task.ground_truth),
+    ]
+    parts += [{"type": "text", "text": "What the designer shows you:"}, _picture(page)] if page else [
+        {"type": "text", "text": "The designer shows you no page yet, but says:\n" + said[:2_000]}
+    ]  # fmt: skip
+    return [SystemMessage(EYES), HumanMessage(content=parts)]
+
+
+def _picture(html: str) -> dict[str, Any]:
+    encoded = base64.b64encode(render_html(html).png).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}

@@ -1,0 +1,84 @@
+"""score: hidden tests or the hidden page judge the answer; the run becomes a trajectory row."""
+
+import os
+from functools import lru_cache
+
+from langgraph.runtime import Runtime
+
+from nodes.collaborate.state import Context, State
+from sandbox.html import Page, render_html
+from sandbox.python import shared_sandbox
+from tasks.backend_score import BackendScorer
+from tasks.book import find_task
+from tasks.colbench import Task
+from tasks.person import told_facts
+from tasks.released_scoring import score_as_released
+from tasks.similarity import similarity
+from tasks.trajectory import Trajectory, trajectory_of
+
+SUCCESS_AT = 0.95
+"""Similarity from which a page counts as the one that was wanted."""
+
+
+def score(state: State, runtime: Runtime[Context]) -> State:
+    """The score, and the finished trajectory. Raises TruthFailed, SandboxFailed, RenderUnavailable and CdnMissing."""
+    context = runtime.context
+    scored: State = {}
+    if state["task"]:
+        task = find_task(state["task"])
+        scored = _page(task, state["answer"]) if task.kind == "frontend" else _program(task, state["answer"], context)
+        scored["told"] = told_facts(task, [t["content"] for t in state["turns"] if t["role"] == "person"])
+    whole: State = {**state, **scored}
+    return {**scored, "trajectory": _row(whole, context).to_row()}
+
+
+def _program(task: Task, answer: str, context: Context) -> State:
+    if context.scoring == "released":
+        result = score_as_released(shared_sandbox(), task, answer)
+    else:
+        result = _scorer(context.tolerance, os.getpid()).score(task, answer)
+    return {
+        "score": result.score, "success": result.success, "failure": result.failure, "message": result.message,
+        "passed": list(result.passed),
+    }  # fmt: skip
+
+
+def _page(task: Task, answer: str) -> State:
+    if not answer:
+        return {"score": 0.0, "success": False, "failure": "no_answer", "message": "There is no page."}
+    page = render_html(answer)
+    alike = similarity(page, _reference(task.ground_truth, os.getpid()))
+    failure = {"done": "", "time": "time", "crash": "crash", "too_long": "crash"}[page.why]
+    return {
+        "score": alike.score,
+        "success": alike.score >= SUCCESS_AT,
+        "failure": failure or ("" if alike.score >= SUCCESS_AT else "wrong"),
+        "message": page.message,
+        "parts": {"blocks": alike.blocks, "colours": alike.colours, "structure": alike.structure},
+    }
+
+
+@lru_cache(maxsize=8)
+def _scorer(tolerance: float, process: int) -> BackendScorer:
+    return BackendScorer(shared_sandbox(), tolerance)
+
+
+@lru_cache(maxsize=256)
+def _reference(html: str, process: int) -> Page:
+    return render_html(html)
+
+
+def _row(state: State, context: Context) -> Trajectory:
+    names = {
+        name: model if isinstance(model, str) else model._llm_type
+        for name, model in (("agent", context.model), ("person", context.person_model or context.model))
+    }
+    return trajectory_of(
+        {
+            "task": state["task"], "kind": state["kind"], "description": state["description"], "turns": state["turns"],
+            "answer": state["answer"], "score": state["score"], "success": state["success"], "stop": state["stop"],
+            "failure": state["failure"], "told": state["told"], "agent": names["agent"],
+            "person": names["person"] if context.person in ("model", "vision") else context.person, "seed": context.seed,
+            "input_tokens": state["input_tokens"], "output_tokens": state["output_tokens"],
+        }
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""What the collaborate machine remembers between steps (State), and what its caller sets (Context)."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from langchain_core.language_models import BaseChatModel
+from pydantic.json_schema import SkipJsonSchema
+
+from nodes.checks import check, check_agent, check_positive
+
+Stop = Literal["", "answered", "turn_limit"]
+PersonKind = Literal["human", "rules", "model", "vision"]
+
+
+class Turn(TypedDict):
+    """One thing that was said."""
+
+    role: Literal["agent", "person"]
+    content: str
+    thought: str
+    """Of the agent: what the person does not see."""
+    leak: str
+    """Of a simulated person: which kind of code of the reference it gave away, after several tries."""
+
+
+class State(TypedDict, total=False):
+    """Plain data, all of which the agent may see: the hidden reference is looked up by `task` where a score or a reply needs it.
+
+    `task`, or a `wish` of one's own, goes in; `answer`, `score` and `trajectory` come out.
+    """
+
+    task: str
+    """An id of tasks.book; empty for a wish without a reference."""
+    wish: str
+    kind: Literal["backend", "frontend"]
+    agent: str
+    description: str
+    examples: str
+    turns: list[Turn]
+    answer: str
+    stop: Stop
+    score: float | None
+    success: bool | None
+    failure: str
+    message: str
+    """What a programmer would be told of the first failed test; never an expected value."""
+    parts: dict[str, float]
+    """Of a page: blocks, colours, structure."""
+    passed: list[bool]
+    told: list[str]
+    input_tokens: int
+    output_tokens: int
+    trajectory: dict[str, Any]
+
+
+class Input(TypedDict, total=False):
+    """A run's input: the id of a task, or a wish and its kind."""
+
+    task: str
+    wish: str
+    kind: Literal["backend", "frontend"]
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
+
+    agent: str = "palimpsest"
+    """Whose memory and lessons."""
+    model: str | SkipJsonSchema[BaseChatModel] = ""
+    """Who proposes: a name at the endpoint, or a chat model; empty: as the settings say."""
+    person: PersonKind = "human"
+    """`human`: the run waits for what a person says; `rules`: from the task's single facts, without a model; `model`: a language
+    model that knows the reference; `vision`: a model that sees both pages."""
+    person_model: str | SkipJsonSchema[BaseChatModel] = ""
+    """Who plays the person of `model` and `vision`; empty: the same model."""
+    max_turns: int = 10
+    """Replies of the agent, the answer among them; 1: it answers at once."""
+    patience: int = 0
+    """Of `rules`: how many questions it answers; 0: without end."""
+    vagueness: float = 0.0
+    """Of `rules`: how often it answers only when it is asked again."""
+    forgetfulness: float = 0.0
+    """Of `rules`: the share of facts that it does not remember."""
+    memory: bool = False
+    """Whether the agent has its MemGPT memory: it then knows this person from earlier tasks, and notes what it learns."""
+    refine: bool = False
+    """Whether it works on a program with Reflexion, on the visible examples or its own tests, before it answers."""
+    tolerance: float = 0.0
+    """Largest difference between numbers that count as equal; 0: `==`."""
+    scoring: Literal["palimpsest", "released"] = "palimpsest"
+    """`released`: the public scorer's rules, faults included, for comparing with published numbers."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_agent(self.agent)
+        check_positive(self, "max_turns")
+        check(self.max_turns <= 100, "max_turns", self.max_turns, "use 1 to 100")
+        check(self.patience >= 0, "patience", self.patience, "use 0 for no end, or a number of questions")
+        for name in ("vagueness", "forgetfulness"):
+            check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "use a share from 0 to 1")
+        check(0 <= self.tolerance < 1, "tolerance", self.tolerance, "use 0 for ==, or a small share such as 1e-9")

@@ -1,0 +1,133 @@
+"""Simulated people: one that knows single facts and needs no model, and what every simulated person's reply is checked for.
+
+reply = answer_from_facts(task, "Which currency?", dialogue=[], manner=Manner(), seed=0)
+"""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tasks.answers import page_in
+from tasks.colbench import Fact, Task
+
+MOST_TOLD = 2
+"""Facts of one reply: the person answers in two sentences."""
+MOST_CHARACTERS = 400
+UNKNOWN = "I do not know; do what you think is best."
+NOTHING_ASKED = "That sounds fine so far."
+TIRED = "I have answered enough questions. Please write it now."
+VAGUE = "It depends. Could you ask me more exactly?"
+FORGOTTEN = "I do not remember that, sorry."
+RESAMPLES = 4
+LONG = 10  # tokens of code that are no accident
+OPERATORS = re.compile(r"[-+*/%=<>!&|^~]+|\b(?:and|or|not|in|is|if|else|return|lambda)\b")
+TOKENS = re.compile(r"\w+|[^\w\s]")
+SIGNATURE = re.compile(
+    r"\b(?:def|class|lambda)\s+\w+\s*[(:]|\breturn\s+\w+\s*[-+*/<>=]|^\s*(?:import|from)\s+\w+", re.M
+)
+TAG = re.compile(
+    r"</?(?:html|body|div|header|footer|nav|main|section|p|h[1-6]|ul|li|a|img|span|button|form|input|style|link)\b[^>]*>",
+    re.I,
+)
+WORDS = re.compile(r"[a-z]+")
+
+Leak = Literal["", "fence", "signature", "tag", "ngram"]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a simulated person without a model behaves. Raises ValueError, naming the field."""
+
+    patience: int = 0
+    """Questions it answers; 0: without end."""
+    vagueness: float = 0.0
+    """How often it answers a question only when it is asked again."""
+    forgetfulness: float = 0.0
+    """Share of the facts that it does not remember."""
+
+    def __post_init__(self) -> None:
+        if self.patience < 0:
+            raise ValueError(f"patience={self.patience!r} cannot work: use 0 for no end, or a number of questions.")
+        for name in ("vagueness", "forgetfulness"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} cannot work: use a share from 0 to 1.")
+
+
+def answer_from_facts(task: Task, said: str, dialogue: Sequence[str], manner: Manner, seed: int) -> str:
+    """What the person replies to `said`; `dialogue` has its own earlier replies. The same for the same arguments.
+
+    A question is answered with the facts that it has words of, two at most; a page that is shown, with what was not told yet.
+    """
+    if manner.patience and sum(reply not in (NOTHING_ASKED, VAGUE) for reply in dialogue) >= manner.patience:
+        return TIRED
+    page = page_in(said)
+    question = " ".join(
+        s for s in re.split(r"(?<=[.?!\n])\s+", said.replace(page, " ") if page else said) if s.strip().endswith("?")
+    )
+    asked = _asked(task.facts, question)
+    if page and not asked:
+        asked = [fact for fact in task.facts if not any(fact.statement in reply for reply in dialogue)][:MOST_TOLD]
+    elif not question:
+        return NOTHING_ASKED
+    rng = random.Random(f"{task.task_id} {seed} {len(dialogue)}")  # noqa: S311
+    if asked and rng.random() < manner.vagueness and (not dialogue or dialogue[-1] != VAGUE):
+        return VAGUE
+    told = [FORGOTTEN if _forgot(task, fact, manner, seed) else fact.statement for fact in asked]
+    return " ".join(dict.fromkeys(told)) if told else UNKNOWN
+
+
+def _asked(facts: Sequence[Fact], question: str) -> list[Fact]:
+    """The facts that a question has most words of, best first."""
+    words = WORDS.findall(question.lower())
+    hits = [(sum(w in fact.keywords for w in words), fact) for fact in facts]
+    best = sorted((h for h in hits if h[0]), key=lambda h: -h[0])
+    return [fact for _, fact in best[:MOST_TOLD]]
+
+
+def _forgot(task: Task, fact: Fact, manner: Manner, seed: int) -> bool:
+    return random.Random(f"{task.task_id} {fact.key} {seed}").random() < manner.forgetfulness  # noqa: S311
+
+
+def told_facts(task: Task, replies: Sequence[str]) -> list[str]:
+    """Keys of the facts that a person's replies hold, word for word."""
+    whole = "\n".join(replies)
+    return [fact.key for fact in task.facts if fact.statement in whole]
+
+
+def leak_in(reply: str, reference: str) -> Leak:
+    """Which kind of code of the hidden reference a reply gives away, if any.
+
+    A fence, a signature, a tag, or ten tokens in a row that the reference has too and of which two are operators.
+    """
+    if "```" in reply or "~~~" in reply:
+        return "fence"
+    if SIGNATURE.search(reply):
+        return "signature"
+    if TAG.search(reply):
+        return "tag"
+    hidden = TOKENS.findall(reference)
+    runs = {tuple(hidden[n : n + LONG]) for n in range(len(hidden) - LONG + 1)}
+    tokens = TOKENS.findall(reply)
+    for n in range(len(tokens) - LONG + 1):
+        run = tuple(tokens[n : n + LONG])
+        if run in runs and sum(bool(OPERATORS.fullmatch(token)) for token in run) >= 2:
+            return "ngram"
+    return ""
+
+
+def cut(reply: str, most: int = MOST_CHARACTERS) -> str:
+    """Two sentences at most, and no more than `most` characters: cut where a sentence ends, never in a word.
+
+    >>> cut("It is ten. It counts itself. And more.")
+    'It is ten. It counts itself.'
+    """
+    text = " ".join(reply.split())
+    ends = [m.end() for m in re.finditer(r"(?<!\b[A-Za-z])(?<!e\.g)(?<!i\.e)[.!?][\"')\]]*(?=\s|$)", text)]
+    if len(ends) >= MOST_TOLD and ends[MOST_TOLD - 1] <= most:
+        return text[: ends[MOST_TOLD - 1]]
+    if len(text) <= most:
+        return text
+    fitting = [end for end in ends if end <= most]
+    return text[: fitting[-1]] if fitting else text[:most].rpartition(" ")[0]
