@@ -29,6 +29,12 @@ class Settings(BaseSettings):
     model: str = Field(default="", validation_alias=AliasChoices("PALIMPSEST_MODEL", "OPENAI_MODEL"))
     """Model name; empty: the first that the endpoint lists. `offline` is the built-in model."""
 
+    person_url: str = ""
+    """OpenAI-compatible endpoint of a simulated person's model (PALIMPSEST_PERSON_URL); empty: the agent's."""
+
+    person_key: SecretStr = SecretStr("")
+    """Key of `person_url` (PALIMPSEST_PERSON_KEY). The agent's key is never sent there."""
+
     reply_tokens: int = Field(default=1024, ge=64)
     """Most tokens of one reply. The prompt's bound is `Context.window`; the two together must fit the model."""
 

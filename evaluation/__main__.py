@@ -3,8 +3,22 @@
 import argparse
 import sys
 
-from evaluation import hotpotqa, humanevalpack, lessons, locomo, nested_kv, quixbugs, sandbox, speed
+from evaluation import (
+    colbench,
+    colbench_file,
+    hotpotqa,
+    humanevalpack,
+    lessons,
+    locomo,
+    nested_kv,
+    own_tasks,
+    quixbugs,
+    sandbox,
+    speed,
+)
 from models.reply import ModelFailed
+from sandbox.browser import RenderUnavailable
+from sandbox.cdn import CdnMissing
 from sandbox.python import SandboxUnavailable
 
 BENCHMARKS = {
@@ -14,6 +28,9 @@ BENCHMARKS = {
     "hotpotqa": hotpotqa,
     "quixbugs": quixbugs,
     "lessons": lessons,
+    "colbench": colbench,
+    "colbench-file": colbench_file,
+    "own-tasks": own_tasks,
     "sandbox": sandbox,
     "speed": speed,
 }
@@ -31,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)
-    except (ValueError, ModelFailed, SandboxUnavailable) as error:
+    except (ValueError, ModelFailed, SandboxUnavailable, RenderUnavailable, CdnMissing) as error:
         sys.exit(f"{parser.prog}: {error}")
 
 

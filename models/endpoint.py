@@ -59,6 +59,18 @@ def open_model(model: str | BaseChatModel) -> BaseChatModel:
     return _client(model, url, settings)
 
 
+def open_person(model: str | BaseChatModel) -> BaseChatModel:
+    """The model that plays a simulated person: at an endpoint of its own where the settings name one. Raises ModelFailed."""
+    settings = Settings()
+    if isinstance(model, BaseChatModel) or not settings.person_url:
+        return open_model(model)
+    key = settings.person_key.get_secret_value()
+    listed = [model] if model else list_models(settings.person_url, key)
+    if not listed:
+        raise ModelFailed(f"The endpoint {settings.person_url} lists no model: name the person's model.")
+    return _client(listed[0], settings.person_url, settings.model_copy(update={"api_key": settings.person_key}))
+
+
 @lru_cache(maxsize=8)
 def _client(model: str, url: str, settings: Settings) -> BaseChatModel:
     """One client a model, since it keeps connections; which model it is, is looked up anew each time."""

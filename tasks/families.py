@@ -92,7 +92,7 @@ def side(of: str, limit: str, key: str = "side") -> Decision:
     return choice(
         key,
         "Does the limit itself already count?",
-        "itself exactly inclusive include including equal boundary edge",
+        "itself exactly inclusive include including equal boundary edge already count counts",
         ("itself counts", f"{of} >= {limit}", "A value exactly at the limit already counts."),
         ("itself does not count", f"{of} > {limit}", "A value exactly at the limit does not count yet."),
         ("from one before", f"{of} >= {limit} - 1", "One less than the limit already counts."),
@@ -292,7 +292,7 @@ def average_score(values):
                 range(2, 36),
                 "Names with fewer than {n} points are left out.",
                 "Is there a smallest score to be shown?",
-                "least minimum smallest fewer points low",
+                "least minimum smallest score fewer points low",
             ),
             _ties(),
             separator(),
@@ -359,21 +359,21 @@ def ranking(scores):
                 range(2, 30),
                 "Each kilogram costs {n} more.",
                 "What does each kilogram cost?",
-                "kilogram kilo weight per each",
+                "kilogram kilo per each",
             ),
             number(
                 "heavy",
                 range(4, 40),
                 "From {n} kilograms on a parcel is heavy, and costs double.",
                 "From what weight on is a parcel heavy?",
-                "heavy double surcharge from",
+                "heavy double surcharge weight",
             ),
             number(
                 "far",
                 range(100, 900, 20),
                 "Beyond {n} kilometres 25 is added.",
                 "From what distance on does it cost more?",
-                "far distance kilometres beyond long",
+                "far distance kilometres beyond long more",
             ),
             rounding(),
         ),
@@ -400,7 +400,7 @@ def parcel_price(weight, distance):
             number(
                 "offset",
                 range(1, 60),
-                "{n} seconds are added first, for the start signal.",
+                "For the start signal, {n} seconds are added first.",
                 "Is anything added to the seconds first?",
                 "added add offset start first",
             ),
@@ -524,7 +524,7 @@ def alarm_hours(values):
             choice(
                 "order",
                 "In what order do the words go?",
-                "order sort sorted sequence reverse",
+                "order sort sorted sequence reverse go",
                 ("as is", "words", "The words stay in their order."),
                 ("alphabet", "sorted(words)", "The words are sorted from a to z."),
                 ("reversed", "words[::-1]", "The words go in reverse order."),
@@ -804,7 +804,7 @@ def leave_days(years, hours_a_week):
             number(
                 "welcome",
                 range(3, 90),
-                "{n} points are given as a welcome.",
+                "As a welcome, {n} points are given.",
                 "Are there points as a welcome?",
                 "welcome gift begin start bonus",
             ),
@@ -822,7 +822,7 @@ def leave_days(years, hours_a_week):
                 range(40, 240, 4),
                 "Nobody gets more than {n} points.",
                 "Is there a largest number of points?",
-                "most maximum nobody cap limit",
+                "most maximum nobody cap limit largest number",
             ),
         ),
         """
@@ -836,4 +836,3 @@ def points(purchases):
         lambda rng: ([rng.randint(1, 150) for _ in range(rng.randint(2, 7))],),
     ),
 )
-BY_NAME = {family.name: family for family in FAMILIES}

@@ -5,12 +5,13 @@ person who sees the reference can tell. Options of the train split and of the te
 """
 
 import random
+import re
 from collections.abc import Iterator
-from html import escape
+from html import escape, unescape
 from typing import Literal
 
 from tasks.colbench import Fact, Task
-from tasks.families import SPLITS, Decision, Option, choice
+from tasks.families import Decision, Option, choice
 
 TAILWIND = "https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css"
 COLOURS = "red green blue indigo purple pink yellow gray".split()
@@ -91,7 +92,7 @@ DECISIONS: tuple[Decision, ...] = (
     _texts(
         "headline",
         "What should the headline say?",
-        "headline say words text welcome title slogan",
+        "headline words text welcome title slogan say",
         "The headline says: {t}",
         "Come in and stay a while",
         "Made for people like you",
@@ -105,7 +106,7 @@ DECISIONS: tuple[Decision, ...] = (
     _texts(
         "button",
         "What should the button say?",
-        "button label call action click link",
+        "button label call action click link say",
         "The button says: {t}",
         "Write to us",
         "Book now",
@@ -149,7 +150,7 @@ DECISIONS: tuple[Decision, ...] = (
     choice(
         "corners",
         "What should the cards look like?",
-        "card look corners shadow border frame round box",
+        "card cards look like corners shadow border frame round box",
         ("shadow", "shadow-lg rounded-lg p-6", "The cards have round corners and a shadow."),
         ("frame", "border-2 border-gray-400 p-6", "The cards have a gray frame and sharp corners."),
         ("filled", "bg-{c}-100 p-6", "The cards are filled with a pale tone of the page's colour."),
@@ -191,14 +192,15 @@ def make_page(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
         raise ValueError(f"difficulty={difficulty!r} cannot work: 1 to {len(DECISIONS)} decisions can be hidden.")
     rng = random.Random(f"page {split} {difficulty} {seed}")
     trade = sorted(TRADES)[seed % len(TRADES)]
-    options = {d.key: rng.choice(d.options[SPLITS.index(split) :: 2]) for d in DECISIONS}
+    options = {d.key: rng.choice(d.of_split(split)) for d in DECISIONS}
     hidden = rng.sample(DECISIONS, difficulty)
     page = draw(options, trade, seed)
     told = [options[d.key].statement for d in DECISIONS if d not in hidden]
-    topics = ", ".join(part.partition("<")[0] for part in page.split('<h2 class="text-xl font-bold mb-2">')[1:])
+    cards = re.findall(r'mb-2">(.*?)</h2><p>(.*?)</p>', page)
+    topics = " ".join(f"{title} ({unescape(text)})" for title, text in cards)
     about = f"A website for a {trade}: a bar with its name at the top, a headline, cards about its topics, a button, a footer."
     if "cards" not in [d.key for d in hidden]:
-        about += f" The topics are {topics}."
+        about += f" The cards are: {topics}"
     return Task(
         task_id=f"own-frontend/{split}/{difficulty}/{seed}",
         kind="frontend",
@@ -220,4 +222,4 @@ def make_pages(split: Literal["train", "test"], count: int, difficulty: int = 4,
 
 
 def _with_topics(decision: Decision, option: Option, topics: str) -> str:
-    return f"{option.statement} Their topics are {topics}." if decision.key == "cards" else option.statement
+    return f"{option.statement} They are: {topics}" if decision.key == "cards" else option.statement

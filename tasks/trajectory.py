@@ -60,8 +60,8 @@ class Trajectory:
 
 
 FIELDS: dict[str, tuple[type, ...]] = {
-    "task": (str,), "kind": (str,), "description": (str,), "turns": (list, tuple), "answer": (str,), "score": (int, float, type(None)),
-    "success": (bool, type(None)), "stop": (str,),
+    "task": (str,), "kind": (str,), "description": (str,), "turns": (list, tuple), "answer": (str,),
+    "score": (int, float, type(None)), "success": (bool, type(None)), "stop": (str,),
 }  # fmt: skip
 OPTIONAL: dict[str, tuple[type, ...]] = {
     "failure": (str,), "told": (list, tuple), "agent": (str,), "person": (str,), "seed": (int,), "input_tokens": (int,),

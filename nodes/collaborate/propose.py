@@ -25,11 +25,11 @@ so ask one short question at a time. You have {{turns}} turns in all. When you k
 what follows it."""
 FRONTEND = f"""\
 You design a web page together with a person who has a clear picture of it in mind. The page is one HTML document, from <html> \
-to </html>, styled with Tailwind classes (link https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css); pictures are \
-https://picsum.photos/id/48/WIDTH/HEIGHT; there are no scripts. The person sees your page as a picture, not its source, and \
-tells you in two sentences what differs from what they want. You have {{turns}} turns in all: show a whole page in each. When it is \
-right, or you have no turn left, reply with `{MARKER}` and the whole page after it. What you want to think first, write before the \
-line `{SAID}`; the person sees only what follows it."""
+to </html>, styled with Tailwind classes (link https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css); \
+pictures are https://picsum.photos/id/48/WIDTH/HEIGHT; there are no scripts. The person sees your page as a picture, not its \
+source, and tells you in two sentences what differs from what they want. You have {{turns}} turns in all: show a whole page in \
+each. When it is right, or you have no turn left, reply with `{MARKER}` and the whole page after it. What you want to think \
+first, write before the line `{SAID}`; the person sees only what follows it."""
 LAST = f"This is your last turn. Reply with `{MARKER}` and the whole result after it."
 EMPTY = "Your reply was empty. Ask, or answer."
 MEMORY = """\

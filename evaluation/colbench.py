@@ -1,0 +1,233 @@
+"""ColBench: an agent and a simulated person work on many tasks, and hidden tests or pages score what comes of it.
+
+    python -m evaluation colbench --split own-backend/test --count 500 --agent asking --person rules
+    python -m evaluation colbench --file backend.jsonl --agent my-model --person model --person-model other --concurrency 32
+
+A run that was stopped or killed goes on where it was with --resume: what a model was paid for is not asked again. Beside the agent
+stand two baselines: the best constant answer of each task, and the agent's answer without any question.
+"""
+
+import argparse
+import json
+import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from evaluation.report import Rows, interval, print_table, shown, write_json
+from evaluation.scripted_agents import AGENTS
+from graphs import collaborate
+from graphs.runtime import Runtime, open_runtime
+from models.reply import ModelFailed
+from sandbox.python import shared_sandbox
+from settings import Settings
+from tasks.backend_score import BackendScorer, TruthFailed
+from tasks.book import find_task, keep_file
+from tasks.colbench import Task
+
+WAYS = {"dialogue": None, "single_turn": 1}
+"""How the agent works on a task: with a person, or at once."""
+MOST_FAILURES = 10  # dialogues in a row that a model's endpoint did not finish
+
+
+def talk(runtime: Runtime, task_id: str, way: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One dialogue, begun or gone on with: its trajectory and what of it is counted. Raises ModelFailed."""
+    task = find_task(task_id)
+    scripted = AGENTS.get(arguments.agent)
+    context = collaborate.Context(
+        model=scripted(task) if scripted else arguments.agent,
+        person=arguments.person,
+        person_model=arguments.person_model,
+        max_turns=WAYS[way] or arguments.turns,
+        patience=arguments.patience,
+        vagueness=arguments.vagueness,
+        forgetfulness=arguments.forgetfulness,
+        tolerance=arguments.tolerance,
+        scoring=arguments.scoring,
+        seed=arguments.seed,
+    )
+    thread = f"{way} {task_id}"
+    state = runtime.solver_state("collaborate", thread)
+    if not state.get("trajectory"):
+        waits = runtime.solver_waits_at("collaborate", thread)
+        state = runtime.solve("collaborate", thread, None if waits else task_id, context)
+    row = {**state["trajectory"], "agent": arguments.agent, "extra": {"way": way}}
+    turns = state["turns"]
+    said = [t for t in turns if t["role"] == "person"]
+    return {
+        "trajectory": row,
+        "score": state["score"],
+        "success": state["success"],
+        "turns": sum(t["role"] == "agent" for t in turns),
+        "replies": len(said),
+        "leaks": sum(bool(t["leak"]) for t in said),
+        "told": len(state["told"]) / len(task.facts) if task.facts else None,
+        "failure": state["failure"] or ("" if state["success"] else "wrong"),
+        "input_tokens": state["input_tokens"],
+        "output_tokens": state["output_tokens"],
+    }
+
+
+def constant_answers(tasks: list[Task]) -> tuple[list[float], list[bool]]:
+    """For each backend task the share of tests that its best constant answer passes, and whether that is all of them."""
+    scorer = BackendScorer(shared_sandbox())
+    shares = []
+    for task in tasks:
+        if task.kind != "backend":
+            continue
+        try:
+            truths = scorer.truth(task)
+        except TruthFailed:
+            continue
+        shares.append(max(sum(scorer.matches(b, a) for b in truths) for a in truths) / len(truths))
+    return shares, [share == 1 for share in shares]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--file", type=Path, help="tasks, JSON lines: public ColBench or your own")
+    source.add_argument("--split", choices=[f"own-{k}/{s}" for k in ("backend", "frontend") for s in ("train", "test")])
+    parser.add_argument("--count", type=int, default=100, help="tasks")
+    parser.add_argument("--difficulty", type=int, default=3, help="hidden decisions of a generated task")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first generated task")
+    parser.add_argument("--agent", required=True, help=f"a model at the endpoint, or {', '.join(AGENTS)}")
+    parser.add_argument("--person", choices=["rules", "model", "vision"], default="rules")
+    parser.add_argument("--person-model", default="", help="who plays the person; default: the agent's model")
+    parser.add_argument("--patience", type=int, default=0)
+    parser.add_argument("--vagueness", type=float, default=0.0)
+    parser.add_argument("--forgetfulness", type=float, default=0.0)
+    parser.add_argument("--turns", type=int, default=10, help="most replies of the agent")
+    parser.add_argument("--scoring", choices=["palimpsest", "released"], default="palimpsest")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.0, help="largest difference of numbers that are equal; 0: =="
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--concurrency", type=int, default=2, help="dialogues at once")
+    parser.add_argument("--price", type=float, nargs=2, metavar=("IN", "OUT"), help="price of a million tokens")
+    parser.add_argument("--opponent", type=Path, help="trajectories of another run, for the win rate")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--out", type=Path, help="JSON file of the result; rows and trajectories are kept beside it")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Hold the dialogues, and report."""
+    ids = (
+        keep_file(arguments.file, arguments.count)
+        if arguments.file
+        else [f"{arguments.split}/{arguments.difficulty}/{arguments.first + n}" for n in range(arguments.count)]
+    )
+    names = "agent person person_model patience vagueness forgetfulness turns scoring tolerance seed".split()
+    setting = {name: getattr(arguments, name) for name in names}
+    rows = Rows(arguments.out, "colbench", {**setting, "first": ids[0]}, arguments.resume)
+    home = rows.path.with_name(f"{rows.path.name.removesuffix('.rows.jsonl')}.unfinished")
+    if not arguments.resume:
+        shutil.rmtree(home, ignore_errors=True)
+    failures = _hold(ids, rows, home, arguments)
+    if failures:
+        raise ModelFailed(f"{len(failures)} dialogues are not finished: {failures[0]} Run it again with --resume.")
+    shutil.rmtree(home, ignore_errors=True)
+    result = _report([find_task(id) for id in ids], rows, arguments)
+    trajectories = rows.path.with_name(rows.path.name.replace(".rows.", ".trajectories."))
+    whole = [json.dumps(rows.done[f"dialogue {id}"]["trajectory"], ensure_ascii=False) for id in ids]
+    trajectories.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
+    print(f"\nTrajectories: {trajectories}")
+    write_json(arguments.out, "colbench", {**setting, **result})
+    return result
+
+
+def _hold(ids: list[str], rows: Rows, home: Path, arguments: argparse.Namespace) -> list[ModelFailed]:
+    """Hold what is not held yet; the endpoint's failures, which are no rows."""
+    left = [(way, id) for way in WAYS for id in ids if f"{way} {id}" not in rows.done]
+    failures: list[ModelFailed] = []
+    in_a_row = 0
+    with open_runtime(Settings(home=home)) as runtime, ThreadPoolExecutor(arguments.concurrency) as pool:
+        jobs = {pool.submit(talk, runtime, id, way, arguments): f"{way} {id}" for way, id in left}
+        bar = tqdm(
+            as_completed(jobs), total=len(ids) * len(WAYS), initial=len(rows.done), desc="dialogues", disable=None
+        )
+        try:
+            for job in bar:
+                try:
+                    rows.add(jobs[job], job.result())
+                    in_a_row = 0
+                except ModelFailed as error:
+                    failures.append(error)
+                    in_a_row += 1
+                    if in_a_row >= MOST_FAILURES:
+                        break
+                bar.set_postfix_str(_running(rows, arguments.price))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return failures
+
+
+def _running(rows: Rows, price: list[float] | None) -> str:
+    """Score and cost so far."""
+    done = [row for key, row in rows.done.items() if key.startswith("dialogue ")]
+    score = sum(row["score"] for row in done) / max(1, len(done))
+    return f"score {score:.3f}" + (f", cost {_cost(list(rows.done.values()), price):.2f}" if price else "")
+
+
+def _cost(rows: list[dict[str, Any]], price: list[float]) -> float:
+    return float(sum(row["input_tokens"] * price[0] + row["output_tokens"] * price[1] for row in rows) / 1e6)
+
+
+def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dict[str, Any]:
+    ways = {way: [rows.done[f"{way} {t.task_id}"] for t in tasks] for way in WAYS}
+    table: dict[str, Any] = {}
+    for way, done in ways.items():
+        replies = sum(row["replies"] for row in done)
+        table[way] = {
+            "tests": interval([row["score"] for row in done]),
+            "success": interval([float(row["success"]) for row in done]),
+            "turns": interval([float(row["turns"]) for row in done]),
+            "told": interval([row["told"] for row in done if row["told"] is not None]),
+            "leak_rate": sum(row["leaks"] for row in done) / replies if replies else 0.0,
+            "failures": dict(sorted(Counter(row["failure"] for row in done if row["failure"]).items())),
+            "input_tokens": sum(row["input_tokens"] for row in done),
+            "output_tokens": sum(row["output_tokens"] for row in done),
+            "cost": _cost(done, arguments.price) if arguments.price else None,
+        }
+    shares, alls = constant_answers(tasks)
+    if shares:
+        table["constant_answer"] = {"tests": interval(shares), "success": interval([float(a) for a in alls])}
+    names = {
+        "dialogue": arguments.agent,
+        "single_turn": f"{arguments.agent}, at once",
+        "constant_answer": "best constant",
+    }
+    print_table(
+        f"ColBench, {len(tasks)} tasks, person: {arguments.person}, scoring: {arguments.scoring}",
+        ["agent", "tests or similarity", "success", "turns", "facts told", "leaks", "tokens in / out", "cost"],
+        [
+            [
+                names[way],
+                *(shown(t[c]) if c in t and t[c]["n"] else "–" for c in ("tests", "success", "turns", "told")),
+                f"{t['leak_rate']:.3f}" if "leak_rate" in t else "–",
+                f"{t['input_tokens']:,} / {t['output_tokens']:,}" if "input_tokens" in t else "–",
+                f"{t['cost']:.2f}" if t.get("cost") is not None else "–",
+            ]
+            for way, t in table.items()
+        ],
+    )
+    print(f"Failures: {table['dialogue']['failures'] or 'none'}")
+    result = {"tasks": len(tasks), "table": table, "sandbox": shared_sandbox().report()}
+    if arguments.opponent:
+        rate = _win_rate(ways["dialogue"], arguments.opponent)
+        result["win_rate"] = rate
+        print(f"Win rate against {arguments.opponent}: {shown(rate)}")
+    return result
+
+
+def _win_rate(done: list[dict[str, Any]], opponent: Path) -> dict[str, float]:
+    """Share of tasks with a better score than the opponent's; a tie is half a win. Raises ValueError for other tasks."""
+    theirs = {row["task"]: row["score"] for row in map(json.loads, opponent.read_text(encoding="utf-8").splitlines())}
+    missing = [row["trajectory"]["task"] for row in done if row["trajectory"]["task"] not in theirs]
+    if missing:
+        raise ValueError(f"{opponent} has no trajectory of {missing[0]}: the win rate needs the same tasks.")
+    pairs = [(row["score"], theirs[row["trajectory"]["task"]]) for row in done]
+    return interval([0.5 if mine == other else float(mine > other) for mine, other in pairs])
