@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from settings import Settings
+
 
 class BadTrajectory(ValueError):
     """A row that is no trajectory; the message names the file, the line and the field."""
@@ -104,11 +106,42 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
                     raise BadTrajectory(f"{path}, line {number}: {error}") from error
 
 
-def add_trajectory(path: Path, trajectory: Trajectory) -> None:
-    """Append one row, in one write."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(trajectory.to_row(), ensure_ascii=False) + "\n")
+def kept_folder() -> Path:
+    """Where a person's own collaborations are kept: `collaborations.jsonl`, `preferences.jsonl`, and whether they may be."""
+    return Settings().folder / "trajectories"
+
+
+def may_keep() -> bool | None:
+    """Whether the person has agreed that collaborations are kept as training data; None before they were asked."""
+    try:
+        return bool(json.loads((kept_folder() / "consent.json").read_text(encoding="utf-8"))["agreed"])
+    except FileNotFoundError:
+        return None
+
+
+def agree(agreed: bool) -> None:
+    """Keep the person's answer, which is asked for once."""
+    kept_folder().mkdir(parents=True, exist_ok=True)
+    (kept_folder() / "consent.json").write_text(json.dumps({"agreed": agreed}), encoding="utf-8")
+
+
+def keep(trajectory: Trajectory) -> None:
+    """Append a person's collaboration. Raises PermissionError without their consent."""
+    _append("collaborations.jsonl", trajectory.to_row())
+
+
+def keep_preference(chosen: Trajectory, rejected: Trajectory) -> None:
+    """Append a training pair: two trajectories of one task, the one that the person prefers first. Raises PermissionError."""
+    if chosen.task != rejected.task or chosen.description != rejected.description:
+        raise ValueError(f"A pair needs two trajectories of one task, not of {chosen.task!r} and {rejected.task!r}.")
+    _append("preferences.jsonl", {"task": chosen.task, "chosen": chosen.to_row(), "rejected": rejected.to_row()})
+
+
+def _append(name: str, row: dict[str, Any]) -> None:
+    if not may_keep():
+        raise PermissionError("The person has not agreed that collaborations are kept.")
+    with (kept_folder() / name).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _turns(rows: Any) -> Iterator[Turn]:

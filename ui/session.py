@@ -151,6 +151,11 @@ def _choose_thread(threads: list[Thread]) -> None:
             st.rerun()
 
 
+def model_names() -> list[str]:
+    """The models that can be chosen, the offline one last."""
+    return [name for name, _ in _models()]
+
+
 def _choose_model() -> str:
     models = _models()
     names = [name for name, _ in models]

@@ -8,7 +8,7 @@ from langgraph.runtime import Runtime
 from nodes.collaborate.state import Context, State
 from sandbox.html import Page, render_html
 from sandbox.python import shared_sandbox
-from tasks.backend_score import BackendScorer
+from tasks.backend_score import BackendScore, BackendScorer
 from tasks.book import find_task
 from tasks.colbench import Task
 from tasks.person import told_facts
@@ -36,11 +36,16 @@ def _program(task: Task, answer: str, context: Context) -> State:
     if context.scoring == "released":
         result = score_as_released(shared_sandbox(), task, answer)
     else:
-        result = _scorer(context.tolerance, os.getpid()).score(task, answer)
+        result = score_program(task, answer, context.tolerance)
     return {
         "score": result.score, "success": result.success, "failure": result.failure, "message": result.message,
         "passed": list(result.passed),
     }  # fmt: skip
+
+
+def score_program(task: Task, answer: str, tolerance: float = 0.0) -> BackendScore:
+    """The hidden tests' verdict on a program. Raises TruthFailed, SandboxFailed and SandboxUnavailable."""
+    return _scorer(tolerance, os.getpid()).score(task, answer)
 
 
 def _page(task: Task, answer: str) -> State:

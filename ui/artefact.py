@@ -1,0 +1,119 @@
+"""What a collaboration has made so far: the function with its changes and its tests, or the page as a picture."""
+
+from typing import Any
+
+import streamlit as st
+
+from nodes.collaborate.score import score_program
+from sandbox.browser import RenderUnavailable
+from sandbox.cdn import CdnMissing
+from sandbox.python import SandboxFailed, SandboxUnavailable
+from tasks.answers import page_in
+from tasks.backend_score import TruthFailed
+from tasks.book import find_task
+from tasks.colbench import called
+from tasks.programs import DEFINES, program_for, program_in
+from ui.diff_picture import diff_html
+from ui.page_picture import differences, divided, drawn
+from ui.safe_text import as_markdown
+
+EMPTY = {
+    "backend": "No program yet. The agent asks first; what it writes is shown here.",
+    "frontend": "No page yet. Each page that the agent draws is shown here as a picture.",
+}
+
+
+def versions(state: dict[str, Any]) -> list[str]:
+    """The programs or pages that the agent has shown, oldest first, each once."""
+    said = [t["content"] for t in state["turns"] if t["role"] == "agent"]
+    if state["kind"] == "frontend":
+        found = [page_in(text) for text in said]
+    else:
+        name = called(find_task(state["task"]).calls) if state["task"] else ""
+        found = [program_for(text, name) if name else program_in(text) for text in said]
+        found = [code if DEFINES.search(code) else "" for code in found]
+        found.append(state["answer"] and (program_for(state["answer"], name) if name else program_in(state["answer"])))
+    return list(dict.fromkeys(text.strip() + "\n" for text in found if text))
+
+
+def show_artefact(state: dict[str, Any], key: str) -> None:
+    """Draw the last version, and what changed since the one before."""
+    found = versions(state)
+    if not found:
+        st.caption(EMPTY[state["kind"]])
+    elif state["kind"] == "frontend":
+        _show_page(found, key)
+    else:
+        _show_program(state, found, key)
+
+
+def _show_program(state: dict[str, Any], found: list[str], key: str) -> None:
+    st.code(found[-1], language="python", line_numbers=True, wrap_lines=True)
+    if len(found) > 1:
+        with st.expander(f"Changes since version {len(found) - 1}", icon=":material/difference:"):
+            st.html(diff_html(found[-2], found[-1], f"Version {len(found) - 1}", f"Version {len(found)}"))
+    if state["task"] and st.button(
+        "Run the tests",
+        key=f"{key}-tests",
+        icon=":material/checklist:",
+        help="Shows which pass, never what is expected.",
+    ):
+        try:
+            with st.spinner("Running the hidden tests in the sandbox…"):
+                result = score_program(find_task(state["task"]), found[-1])
+        except (TruthFailed, SandboxFailed, SandboxUnavailable) as error:
+            st.error(as_markdown(str(error)), icon=":material/error:")
+            return
+        show_tests(list(result.passed), result.message)
+
+
+def show_tests(passed: list[bool], message: str) -> None:
+    """Which tests pass, as marks in a row; a first reason, and no expected value."""
+    marks = " ".join(
+        f":green-badge[:material/check: {n}]" if ok else f":red-badge[:material/close: {n}]"
+        for n, ok in enumerate(passed, 1)
+    )
+    st.markdown(f"**{sum(passed)} of {len(passed)} tests pass**  \n{marks}")
+    if message:
+        st.caption(as_markdown(f"The first that fails: {message}"))
+
+
+def _show_page(found: list[str], key: str) -> None:
+    try:
+        pages = [drawn(html) for html in found[-2:]]
+    except (RenderUnavailable, CdnMissing) as error:
+        st.error(as_markdown(f"The page cannot be drawn here. {error}"), icon=":material/error:")
+        return
+    if pages[-1].why != "done":
+        st.warning(as_markdown(f"The last page could not be drawn: {pages[-1].message}"), icon=":material/warning:")
+    if len(pages) < 2:
+        st.image(pages[-1].png, caption="The page so far")
+    else:
+        how = st.segmented_control(
+            "Show",
+            ["The page", "Before and after", "What changed"],
+            default="The page",
+            key=f"{key}-show",
+            required=True,
+        )
+        if how == "Before and after":
+            share = st.slider(
+                "Before | after",
+                0,
+                100,
+                50,
+                key=f"{key}-share",
+                format="%d%%",
+                help="Move the divider; the arrow keys do it too.",
+            )
+            st.image(
+                divided(pages[0], pages[1], share),
+                caption="Left of the line the version before, right of it the last one",
+            )
+        elif how == "What changed":
+            picture, changed = differences(*pages)
+            st.image(picture, caption=f"Marked: {changed:.1%} of the picture changed")
+        else:
+            st.image(pages[-1].png, caption=f"Version {len(found)}")
+    with st.expander("Source", icon=":material/code:"):
+        st.code(found[-1], language="html", wrap_lines=True)

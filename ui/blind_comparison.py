@@ -1,0 +1,132 @@
+"""Two agents work on one task with the same simulated person, side by side and without names; a person says which did better."""
+
+import random
+import uuid
+from typing import Any
+
+import streamlit as st
+
+from graphs import collaborate
+from models.endpoint import OFFLINE
+from models.reply import ModelFailed
+from sandbox.browser import RenderUnavailable
+from sandbox.cdn import CdnMissing
+from sandbox.python import SandboxFailed, SandboxUnavailable
+from tasks.backend_score import TruthFailed
+from tasks.book import find_task
+from tasks.trajectory import agree, keep_preference, may_keep, trajectory_of
+from ui.artefact import show_artefact
+from ui.safe_text import as_markdown
+from ui.session import Session, model_names
+from ui.task_choice import choose_task
+
+SIDES = ("A", "B")
+
+
+def show_comparison(session: Session) -> None:
+    """Draw the view."""
+    st.caption(
+        "Two agents work on the same task with the same simulated person. You see what they did as A and B, and say which is "
+        "better; the names come afterwards."
+    )
+    st.session_state.setdefault("blind", {})
+    if st.session_state.blind:
+        _show_sides(session, st.session_state.blind)
+        return
+    task = choose_task()
+    names = [name for name in model_names() if name != OFFLINE]
+    left, right = st.columns(2)
+    one = left.selectbox("One agent", names, key="blind_one", help="A model at your endpoint.")
+    other = right.selectbox("The other", names, index=min(1, len(names) - 1) if names else None, key="blind_other")
+    if one and one == other:
+        st.caption("Both are the same model: fine for trying it out, but the choice will teach nothing about models.")
+    if task is not None and not task["task"]:
+        st.caption("A comparison needs a task with a reference, since a simulated person answers.")
+    ready = bool(names) and task is not None and bool(task["task"])
+    if (
+        st.button("Let both work", type="primary", icon=":material/play_arrow:", disabled=not ready)
+        and task is not None
+    ):
+        _run(session, str(task["task"]), str(one), str(other))
+
+
+def _run(session: Session, task: str, one: str, other: str) -> None:
+    models = [one, other]
+    random.shuffle(models)
+    run = uuid.uuid4().hex[:12]
+    bar = st.progress(0.0, "Agent A works…")
+    try:
+        for n, model in enumerate(models):
+            bar.progress(n / 2, f"Agent {SIDES[n]} works…")
+            context = collaborate.Context(
+                agent=session.context.agent, model=model, person="rules" if find_task(task).facts else "model"
+            )
+            session.runtime.solve("collaborate", f"{run}-{SIDES[n]}", task, context)
+    except (
+        ModelFailed,
+        SandboxFailed,
+        SandboxUnavailable,
+        RenderUnavailable,
+        CdnMissing,
+        TruthFailed,
+        ValueError,
+    ) as error:
+        st.error(as_markdown(str(error)), icon=":material/error:")
+        return
+    st.session_state.blind = {"run": run, "models": models, "choice": ""}
+    st.rerun()
+
+
+def _show_sides(session: Session, blind: dict[str, Any]) -> None:
+    states = [session.runtime.solver_state("collaborate", f"{blind['run']}-{side}") for side in SIDES]
+    st.markdown(as_markdown(states[0]["description"]))
+    for n, column in enumerate(st.columns(2, gap="large")):
+        with column, st.container(border=True):
+            named = f": {as_markdown(blind['models'][n])}, score {states[n]['score']:.2f}" if blind["choice"] else ""
+            st.markdown(f"**Agent {SIDES[n]}**{named}")
+            with st.expander(f"Its dialogue, {len(states[n]['turns'])} turns"):
+                for turn in states[n]["turns"]:
+                    st.markdown(
+                        f"**{'Agent' if turn['role'] == 'agent' else 'Person'}:** {as_markdown(turn['content'][:2_000])}"
+                    )
+            show_artefact(states[n], f"blind-{SIDES[n]}")
+    if not blind["choice"]:
+        st.markdown("**Which did better?**")
+        for side, column in zip((*SIDES, "neither"), st.columns(3), strict=True):
+            column.button(
+                side if side == "neither" else f"Agent {side}",
+                key=f"blind-choice-{side}",
+                width="stretch",
+                on_click=_choose,
+                args=(side,),
+            )
+        return
+    _keep(blind, states)
+    st.button("Another comparison", icon=":material/restart_alt:", on_click=lambda: st.session_state.update(blind={}))
+
+
+def _choose(side: str) -> None:
+    st.session_state.blind = {**st.session_state.blind, "choice": side}
+
+
+def _keep(blind: dict[str, Any], states: list[dict[str, Any]]) -> None:
+    """Keep the choice as a training pair, once, if the person agrees."""
+    if blind["choice"] == "neither":
+        st.caption("No preference: nothing to keep.")
+        return
+    agreed = may_keep()
+    if agreed is None:
+        with st.container(border=True):
+            st.markdown(
+                "May your choices and collaborations be kept on this machine, as training data? You are asked once."
+            )
+            yes, no = st.columns(2)
+            yes.button("Yes, keep them", width="stretch", on_click=agree, args=(True,))
+            no.button("No", width="stretch", on_click=agree, args=(False,))
+        return
+    if agreed and not blind.get("kept"):
+        better = SIDES.index(blind["choice"])
+        rows = [trajectory_of({**states[n]["trajectory"], "agent": blind["models"][n]}) for n in (better, 1 - better)]
+        keep_preference(*rows)
+        st.session_state.blind = {**blind, "kept": True}
+    st.caption(":material/save: Kept as a training pair." if agreed else ":material/block: Not kept as training data.")

@@ -1,0 +1,290 @@
+"""The page "Collaborate": a person and the agent make one thing together, the dialogue left, what comes of it right."""
+
+import uuid
+from contextlib import closing
+from typing import Any
+
+import streamlit as st
+from langchain_core.messages import AIMessageChunk
+from langgraph.types import Command
+
+from graphs import collaborate
+from models.endpoint import OFFLINE
+from models.reply import ModelFailed
+from sandbox.browser import RenderUnavailable
+from sandbox.cdn import CdnMissing
+from sandbox.python import SandboxFailed, SandboxUnavailable
+from tasks.answers import MARKER, page_in
+from tasks.backend_score import TruthFailed
+from tasks.book import find_task
+from tasks.colbench import BadTask
+from tasks.trajectory import agree, keep, may_keep, trajectory_of
+from ui.artefact import show_artefact, show_tests
+from ui.blind_comparison import show_comparison
+from ui.safe_text import as_markdown, one_line
+from ui.session import Session, open_session
+from ui.task_choice import choose_task
+
+PEOPLE = {
+    "human": "I am the person",
+    "rules": "A simulated person, by rules",
+    "model": "A simulated person, by a model",
+    "vision": "A simulated person that sees pages",
+}
+VIEWS = {"together": "Work together", "compare": "Compare two agents"}
+STEPS = {
+    "begin": "Reading the task",
+    "propose": "The agent thinks",
+    "reply": "The person replies",
+    "refine": "Working on the answer",
+    "score": "Scoring",
+}
+FAILURES = (
+    ModelFailed,
+    SandboxFailed,
+    SandboxUnavailable,
+    RenderUnavailable,
+    CdnMissing,
+    TruthFailed,
+    ValueError,
+    RuntimeError,
+)
+
+
+def show() -> None:
+    """Draw the page."""
+    session = open_session()
+    st.subheader("Collaborate", anchor=False)
+    if session.context.model == OFFLINE:
+        st.info(
+            "This page needs a language model, and none is connected. Start Ollama, LM Studio or vLLM on this machine, or set "
+            "OPENAI_BASE_URL and OPENAI_API_KEY, and reload the page.",
+            icon=":material/cloud_off:",
+        )
+    if "collab_run" not in st.session_state:
+        st.session_state.collab_run = st.query_params.get("run", "") or uuid.uuid4().hex[:12]
+    view = st.segmented_control(
+        "View",
+        list(VIEWS),
+        format_func=VIEWS.__getitem__,
+        default="together",
+        key="collab_view",
+        required=True,
+        label_visibility="collapsed",
+    )
+    if view == "compare":
+        show_comparison(session)
+        return
+    run = st.session_state.collab_run
+    st.query_params["run"] = run
+    state = session.runtime.solver_state("collaborate", run)
+    if state.get("agent", session.context.agent) != session.context.agent:
+        st.session_state.collab_run = uuid.uuid4().hex[:12]  # the agent was changed: its runs are others
+        st.rerun()
+    if state:
+        _show_run(session, state)
+    else:
+        _show_start(session)
+
+
+# ---- before ----------------------------------------------------------------------------------------------------------
+
+
+def _show_start(session: Session) -> None:
+    st.caption(
+        "You have something in mind; the agent does not know all of it. It asks, you answer, it makes a function or a page, and "
+        "hidden tests or a hidden page score what comes of it."
+    )
+    try:
+        task = choose_task()
+    except BadTask as error:
+        st.error(as_markdown(str(error)))
+        task = None
+    person = st.radio(
+        "Who answers the agent?", _people(task), format_func=PEOPLE.__getitem__, key="collab_person", horizontal=True
+    )
+    with st.expander("The agent, and its budget", icon=":material/tune:"):
+        st.number_input("Most turns of the agent", 1, 30, 10, key="collab_turns")
+        st.toggle(
+            "It remembers me from earlier tasks",
+            key="collab_memory",
+            help="The agent notes what will matter again, and sees it in later tasks.",
+        )
+        st.toggle(
+            "It works on its program before it answers",
+            key="collab_refine",
+            help="Reflexion: it tests its answer, and tries again.",
+        )
+        if person == "rules":
+            st.slider("Questions the person answers (0: all)", 0, 10, 0, key="collab_patience")
+            st.slider("How often the person is vague", 0.0, 1.0, 0.0, 0.1, key="collab_vagueness")
+            st.slider("What the person has forgotten", 0.0, 1.0, 0.0, 0.1, key="collab_forgetfulness")
+    if failure := st.session_state.pop("collab_failure", ""):
+        st.error(as_markdown(failure), icon=":material/error:")
+    offline = session.context.model == OFFLINE
+    if (
+        st.button("Start", type="primary", icon=":material/play_arrow:", disabled=offline or task is None)
+        and task is not None
+    ):
+        st.session_state.collab_run = uuid.uuid4().hex[:12]
+        st.session_state.collab_settings = {
+            name: st.session_state[f"collab_{name}"]
+            for name in ("person", "turns", "memory", "refine", "patience", "vagueness", "forgetfulness")
+            if f"collab_{name}" in st.session_state
+        }
+        _run(session, task)
+
+
+def _people(task: dict[str, Any] | None) -> list[str]:
+    """Who can answer in this task: a simulated person needs a reference, rules need single facts, eyes need a page."""
+    if task is None or not task["task"]:
+        return ["human"]
+    found = find_task(task["task"])
+    return ["human", *(["rules"] if found.facts else []), "model", *(["vision"] if found.kind == "frontend" else [])]
+
+
+def _context(session: Session) -> collaborate.Context:
+    chosen = dict(st.session_state.get("collab_settings", {}))
+    return collaborate.Context(
+        agent=session.context.agent, model=session.context.model, max_turns=chosen.pop("turns", 10), **chosen
+    )  # fmt: skip
+
+
+# ---- during ----------------------------------------------------------------------------------------------------------
+
+
+def _run(session: Session, given: dict[str, Any] | Command[Any] | None) -> None:
+    """Run until somebody is waited for, drawing what is written as it comes; then draw the page from what was kept."""
+    stream = session.runtime.stream_solver("collaborate", st.session_state.collab_run, given, _context(session))
+    try:
+        with st.status("The agent thinks…", expanded=True) as status, closing(stream):
+            st.button("Stop", icon=":material/stop:", help="What was said is kept, and you can go on.")
+            text, place = "", st.empty()
+            for part in stream:
+                if part["type"] == "updates":
+                    for step in part["data"]:
+                        status.update(label=f"{STEPS[step]}: done" if step in STEPS else None)
+                    text, place = "", st.empty()
+                    continue
+                message, _ = part["data"]
+                if isinstance(message, AIMessageChunk) and message.text:
+                    text += message.text
+                    place.caption(one_line(text[-300:], 300))
+    except FAILURES as error:
+        st.session_state.collab_failure = str(error)
+    st.rerun()
+
+
+def _show_run(session: Session, state: dict[str, Any]) -> None:
+    waits = session.runtime.solver_waits_at("collaborate", st.session_state.collab_run)
+    person = st.session_state.get("collab_settings", {}).get("person", "human")
+    st.button("New task", icon=":material/edit_square:", on_click=_new)
+    if failure := st.session_state.pop("collab_failure", ""):
+        st.error(as_markdown(failure), icon=":material/error:")
+    left, right = st.columns(2, gap="large")
+    with right:
+        st.caption("What comes of it")
+        if state.get("stop") and not waits:
+            _show_score(state)
+        show_artefact(state, "collab")
+    with left:
+        _show_dialogue(state, person)
+        if waits == "reply" and person == "human":
+            _show_secret(state)
+            said = st.chat_input("Answer the agent", max_chars=4_000)
+            if said:
+                _run(session, Command(resume=said))
+        elif waits:
+            st.info("It was stopped. What was said is kept.", icon=":material/pause_circle:")
+            if st.button("Go on", type="primary", icon=":material/play_arrow:"):
+                _run(session, None)
+
+
+def _show_dialogue(state: dict[str, Any], person: str) -> None:
+    with st.chat_message("user"):
+        st.markdown(as_markdown(state["description"]))
+    for turn in state["turns"]:
+        with st.chat_message("assistant" if turn["role"] == "agent" else "user"):
+            _show_said(turn["content"], state["kind"])
+            if turn["thought"] and person != "human":
+                with st.expander("Thought, which the person does not see"):
+                    st.caption(as_markdown(turn["thought"][:4_000]))
+            if turn["leak"]:
+                st.caption(f":material/warning: This reply gives code away ({turn['leak']}).")
+
+
+def _show_said(text: str, kind: str) -> None:
+    """What was said, without the page or program that stands on the right."""
+    before, marker, answer = text.partition(MARKER)
+    if kind == "frontend" and (page := page_in(text)):
+        before, marker = text.replace(page, "").replace(MARKER, "").strip("` \n").removesuffix("html"), marker or "page"
+        answer = "" if marker == "page" else answer
+    if before.strip():
+        st.markdown(as_markdown(before.strip()[:8_000]))
+    if marker == MARKER:
+        st.caption(":material/task_alt: This is its answer. It stands on the right.")
+    elif marker:
+        st.caption(":material/image: It shows a page. It stands on the right.")
+
+
+def _show_secret(state: dict[str, Any]) -> None:
+    """What the person who plays knows and the agent does not."""
+    if state["task"] and (facts := find_task(state["task"]).facts):
+        with st.expander("What you know, and the agent does not", icon=":material/visibility_off:", expanded=True):
+            st.markdown("\n".join(f"- {as_markdown(fact.statement)}" for fact in facts))
+
+
+def _new() -> None:
+    st.session_state.collab_run = uuid.uuid4().hex[:12]
+
+
+# ---- after -----------------------------------------------------------------------------------------------------------
+
+
+def _show_score(state: dict[str, Any]) -> None:
+    if state["score"] is None:
+        st.success("Done. There is no hidden reference, so there is no score.", icon=":material/task_alt:")
+    elif state["kind"] == "frontend":
+        told = f"Likeness to the hidden page: **{state['score']:.0%}**"
+        parts = {"blocks": "texts", "colours": "colours", "structure": "structure"}
+        told += "".join(f" · {parts[k]} {v:.0%}" for k, v in state["parts"].items())
+        (st.success if state["success"] else st.warning)(told, icon=":material/score:")
+    else:
+        (st.success if state["success"] else st.warning)(
+            "Solved: all hidden tests pass." if state["success"] else "Not solved: some hidden tests fail.",
+            icon=":material/score:",
+        )
+        show_tests(state["passed"], state["message"])
+    _ask_consent(state)
+
+
+def _ask_consent(state: dict[str, Any]) -> None:
+    """Ask once whether collaborations may be kept as training data; then keep them, each once."""
+    agreed = may_keep()
+    if agreed is None:
+        with st.container(border=True):
+            st.markdown(
+                "May your collaborations be kept on this machine, as training data for your agent? You are asked once."
+            )
+            yes, no = st.columns(2)
+            yes.button("Yes, keep them", width="stretch", on_click=agree, args=(True,))
+            no.button("No", width="stretch", on_click=agree, args=(False,))
+        return
+    kept = st.session_state.setdefault("collab_kept", set())
+    run = st.session_state.collab_run
+    if agreed and run not in kept:
+        row = {**state["trajectory"], "extra": {**state["trajectory"]["extra"], "run": run}}
+        keep(trajectory_of(row))
+        kept.add(run)
+    st.caption(
+        ":material/save: Kept as training data on this machine."
+        if agreed
+        else ":material/block: Not kept as training data."
+    )
+    st.button(
+        "Change this",
+        type="tertiary",
+        on_click=agree,
+        args=(not agreed,),
+        help="Says the opposite for this and all later ones.",
+    )
