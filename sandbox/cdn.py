@@ -107,19 +107,19 @@ def tailwind_for(page: str) -> str:
     unescaped = html.unescape(page)
     words = {w for text in (page, unescaped) for w in re.split(r"[\s\"'<>=`]+", text)}
     kept: list[str] = []
-    at = ""
+    at: tuple[str, ...] = ()
     for around, rule, classes in _rules():
         if classes <= words:
             if around != at:
-                kept.append(("}" if at else "") + (f"{around}{{" if around else ""))
+                kept += ["}" * len(at), *(f"{block}{{" for block in around)]
                 at = around
             kept.append(rule)
-    return "".join(kept) + ("}" if at else "")
+    return "".join(kept) + "}" * len(at)
 
 
 @lru_cache(maxsize=1)
-def _rules() -> list[tuple[str, str, frozenset[str]]]:
-    """The sheet's rules: the block round each, such as `@media (min-width:640px)`, its text, and the classes it is for."""
+def _rules() -> list[tuple[tuple[str, ...], str, frozenset[str]]]:
+    """The sheet's rules: the blocks round each, such as `@media (min-width:640px)`, its text, and the classes it is for."""
     path = cached_file()
     if not path.exists():
         raise CdnMissing(
@@ -129,21 +129,24 @@ def _rules() -> list[tuple[str, str, frozenset[str]]]:
     _check(sheet.encode(), FILE_SHA256, str(path))
     sheet = re.sub(r"/\*.*?\*/", "", sheet, flags=re.S)
     rules = []
-    around, begin, depth = "", 0, 0
+    around: list[str] = []
+    begin, depth = 0, 0
     for match in re.finditer(r"[{}]", sheet):  # no string of this very file has a brace
         if match[0] == "{":
             if not depth and sheet[begin : match.start()].startswith("@media"):
-                around, begin = sheet[begin : match.start()], match.end()
+                around.append(sheet[begin : match.start()])
+                begin = match.end()
             else:
                 depth += 1
         elif depth:
             depth -= 1
             if not depth:
                 rule = sheet[begin : match.end()]
-                rules.append((around, rule, _classes(rule)))
+                rules.append((tuple(around), rule, _classes(rule)))
                 begin = match.end()
         else:
-            around, begin = "", match.end()
+            around.pop()
+            begin = match.end()
     return rules
 
 

@@ -1,0 +1,163 @@
+"""Simulated people answer from what they know, give no code away, and end where a sentence ends; rows are read strictly."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.answers import MARKER, answer_in, page_in, split_reply
+from tasks.colbench import Fact, Task
+from tasks.person import (
+    FORGOTTEN,
+    NOTHING_ASKED,
+    TIRED,
+    UNKNOWN,
+    VAGUE,
+    Manner,
+    answer_from_facts,
+    cut,
+    leak_in,
+    told_facts,
+)
+from tasks.trajectory import (
+    BadTrajectory,
+    Trajectory,
+    Turn,
+    agree,
+    keep,
+    keep_preference,
+    may_keep,
+    read_trajectories,
+    trajectory_of,
+)
+
+FACTS = (
+    Fact("limit", "5", "The limit is five.", ("limit", "threshold")),
+    Fact("unit", "kg", "Weights are in kilograms.", ("unit", "kilograms")),
+    Fact("order", "asc", "The smallest comes first.", ("order", "sorted")),
+)
+TRUTH = "def f(x, y):\n    if x >= 5 and y != 0:\n        return x * 2 + y - 1\n    return [v for v in range(x) if v % 2 == 0]"
+TASK = Task("t", "backend", "d", TRUTH, ("f(1, 2)",), FACTS)
+
+
+def ask(said: str, dialogue: list[str] | None = None, seed: int = 0, **manner: float) -> str:
+    return answer_from_facts(TASK, said, dialogue or [], Manner(**manner), seed)  # type: ignore[arg-type]
+
+
+def test_it_answers_what_it_is_asked_and_nothing_else() -> None:
+    assert ask("What is the limit?") == "The limit is five."
+    assert ask("Which unit, and what limit?") in (
+        "Weights are in kilograms. The limit is five.",
+        "The limit is five. Weights are in kilograms.",
+    )
+    assert ask("Limit, unit, order: what are they?").count(".") == 2
+    assert ask("What colour?") == UNKNOWN
+    assert ask("I have set the limit to four.") == NOTHING_ASKED
+    assert told_facts(TASK, ["Well. The limit is five.", "no"]) == ["limit"]
+
+
+def test_a_page_is_answered_with_what_was_not_told() -> None:
+    page = "Here: <html><body>limit?</body></html>"
+    assert ask(page, ["The limit is five."]) == "Weights are in kilograms. The smallest comes first."
+
+
+def test_its_manner() -> None:
+    assert ask("Which unit?", ["x", "y"], patience=2) == TIRED
+    assert ask("What is the limit?", vagueness=1.0) == VAGUE
+    assert ask("What is the limit?", [VAGUE], vagueness=1.0) == "The limit is five."
+    assert ask("What is the limit?", forgetfulness=1.0) == FORGOTTEN
+    told = [ask("What is the limit?", seed=n, forgetfulness=0.5) for n in range(200)]
+    assert 60 < told.count(FORGOTTEN) < 140
+    assert told == [ask("What is the limit?", seed=n, forgetfulness=0.5) for n in range(200)]
+    for wrong in ({"patience": -1}, {"vagueness": 2}, {"forgetfulness": -0.1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Manner(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        ("It starts at five, and zero does not count.", ""),
+        ("If the weight is 5 or more, double it and add the other one.", ""),
+        ("Use `x`.", ""),
+        ("```\nx\n```", "fence"),
+        ("Write def f(x, y): and so on.", "signature"),
+        ("You should return x * 2 there.", "signature"),
+        ("import math first", "signature"),
+        ('Make it <div class="p-4"> please.', "tag"),
+        ("So: if x >= 5 and y != 0 then that.", "ngram"),
+        ("v for v in range(x) if v % 2 == 0", "ngram"),
+    ],
+)
+def test_leaks(reply: str, kind: str) -> None:
+    assert leak_in(reply, TRUTH) == kind
+
+
+@given(st.text(alphabet="ab .!?e\n", max_size=700), st.integers(20, 400))
+@settings(max_examples=200, deadline=None)
+def test_a_cut_reply_is_a_beginning_that_ends_with_a_word(text: str, most: int) -> None:
+    whole, short = " ".join(text.split()), cut(text, most)
+    assert whole.startswith(short)
+    assert len(short) <= most
+    assert len(short) == len(whole) or whole[len(short)] == " " or not short
+    assert cut("One, e.g. this. Two. Three.") == "One, e.g. this. Two."
+
+
+def test_replies_are_taken_apart() -> None:
+    assert split_reply("<think>a</think>b") == ("a", "b")
+    assert split_reply("<think>never closed") == ("never closed", "")
+    assert split_reply(f"{MARKER} OUTPUT: 1") == (MARKER, f"{MARKER} 1")
+    assert answer_in(f"x {MARKER} a {MARKER} b") == f"a {MARKER} b"
+    assert answer_in("x") is None
+    assert page_in("a <HTML lang=en><p>x</p></HTML> b") == "<HTML lang=en><p>x</p></HTML>"
+    assert page_in("<body>y</body>") == "<body>y</body>"
+    assert page_in("```html\n<p>z</p>\n```") == "<p>z</p>\n"
+    assert page_in("no page") == ""
+
+
+ROW = Trajectory(
+    task="t", kind="backend", description="d", turns=(Turn("agent", "a?"), Turn("person", "b")), answer="x", score=0.5,
+    success=False, stop="answered",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"score": 2}, "score"), ({"score": "1"}, "score"), ({"turns": [{"role": "x"}]}, r"turns\[0\]"), ({"kind": "x"}, "kind"),
+        ({"stop": ""}, "stop"), ({"success": 1}, "success"), ({"more": 1}, "more"), ({"seed": "1"}, "seed"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_named(tmp_path: Path, change: dict[str, object], told: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(f"{json.dumps(ROW.to_row())}\n\n{json.dumps({**ROW.to_row(), **change})}\n")
+    with pytest.raises(BadTrajectory, match=rf"t\.jsonl, line 3: .*{told}"):
+        list(read_trajectories(path))
+
+
+def test_the_public_format_is_read() -> None:
+    row = {
+        "task": {"problem_description": "d", "test_cases": {}}, "answer": "x", "reward": 1.0,
+        "dialogue_history": [{"role": "user", "content": "d"}, {"role": "assistant", "content": "q", "input": "…"}, {"role": "user", "content": "a"}],
+    }  # fmt: skip
+    read = trajectory_of(row)
+    assert (read.success, [t.role for t in read.turns], read.turns[0].content) == (True, ["agent", "person"], "q")
+    with pytest.raises(BadTrajectory, match="dialogue_history"):
+        trajectory_of({**row, "dialogue_history": [1]})
+
+
+def test_nothing_is_kept_without_consent(home: Path) -> None:
+    assert may_keep() is None
+    with pytest.raises(PermissionError):
+        keep(ROW)
+    agree(False)
+    with pytest.raises(PermissionError):
+        keep_preference(ROW, ROW)
+    agree(True)
+    keep(ROW)
+    keep_preference(ROW, ROW)
+    assert list(read_trajectories(home / "trajectories" / "collaborations.jsonl")) == [ROW]
+    with pytest.raises(ValueError, match="one task"):
+        keep_preference(ROW, trajectory_of({**ROW.to_row(), "task": "other"}))
