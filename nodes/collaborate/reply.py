@@ -10,6 +10,7 @@ from langgraph.types import interrupt
 from langsmith import tracing_context
 
 from memory.documents import clean_text
+from models.endpoint import open_person
 from nodes.collaborate.state import Context, State, Turn
 from nodes.replies import reply_to
 from sandbox.html import render_html
@@ -78,9 +79,8 @@ def _ask_in_private(prompt: list[BaseMessage], runtime: Runtime[Context]) -> str
 
     def ask() -> str:
         with tracing_context(enabled=False):
-            return reply_to(
-                prompt, context.person_model or context.model, runtime, tags=["nostream"], temperature=0.0
-            ).text
+            model = open_person(context.person_model or context.model)
+            return reply_to(prompt, model, runtime, tags=["nostream"], temperature=0.0).text
 
     return contextvars.Context().run(ask)
 
