@@ -2,6 +2,7 @@
 
     python -m evaluation speed memory [--points 10000 100000]     this store, QdrantClient(path=), sqlite-vec with FTS5
     python -m evaluation speed turn [--messages 10 100 1000 10000]  a turn, and that of a bare two-node LangGraph agent
+    python -m evaluation speed colbench                           scoring of programs and pages, the graph's share of a turn
 
 Times on a shared machine are noisy: read the ratios.
 """
@@ -28,6 +29,7 @@ from langgraph.graph.message import add_messages
 from tqdm import tqdm
 
 from evaluation.report import interval, print_table, write_json
+from evaluation.speed_colbench import run_colbench
 from graphs.memgpt import Context, user_message
 from graphs.runtime import open_runtime
 from memory.checkpoints import open_checkpointer
@@ -464,7 +466,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     turn.add_argument("--messages", type=int, nargs="+", default=[10, 100, 1_000, 10_000])
     turn.add_argument("--turns", type=int, default=120, help="turns measured at each length")
     turn.set_defaults(measure=run_turn)
-    for command in (memory, turn):
+    colbench = what.add_parser("colbench", help="scoring of programs and pages, and the graph's share of a turn")
+    colbench.add_argument("--answers", type=int, default=1_500, help="programs in each round")
+    colbench.add_argument("--pages", type=int, default=60, help="pages in each round")
+    colbench.add_argument("--dialogues", type=int, default=60)
+    colbench.set_defaults(measure=run_colbench)
+    for command in (memory, turn, colbench):
         command.add_argument("--out", type=Path, help="JSON file of the result")
 
 
