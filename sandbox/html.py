@@ -125,19 +125,18 @@ def blank(height: int = HEIGHT) -> bytes:
 
 def _visible(found: list[dict[str, Any]], pixels: Pixels, without_text: Pixels) -> tuple[list[Block], int]:
     """The blocks whose text changes the picture, in the colour that it has there, and how many others there are."""
-    height = min(len(pixels), len(without_text))
-    changed = np.abs(pixels[:height].astype(np.int16) - without_text[:height]).max(axis=2)
     blocks, hidden = [], 0
     for row in found:
         left, top = max(0, int(row["left"])), max(0, int(row["top"]))
         right = max(0, int(row["left"] + row["width"]) + 1)
         bottom = max(0, int(row["top"] + row["height"]) + 1)
-        ink = changed[top:bottom, left:right]
+        seen, without = (p[top:bottom, left:right].astype(np.int16) for p in (pixels, without_text))
+        ink = np.abs(seen - without).max(axis=2) if seen.shape == without.shape else np.zeros((0, 0), np.int16)
         if ink.size == 0 or (ink > VISIBLE).mean() < LEAST_INK:
             hidden += 1
             continue
         strongest = np.unravel_index(int(ink.argmax()), ink.shape)  # the middle of a stroke, not its edge
-        red, green, blue = pixels[top:bottom, left:right][strongest]
+        red, green, blue = seen[strongest]
         blocks.append(
             Block(
                 text=row["text"].encode(errors="replace").decode(),

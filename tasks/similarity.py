@@ -24,7 +24,6 @@ EXPONENTS = {"blocks": 0.6, "colours": 0.2, "structure": 0.2}
 LEAST_STRUCTURE = 0.25
 """What structure is counted as, at least: one section that moves the others down makes SSIM as bad as a blank page's."""
 SHRUNK = 4  # times smaller for structure
-LEVELS = 8  # of each colour channel
 LEAST_TEXT = 0.5  # likeness of two texts, from which they can be the same piece
 FAR = 480.0  # pixels between two places from which a piece counts as elsewhere
 OTHER_COLOUR = 60.0  # CIEDE2000 from which a colour is another altogether
@@ -39,7 +38,7 @@ class Similarity:
     blocks: float
     """Pieces of text: the share that is there, weighed by place, colour and size; pieces too many count against it."""
     colours: float
-    """Intersection of the colour histograms."""
+    """Intersection of the colour histograms, of 8 levels for each channel."""
     structure: float
     """SSIM, re-based so that a blank page has 0."""
 
@@ -105,14 +104,20 @@ def _same_size(*pictures: Pixels) -> list[Pixels]:
 def _histogram_intersection(left: Pixels, right: Pixels) -> float:
     counts = []
     for pixels in (left, right):
-        bins = pixels.reshape(-1, 3).astype(np.int32) * LEVELS // 256
-        index = bins @ np.array([LEVELS * LEVELS, LEVELS, 1])
-        counts.append(np.bincount(index, minlength=LEVELS**3) / len(index))
+        red, green, blue = ((pixels[..., n] >> 5).astype(np.uint16) for n in range(3))
+        counts.append(np.bincount(((red << 6) | (green << 3) | blue).ravel(), minlength=512) / red.size)
     return float(np.minimum(*counts).sum())
 
 
 def _structure(left: Pixels, right: Pixels) -> float:
-    small = [np.asarray(Image.fromarray(p).reduce(SHRUNK)) for p in (left, right)]
-    alike = structural_similarity(small[0], small[1], channel_axis=2)
-    empty = structural_similarity(np.full_like(small[1], 255), small[1], channel_axis=2)
+    page, reference = (_shrunk(p) for p in (left, right))
+    alike, empty = (_ssim(other, reference) for other in (page, np.full_like(reference, 255)))
     return float(np.clip((alike - empty) / max(1e-6, 1 - empty), 0, 1))
+
+
+def _shrunk(pixels: Pixels) -> npt.NDArray[np.float32]:
+    return np.asarray(Image.fromarray(pixels).reduce(SHRUNK), np.float32)
+
+
+def _ssim(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> float:
+    return float(structural_similarity(left, right, channel_axis=2, data_range=255))
