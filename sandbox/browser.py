@@ -38,7 +38,8 @@ MEMORY_MB = 1_500  # writable memory of each of its processes
 BINARIES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic",
-    "--disable-gpu", "--disable-gpu-compositing", "--disable-software-rasterizer", "--hide-scrollbars", "--force-color-profile=srgb", "--font-render-hinting=none", "--disable-lcd-text",
+    "--disable-gpu", "--disable-gpu-compositing", "--disable-software-rasterizer", "--hide-scrollbars",
+    "--force-color-profile=srgb", "--font-render-hinting=none", "--disable-lcd-text",
 )  # fmt: skip
 NO_ADDRESS = (
     "--proxy-server=http://127.0.0.1:9", "--proxy-bypass-list=<-loopback>", "--host-resolver-rules=MAP * ~NOTFOUND",

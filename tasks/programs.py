@@ -9,6 +9,7 @@ FENCE = re.compile(
     r"^[ \t]*(?P<mark>`{3,}|~{3,})[ \t]*(?P<tag>[\w+#.-]*)[^\n]*\n(?P<code>.*?)(?:^[ \t]*(?P=mark)[`~]*[ \t]*$|\Z)",
     re.S | re.M,
 )
+LATE_MARK = re.compile(r"^(.*[^\s`])[ \t]*(`{3,}[\w+#.-]*)[ \t]*$", re.M)
 DEFINES = re.compile(r"^(?:async def|def|class) ", re.M)
 BEGINS = re.compile(r"(?:import|from|def|class|async def)\s|@\w|[A-Za-z_]\w*(?:\s*:[^=]+)?\s*=[^=]")
 """How a line of code at the margin begins."""
@@ -64,8 +65,8 @@ def program_for(text: str, function: str) -> str:
 
 
 def _blocks(text: str) -> list[tuple[str, str]]:
-    """Tag and code of each fenced block."""
-    found = FENCE.finditer(text.replace("\r\n", "\n"))
+    """Tag and code of each fenced block; a mark at the end of a line counts as one on a line of its own."""
+    found = FENCE.finditer(LATE_MARK.sub(r"\1\n\2", text.replace("\r\n", "\n")))
     return [(m["tag"].lower(), textwrap.dedent(m["code"])) for m in found]
 
 

@@ -43,6 +43,8 @@ STYLES = {
     "py fence": f"Sure.\n\n```py\n{TRUTH}\n```\nIt adds.",
     "untagged fence": f"```\n{TRUTH}\n```",
     "capital tag": f"```Python3\n{TRUTH}\n```",
+    "closed on its last line": f"```python\n{TRUTH}```",
+    "opened behind words": f"Here it is: ```python\n{TRUTH}\n```\nDone.",
     "tildes": f"~~~python\n{TRUTH}\n~~~",
     "unclosed fence": f"Here:\n```python\n{TRUTH}\n",
     "indented fence": "1. So:\n\n   ```python\n" + "\n".join("   " + line for line in TRUTH.splitlines()) + "\n   ```\n",
