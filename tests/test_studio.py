@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from langgraph_sdk import get_sync_client
 
+from tasks.book import find_task
 from tests.models.fake_openai import FakeOpenAI, fake_openai, writes
 
 ROOT = Path(__file__).parent.parent
@@ -85,6 +86,7 @@ def server(tmp_path: Path, home: Path, endpoint: FakeOpenAI) -> Iterator[str]:
 def test_studio_serves_the_same_graph_store_and_checkpoints(server: str, home: Path, endpoint: FakeOpenAI) -> None:
     client = get_sync_client(url=server)
     solve_and_step_in(client, endpoint)
+    collaborate_and_answer(client, endpoint)
     assistant = client.assistants.search(graph_id="memgpt")[0]["assistant_id"]
     context_schema = client.assistants.get_schemas(assistant)["context_schema"]
     assert context_schema is not None
@@ -145,3 +147,19 @@ def solve_and_step_in(client: Any, endpoint: FakeOpenAI) -> None:
         }
         done = client.runs.wait(client.threads.create()["thread_id"], name, input={"task": "Say it."}, context=context)
         assert done["answer"] == wanted
+
+
+def collaborate_and_answer(client: Any, endpoint: FakeOpenAI) -> None:
+    """A person at Studio is waited for, answers, and the hidden tests score; the reference is in no state."""
+    task = find_task("own-backend/train/3/1")
+    endpoint.turns = [writes("What is missing?"), writes(f"I WANT TO ANSWER:\n```python\n{task.ground_truth}\n```")]
+    thread = client.threads.create()["thread_id"]
+    context = {"agent": "ada", "model": "fake", "person": "human"}
+    first = client.runs.wait(thread, "collaborate", input={"task": task.task_id}, context=context)
+    assert first["__interrupt__"][0]["value"]["said"] == "What is missing?"
+    assert client.threads.get_state(thread)["next"] == ["reply"]
+    hidden = [fact.statement for fact in task.facts]
+    assert not any(text in str(client.threads.get_history(thread)) for text in [*hidden, task.ground_truth])
+    done = client.runs.wait(thread, "collaborate", command={"resume": "Leave it out."}, context=context)
+    assert [turn["content"] for turn in done["turns"]][1] == "Leave it out."
+    assert (done["score"], done["success"], done["trajectory"]["person"]) == (1.0, True, "human")
