@@ -125,9 +125,15 @@ def agree(agreed: bool) -> None:
     (kept_folder() / "consent.json").write_text(json.dumps({"agreed": agreed}), encoding="utf-8")
 
 
-def keep(trajectory: Trajectory) -> None:
-    """Append a person's collaboration. Raises PermissionError without their consent."""
-    _append("collaborations.jsonl", trajectory.to_row())
+def keep(trajectory: Trajectory, run: str) -> None:
+    """Keep a person's collaboration under the id of its run: once, however often it is called.
+
+    Raises PermissionError without their consent.
+    """
+    path = kept_folder() / "collaborations.jsonl"
+    known = read_trajectories(path) if path.exists() else ()
+    if all(row.extra.get("run") != run for row in known):
+        _append(path.name, {**trajectory.to_row(), "extra": {**trajectory.extra, "run": run}})
 
 
 def keep_preference(chosen: Trajectory, rejected: Trajectory) -> None:

@@ -14,8 +14,9 @@ from sandbox.cdn import CdnMissing
 from sandbox.python import SandboxFailed, SandboxUnavailable
 from tasks.backend_score import TruthFailed
 from tasks.book import find_task
-from tasks.trajectory import agree, keep_preference, may_keep, trajectory_of
+from tasks.trajectory import keep_preference, trajectory_of
 from ui.artefact import show_artefact
+from ui.consent import ask_consent, show_kept
 from ui.safe_text import as_markdown
 from ui.session import Session, model_names
 from ui.task_choice import choose_task
@@ -114,19 +115,11 @@ def _keep(blind: dict[str, Any], states: list[dict[str, Any]]) -> None:
     if blind["choice"] == "neither":
         st.caption("No preference: nothing to keep.")
         return
-    agreed = may_keep()
-    if agreed is None:
-        with st.container(border=True):
-            st.markdown(
-                "May your choices and collaborations be kept on this machine, as training data? You are asked once."
-            )
-            yes, no = st.columns(2)
-            yes.button("Yes, keep them", width="stretch", on_click=agree, args=(True,))
-            no.button("No", width="stretch", on_click=agree, args=(False,))
-        return
-    if agreed and not blind.get("kept"):
+    if ask_consent() and not blind.get("kept"):
         better = SIDES.index(blind["choice"])
-        rows = [trajectory_of({**states[n]["trajectory"], "agent": blind["models"][n]}) for n in (better, 1 - better)]
-        keep_preference(*rows)
+        chosen, rejected = (
+            trajectory_of({**states[n]["trajectory"], "agent": blind["models"][n]}) for n in (better, 1 - better)
+        )
+        keep_preference(chosen, rejected)
         st.session_state.blind = {**blind, "kept": True}
-    st.caption(":material/save: Kept as a training pair." if agreed else ":material/block: Not kept as training data.")
+    show_kept("a training pair")

@@ -18,9 +18,10 @@ from tasks.answers import MARKER, page_in
 from tasks.backend_score import TruthFailed
 from tasks.book import find_task
 from tasks.colbench import BadTask
-from tasks.trajectory import agree, keep, may_keep, trajectory_of
+from tasks.trajectory import keep, trajectory_of
 from ui.artefact import show_artefact, show_tests
 from ui.blind_comparison import show_comparison
+from ui.consent import ask_consent, show_kept
 from ui.safe_text import as_markdown, one_line
 from ui.session import Session, open_session
 from ui.task_choice import choose_task
@@ -255,36 +256,11 @@ def _show_score(state: dict[str, Any]) -> None:
             icon=":material/score:",
         )
         show_tests(state["passed"], state["message"])
-    _ask_consent(state)
+    _keep(state)
 
 
-def _ask_consent(state: dict[str, Any]) -> None:
-    """Ask once whether collaborations may be kept as training data; then keep them, each once."""
-    agreed = may_keep()
-    if agreed is None:
-        with st.container(border=True):
-            st.markdown(
-                "May your collaborations be kept on this machine, as training data for your agent? You are asked once."
-            )
-            yes, no = st.columns(2)
-            yes.button("Yes, keep them", width="stretch", on_click=agree, args=(True,))
-            no.button("No", width="stretch", on_click=agree, args=(False,))
-        return
-    kept = st.session_state.setdefault("collab_kept", set())
-    run = st.session_state.collab_run
-    if agreed and run not in kept:
-        row = {**state["trajectory"], "extra": {**state["trajectory"]["extra"], "run": run}}
-        keep(trajectory_of(row))
-        kept.add(run)
-    st.caption(
-        ":material/save: Kept as training data on this machine."
-        if agreed
-        else ":material/block: Not kept as training data."
-    )
-    st.button(
-        "Change this",
-        type="tertiary",
-        on_click=agree,
-        args=(not agreed,),
-        help="Says the opposite for this and all later ones.",
-    )
+def _keep(state: dict[str, Any]) -> None:
+    """Keep the collaboration as training data, once, if the person agrees."""
+    if ask_consent():
+        keep(trajectory_of(state["trajectory"]), st.session_state.collab_run)
+    show_kept("training data on this machine")

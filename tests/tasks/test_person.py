@@ -151,13 +151,16 @@ def test_the_public_format_is_read() -> None:
 def test_nothing_is_kept_without_consent(home: Path) -> None:
     assert may_keep() is None
     with pytest.raises(PermissionError):
-        keep(ROW)
+        keep(ROW, "run")
     agree(False)
     with pytest.raises(PermissionError):
         keep_preference(ROW, ROW)
     agree(True)
-    keep(ROW)
+    for run in ("one", "two", "one"):
+        keep(ROW, run)
     keep_preference(ROW, ROW)
-    assert list(read_trajectories(home / "trajectories" / "collaborations.jsonl")) == [ROW]
+    rows = list(read_trajectories(home / "trajectories" / "collaborations.jsonl"))
+    assert [row.extra["run"] for row in rows] == ["one", "two"]
+    assert rows[0].turns == ROW.turns
     with pytest.raises(ValueError, match="one task"):
         keep_preference(ROW, trajectory_of({**ROW.to_row(), "task": "other"}))
