@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     sandbox: str = "auto"
     """What runs untrusted programs (PALIMPSEST_SANDBOX): auto, bubblewrap, landlock or wasm."""
 
+    clip: Path | None = None
+    """ONNX file of CLIP ViT-B/32's vision model (PALIMPSEST_CLIP): pages then get the paper's score too."""
+
     mcp_servers: str = ""
     """MCP servers that are started by a command (PALIMPSEST_MCP_SERVERS): a line `name = command` for each."""
 

@@ -20,6 +20,7 @@ from models.reply import ModelFailed
 from sandbox.browser import RenderUnavailable
 from sandbox.cdn import CdnMissing
 from sandbox.python import SandboxUnavailable
+from tasks.clip import ClipUnavailable
 
 BENCHMARKS = {
     "locomo": locomo,
@@ -48,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)
-    except (ValueError, ModelFailed, SandboxUnavailable, RenderUnavailable, CdnMissing) as error:
+    except (ValueError, ModelFailed, SandboxUnavailable, RenderUnavailable, CdnMissing, ClipUnavailable) as error:
         sys.exit(f"{parser.prog}: {error}")
 
 

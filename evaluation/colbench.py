@@ -64,6 +64,7 @@ def talk(runtime: Runtime, task_id: str, way: str, arguments: argparse.Namespace
         "turns": sum(t["role"] == "agent" for t in turns),
         "replies": len(said),
         "leaks": sum(bool(t["leak"]) for t in said),
+        "clip": state["parts"].get("clip"),
         "told": len(state["told"]) / len(task.facts) if task.facts else None,
         "failure": state["failure"] or ("" if state["success"] else "wrong"),
         "input_tokens": state["input_tokens"],
@@ -185,6 +186,7 @@ def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dic
             "tests": interval([row["score"] for row in done]),
             "success": interval([float(row["success"]) for row in done]),
             "turns": interval([float(row["turns"]) for row in done]),
+            "clip": interval([row["clip"] for row in done if row["clip"] is not None]),
             "told": interval([row["told"] for row in done if row["told"] is not None]),
             "leak_rate": sum(row["leaks"] for row in done) / replies if replies else 0.0,
             "failures": dict(sorted(Counter(row["failure"] for row in done if row["failure"]).items())),
@@ -202,11 +204,11 @@ def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dic
     }
     print_table(
         f"ColBench, {len(tasks)} tasks, person: {arguments.person}, scoring: {arguments.scoring}",
-        ["agent", "tests or similarity", "success", "turns", "facts told", "leaks", "tokens in / out", "cost"],
+        ["agent", "tests or similarity", "CLIP", "success", "turns", "facts told", "leaks", "tokens in / out", "cost"],
         [
             [
                 names[way],
-                *(shown(t[c]) if c in t and t[c]["n"] else "–" for c in ("tests", "success", "turns", "told")),
+                *(shown(t[c]) if c in t and t[c]["n"] else "–" for c in ("tests", "clip", "success", "turns", "told")),
                 f"{t['leak_rate']:.3f}" if "leak_rate" in t else "–",
                 f"{t['input_tokens']:,} / {t['output_tokens']:,}" if "input_tokens" in t else "–",
                 f"{t['cost']:.2f}" if t.get("cost") is not None else "–",

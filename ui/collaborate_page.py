@@ -247,7 +247,7 @@ def _show_score(state: dict[str, Any]) -> None:
         st.success("Done. There is no hidden reference, so there is no score.", icon=":material/task_alt:")
     elif state["kind"] == "frontend":
         told = f"Likeness to the hidden page: **{state['score']:.0%}**"
-        parts = {"blocks": "texts", "colours": "colours", "structure": "structure"}
+        parts = {"blocks": "texts", "colours": "colours", "structure": "structure", "clip": "CLIP"}
         told += "".join(f" · {parts[k]} {v:.0%}" for k, v in state["parts"].items())
         (st.success if state["success"] else st.warning)(told, icon=":material/score:")
     else:

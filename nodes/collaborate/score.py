@@ -10,6 +10,7 @@ from sandbox.html import Page, render_html
 from sandbox.python import shared_sandbox
 from tasks.backend_score import BackendScore, BackendScorer
 from tasks.book import find_task
+from tasks.clip import clip_cosine
 from tasks.colbench import Task
 from tasks.person import told_facts
 from tasks.released_scoring import score_as_released
@@ -21,7 +22,9 @@ SUCCESS_AT = 0.985
 
 
 def score(state: State, runtime: Runtime[Context]) -> State:
-    """The score, and the finished trajectory. Raises TruthFailed, SandboxFailed, RenderUnavailable and CdnMissing."""
+    """The score, and the finished trajectory. Raises TruthFailed, SandboxFailed, RenderUnavailable, CdnMissing and
+    ClipUnavailable.
+    """
     context = runtime.context
     scored: State = {}
     if state["task"]:
@@ -51,15 +54,16 @@ def score_program(task: Task, answer: str, tolerance: float = 0.0) -> BackendSco
 def _page(task: Task, answer: str) -> State:
     if not answer:
         return {"score": 0.0, "success": False, "failure": "no_answer", "message": "There is no page."}
-    page = render_html(answer)
-    alike = similarity(page, _reference(task.ground_truth, os.getpid()))
+    page, reference = render_html(answer), _reference(task.ground_truth, os.getpid())
+    alike, cosine = similarity(page, reference), clip_cosine(page, reference)
+    parts = {"blocks": alike.blocks, "colours": alike.colours, "structure": alike.structure}
     failure = {"done": "", "time": "time", "crash": "crash", "too_long": "crash"}[page.why]
     return {
         "score": alike.score,
         "success": alike.score >= SUCCESS_AT,
         "failure": failure or ("" if alike.score >= SUCCESS_AT else "wrong"),
         "message": page.message,
-        "parts": {"blocks": alike.blocks, "colours": alike.colours, "structure": alike.structure},
+        "parts": parts if cosine is None else {**parts, "clip": cosine},
     }
 
 
@@ -68,7 +72,7 @@ def _scorer(tolerance: float, process: int) -> BackendScorer:
     return BackendScorer(shared_sandbox(), tolerance)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _reference(html: str, process: int) -> Page:
     return render_html(html)
 
