@@ -30,6 +30,7 @@ from tasks.colbench import Task
 
 WAYS = {"dialogue": None, "single_turn": 1}
 """How the agent works on a task: with a person, or at once."""
+NO_TOKENS = {"input_tokens": 0, "output_tokens": 0}
 MOST_FAILURES = 10  # dialogues in a row that a model's endpoint did not finish
 
 
@@ -131,7 +132,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if failures:
         raise ModelFailed(f"{len(failures)} dialogues are not finished: {failures[0]} Run it again with --resume.")
     shutil.rmtree(home, ignore_errors=True)
-    result = _report([find_task(id) for id in ids], rows, arguments)
+    unusable = [id for id in ids if any("unusable" in rows.done[f"{way} {id}"] for way in WAYS)]
+    for id in unusable:
+        print(f"Left out, for its reference cannot be scored here: {id}")
+    ids = [id for id in ids if id not in unusable]
+    if not ids:
+        raise ValueError("None of the tasks has a reference that can be scored here.")
+    result = {**_report([find_task(id) for id in ids], rows, arguments), "unusable": unusable}
     trajectories = rows.path.with_name(rows.path.name.replace(".rows.", ".trajectories."))
     whole = [json.dumps(rows.done[f"dialogue {id}"]["trajectory"], ensure_ascii=False) for id in ids]
     trajectories.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
@@ -155,6 +162,8 @@ def _hold(ids: list[str], rows: Rows, home: Path, arguments: argparse.Namespace)
                 try:
                     rows.add(jobs[job], job.result())
                     in_a_row = 0
+                except TruthFailed as error:
+                    rows.add(jobs[job], {"unusable": str(error), **NO_TOKENS})
                 except ModelFailed as error:
                     failures.append(error)
                     in_a_row += 1
@@ -168,7 +177,7 @@ def _hold(ids: list[str], rows: Rows, home: Path, arguments: argparse.Namespace)
 
 def _running(rows: Rows, price: list[float] | None) -> str:
     """Score and cost so far."""
-    done = [row for key, row in rows.done.items() if key.startswith("dialogue ")]
+    done = [row for key, row in rows.done.items() if key.startswith("dialogue ") and "score" in row]
     score = sum(row["score"] for row in done) / max(1, len(done))
     return f"score {score:.3f}" + (f", cost {_cost(list(rows.done.values()), price):.2f}" if price else "")
 

@@ -64,7 +64,7 @@ def measure_backend(tasks: list[Task]) -> dict[str, Any]:
         try:
             own = scorer.score(task, task.ground_truth)
         except TruthFailed as error:
-            unusable[task.task_id] = str(error)
+            unusable[task.task_id] = error.detail
             continue
         if not own.success:
             unusable[task.task_id] = f"the reference does not repeat itself: {own.message}"

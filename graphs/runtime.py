@@ -122,6 +122,8 @@ class Runtime:
         if not context.model:
             context = replace(context, model=self.settings.model)
         values = {"task": task} if isinstance(task, str) else task
+        if isinstance(values, Command) and values.resume is None:
+            values = Command(resume="")  # LangGraph takes None for no answer at all
         yield from self._stream(self.solvers[method], config, values, context, control, pause_after)
 
     def edit(self, method: Method, thread: str, values: dict[str, Any]) -> None:

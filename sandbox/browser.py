@@ -62,6 +62,10 @@ class PageFailed(RuntimeError):
         self.why: Literal["time", "crash"] = why
 
 
+class _Gone(Exception):
+    """The browser was not there when a page began."""
+
+
 @dataclass(frozen=True)
 class Shot:
     """What the browser gave: two pictures, with and without text, and where the text stands."""
@@ -112,6 +116,15 @@ class Browser:
             self._stop()
             self._start()
         assert self._chromium is not None
+        try:
+            return self._draw(html)
+        except _Gone:  # it had ended between two pages, which is no fault of this one
+            self._drop()
+            self._start()
+            return self._draw(html)
+
+    def _draw(self, html: str) -> Shot:
+        assert self._chromium is not None
         self._pages += 1
         late = threading.Event()
 
@@ -122,6 +135,7 @@ class Browser:
         watchdog = threading.Timer(DEADLINE, give_up)
         watchdog.start()
         trouble: list[BaseException] = []
+        begun = False
         try:
             context = self._chromium.new_context(
                 viewport={"width": WIDTH, "height": HEIGHT}, java_script_enabled=False, service_workers="block",
@@ -129,15 +143,19 @@ class Browser:
             )  # fmt: skip
             try:
                 page = context.new_page()
+                begun = True
                 page.route("**/*", lambda route: _answer(route, html, trouble))
                 return _shots(page, html)
             finally:
-                context.close()
-        except Error as error:
+                with contextlib.suppress(Error):
+                    context.close()
+        except (Error, ValueError, TypeError, KeyError) as error:
+            if not begun and not late.is_set():
+                raise _Gone from error
             self._drop()  # what it left running must not slow the next page
-            if late.is_set() or "Timeout" in error.message:
+            if late.is_set() or "Timeout" in str(error):
                 raise PageFailed("time", "The page took too long to load or to draw.") from error
-            raise PageFailed("crash", f"The page could not be drawn: {error.message.splitlines()[0][:200]}") from error
+            raise PageFailed("crash", f"The page could not be drawn: {str(error).splitlines()[0][:200]}") from error
         finally:
             watchdog.cancel()
             if trouble:

@@ -11,6 +11,7 @@ import atexit
 import io
 import os
 import queue
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ MOST_CHARACTERS = 1_000_000
 MOST_TAGS = 20_000
 VISIBLE = 24  # of 255: how much a pixel changes where text is taken away that one could read
 LEAST_INK = 0.01  # share of a block's box that its text covers
+
+LEAST_ALPHA = 0.1
+OTHER_COLOUR = 160  # of 255: from which ink is not this text's; thin strokes are paler than their colour
 
 Pixels = npt.NDArray[np.uint8]
 """Height x width x 3, RGB."""
@@ -45,7 +49,7 @@ class Block:
     colour: tuple[int, int, int]
     """Of the text as it is drawn, RGB."""
     size: float
-    """Of its font, in pixels."""
+    """Height of a line as it is drawn, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +130,24 @@ def blank(height: int = HEIGHT) -> bytes:
 def _visible(found: list[dict[str, Any]], pixels: Pixels, without_text: Pixels) -> tuple[list[Block], int]:
     """The blocks whose text changes the picture, in the colour that it has there, and how many others there are."""
     blocks, hidden = [], 0
+    free = np.ones(pixels.shape[:2], bool)  # a pixel shows one text only
     for row in found:
         left, top = max(0, int(row["left"])), max(0, int(row["top"]))
         right = max(0, int(row["left"] + row["width"]) + 1)
         bottom = max(0, int(row["top"] + row["height"]) + 1)
         seen, without = (p[top:bottom, left:right].astype(np.int16) for p in (pixels, without_text))
-        ink = np.abs(seen - without).max(axis=2) if seen.shape == without.shape else np.zeros((0, 0), np.int16)
-        if ink.size == 0 or (ink > VISIBLE).mean() < LEAST_INK:
+        if seen.size == 0 or seen.shape != without.shape:
             hidden += 1
             continue
+        ink = np.abs(seen - without).max(axis=2) * free[top:bottom, left:right]
         strongest = np.unravel_index(int(ink.argmax()), ink.shape)  # the middle of a stroke, not its edge
+        wanted = [float(n) for n in re.findall(r"[\d.]+", row["colour"])]
+        transparent = len(wanted) == 4 and wanted[3] < LEAST_ALPHA
+        another = np.abs(seen[strongest] - np.array(wanted[:3])).max() > OTHER_COLOUR if len(wanted) >= 3 else False
+        if (ink > VISIBLE).mean() < LEAST_INK or transparent or another:
+            hidden += 1
+            continue
+        free[top:bottom, left:right] &= ink <= VISIBLE
         red, green, blue = seen[strongest]
         blocks.append(
             Block(
@@ -145,7 +157,7 @@ def _visible(found: list[dict[str, Any]], pixels: Pixels, without_text: Pixels) 
                 width=row["width"],
                 height=row["height"],
                 colour=(int(red), int(green), int(blue)),
-                size=float(row["size"]),
+                size=float(row["line"]),
             )
         )
     return blocks, hidden

@@ -4,16 +4,18 @@ The truth runs once per task in a sandboxed process of its own, the program in a
 plain data. So a program sees no expected value, and an object that equals everything is no answer.
 """
 
+import builtins
 import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
-from sandbox.python import Answer, Limits, Sandbox
-from sandbox.values import Value
+from sandbox.python import Answer, Limits, Outcome, Sandbox
+from sandbox.values import Value, same
 from tasks.colbench import Task
-from tasks.programs import program_for
+from tasks.programs import only_definitions, program_for
 
 MOST_CACHED = 20_000  # truths
 Failure = Literal["", "no_answer", "no_function", "raised", "wrong", "time", "crash"]
@@ -23,7 +25,14 @@ ENDINGS = ("cpu", "idle", "flood", "crash", "refused", "failed")
 
 
 class TruthFailed(ValueError):
-    """A task whose own reference gives nothing to compare with; the message names it and says why."""
+    """A task whose own reference gives nothing to compare with. The message names the task; `detail` is hidden text."""
+
+    def __init__(self, task: Task, detail: str) -> None:
+        super().__init__(
+            f"The reference of the task {task.task_id} gives nothing to compare with. What is wrong with it: "
+            "`python -m evaluation colbench-file --file ...`."
+        )
+        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -69,13 +78,18 @@ class BackendScorer:
         if not answer.strip():
             return BackendScore((False,) * len(counted), "no_answer", "There is no answer.")
         calls = [task.calls[n] for n in counted]
-        outcome = self.sandbox.run(program_for(answer, task.function), calls, self.limits)
+        program = program_for(answer, task.function)
+        outcome = self.sandbox.run(program, calls, self.limits)
+        if outcome.why == "failed" and (bare := only_definitions(program)).strip() != program.strip():
+            outcome = self.sandbox.run(
+                bare, calls, self.limits
+            )  # what it does beside, such as input(), is no part of it
         pairs = list(zip(outcome.answers, (expected[n] for n in counted), strict=True))
         passed = tuple(self.matches(got, wanted) for got, wanted in pairs)
         first = next((n for n, ok in enumerate(passed) if not ok), None)
         if first is None:
             return BackendScore(passed)
-        return BackendScore(passed, *_why(outcome.answers[first], outcome.feedback(), task.function))
+        return BackendScore(passed, *_why(outcome, first, task.function))
 
     def truth(self, task: Task) -> list[Answer]:
         """What the reference answers to each call; run once. Raises TruthFailed if it gives nothing to compare with."""
@@ -86,8 +100,7 @@ class BackendScorer:
                 return self._truths[key]
         answers = self.sandbox.run(task.ground_truth, task.calls, self.limits).answers
         if all(a.error in (*UNUSABLE, *ENDINGS) for a in answers):
-            told = f"{answers[0].error} {answers[0].message}".strip()
-            raise TruthFailed(f"The reference of the task {task.task_id} gives no value to compare with: {told}")
+            raise TruthFailed(task, f"{answers[0].error} {answers[0].message}".strip())
         with self._lock:
             self._truths[key] = answers
             if len(self._truths) > MOST_CACHED:
@@ -115,24 +128,39 @@ def equal(left: Value, right: Value, tolerance: float = 0.0) -> bool:
         except OverflowError:
             return False
     if type(left) is not type(right):
-        return bool(left == right)
+        return same(left, right)
     if isinstance(left, list | tuple):
         return len(left) == len(right) and all(equal(a, b, tolerance) for a, b in zip(left, right, strict=True))
     if isinstance(left, dict):
         return len(left) == len(right) and all(k in right and equal(v, right[k], tolerance) for k, v in left.items())
-    return bool(left == right)
+    if (isinstance(left, Decimal) and left.is_nan()) or (isinstance(left, complex) and left != left):
+        return repr(left) == repr(right)
+    return same(left, right)
 
 
-def _why(answer: Answer, feedback: str, function: str) -> tuple[Failure, str]:
-    """The kind of a failure, and what to tell of it."""
+def _why(outcome: Outcome, number: int, function: str) -> tuple[Failure, str]:
+    """The kind of a failure, and what to tell of it.
+
+    No text of the program's own choosing: in its process it could have found the calls that it is tested with.
+    """
+    answer = outcome.answers[number]
     if answer.error in ("cpu", "idle"):
-        return "time", feedback
+        return "time", outcome.feedback()
     if answer.error == "failed":
-        return "no_function" if "SyntaxError" in feedback else "raised", feedback
+        name = outcome.error.partition(":")[0]
+        return (
+            "no_function" if name == "SyntaxError" else "raised",
+            f"The program raised {_known(name)} when it was loaded.",
+        )
     if answer.error in ENDINGS:
-        return "crash", feedback or answer.message
+        return "crash", outcome.feedback() or "The program ended its own process."
     if answer.error == "NameError" and f"'{function}'" in answer.message:
         return "no_function", f"It defines no function {function}."
     if answer.error:
-        return "raised", f"{answer.error}: {answer.message}{answer.where}"
+        return "raised", f"It raised {_known(answer.error)}{answer.where}."
     return "wrong", "It gives another value."
+
+
+def _known(name: str) -> str:
+    known = name in UNUSABLE or isinstance(getattr(builtins, name, None), type)
+    return name if known else "an exception of its own"

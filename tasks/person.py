@@ -25,10 +25,13 @@ LONG = 10  # tokens of code that are no accident
 OPERATORS = re.compile(r"[-+*/%=<>!&|^~]+|\b(?:and|or|not|in|is|if|else|return|lambda)\b")
 TOKENS = re.compile(r"\w+|[^\w\s]")
 SIGNATURE = re.compile(
-    r"\b(?:def|class|lambda)\s+\w+\s*[(:]|\breturn\s+\w+\s*[-+*/<>=]|^\s*(?:import|from)\s+\w+", re.M
+    r"\bdef\s+\w+\s*\(|\bclass\s+\w+\s*(?:\([\w., ]*\))?\s*:\s*$|\blambda\s*\w*\s*:|\breturn\s+\w+\s*(?:[-+*/<>=(\[]|if\b)"
+    r"|\bfrom\s+\w+\s+import\s|^\s*import\s+\w+\s*$|\bclass=\"",
+    re.M,
 )
-TAG = re.compile(
-    r"</?(?:html|body|div|header|footer|nav|main|section|p|h[1-6]|ul|li|a|img|span|button|form|input|style|link)\b[^>]*>",
+TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]*(?:\s[^<>]*)?/?>")
+ASKS = re.compile(
+    r"\b(?:tell me|let me know|please (?:say|describe|explain|specify|clarify)|i (?:need|want|would like) to know)\b",
     re.I,
 )
 WORDS = re.compile(r"[a-z]+")
@@ -63,12 +66,14 @@ def answer_from_facts(task: Task, said: str, dialogue: Sequence[str], manner: Ma
     if manner.patience and sum(reply not in (NOTHING_ASKED, VAGUE) for reply in dialogue) >= manner.patience:
         return TIRED
     page = page_in(said)
-    question = " ".join(
-        s for s in re.split(r"(?<=[.?!\n])\s+", said.replace(page, " ") if page else said) if s.strip().endswith("?")
+    sentences = re.split(
+        r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.?!？\n])[\"'*_`)\]]*\s+", said.replace(page, " ") if page else said
     )
+    question = " ".join(s for s in sentences if s.strip().rstrip("\"'*_`)]").endswith(("?", "？")) or ASKS.search(s))
     asked = _asked(task.facts, question)
     if page and not asked:
-        asked = [fact for fact in task.facts if not any(fact.statement in reply for reply in dialogue)][:MOST_TOLD]
+        known = [f for f in task.facts if not _forgot(task, f, manner, seed)]
+        asked = [fact for fact in known if not any(fact.statement in reply for reply in dialogue)][:MOST_TOLD]
     elif not question:
         return NOTHING_ASKED
     rng = random.Random(f"{task.task_id} {seed} {len(dialogue)}")  # noqa: S311
@@ -103,10 +108,10 @@ def leak_in(reply: str, reference: str) -> Leak:
     """
     if "```" in reply or "~~~" in reply:
         return "fence"
-    if SIGNATURE.search(reply):
-        return "signature"
     if TAG.search(reply):
         return "tag"
+    if SIGNATURE.search(reply):
+        return "signature"
     hidden = TOKENS.findall(reference)
     runs = {tuple(hidden[n : n + LONG]) for n in range(len(hidden) - LONG + 1)}
     tokens = TOKENS.findall(reply)

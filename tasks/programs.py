@@ -1,6 +1,8 @@
 """The program in the text of an answer: out of fences of any tag, or out of the prose around it."""
 
 import ast
+import builtins
+import html
 import re
 import textwrap
 from functools import lru_cache
@@ -48,20 +50,86 @@ def program_in(text: str) -> str:
 def program_for(text: str, function: str) -> str:
     """The program of an answer that is to define `function`, at its top level or as a method of a class.
 
-    The last fenced block that defines it counts, after those blocks before it that only define what it may need; without
-    fences, the lines that are Python. Text that defines it nowhere comes back as `program_in` has it.
+    The last fenced block that defines it counts, with those others that bind names it needs; without fences, all of the text,
+    or the lines of it that are Python. Text that defines it nowhere comes back as `program_in` has it.
     """
+    text = text.replace("\r\n", "\n").replace("\u00a0", " ")
     codes = [code for _, code in _blocks(text)]
-    having = [n for n, code in enumerate(codes) if _tree(code) and _owner(code, function) is not None]
+    having = [n for n, code in enumerate(codes) if _owner(code, function) is not None]
     if having:
-        last = having[-1]
-        before = [code for code in codes[:last] if _only_defines(code)]
-        return _reachable("\n".join([*before, codes[last]]), function)
-    for code in [*codes, textwrap.dedent(text.replace("\r\n", "\n"))]:
+        return _reachable(_joined(codes, having[-1], function), function)
+    unquoted = re.sub(r"(?m)^[ \t]*>[ ]?", "", text)
+    inline = re.findall(r"`{1,3}(?:python|py)?\s*((?:def|import|from|class) [^`]+)`{1,3}", text)
+    marked = [html.unescape(code) for code in re.findall(r"<code[^>]*>(.*?)</code>", text, re.S | re.I)]
+    for code in [*codes, textwrap.dedent(text), *inline, *marked]:
+        if _owner(code, function) is not None:
+            return _reachable(code, function)
+    if unquoted != text:
+        return program_for(unquoted, function)
+    for code in [*codes, textwrap.dedent(text)]:
         found = _lines_of_code(code, function)
         if found:
             return _reachable(found, function)
     return program_in(text)
+
+
+def only_definitions(program: str) -> str:
+    """The program without the statements of its top level that do something: calls, loops, prints."""
+    tree = _tree(program)
+    if tree is None:
+        return program
+    return ast.unparse(ast.Module([node for node in tree.body if isinstance(node, STATEMENTS)], []))
+
+
+def _joined(codes: list[str], main: int, function: str) -> str:
+    """The main block with those others that bind names which it needs and does not bind; the nearest before it first."""
+    chosen = {main}
+    while True:
+        bound = {name for n in chosen for name in _bound(codes[n])}
+        needed = {name for n in chosen for name in _used(codes[n])} - bound - set(dir(builtins))
+        free = [n for n in (*range(main - 1, -1, -1), *range(main + 1, len(codes))) if n not in chosen]
+        more = next((n for n in free if needed & _bound(codes[n]) and function not in _bound(codes[n])), None)
+        if more is None:
+            break
+        chosen.add(more)
+    whole = "\n".join(codes[n] for n in (*sorted(chosen - {main}), main))
+    future = re.findall(r"(?m)^from __future__ import .*$", whole)
+    return "\n".join([*future, re.sub(r"(?m)^from __future__ import .*$", "", whole)]) if future else whole
+
+
+def _used(code: str) -> set[str]:
+    tree = _tree(code)
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} if tree else set()
+
+
+def _bound(code: str) -> set[str]:
+    """Names that the code binds at its top level."""
+    return {name for node in _top(code) for name in _names(node)}
+
+
+def _names(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [(alias.asname or alias.name).partition(".")[0] for alias in node.names]
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+    return []
+
+
+def _top(code: str) -> list[ast.stmt]:
+    """The statements of the top level, those inside its conditions and loops too."""
+    tree = _tree(code)
+    waiting, found = list(tree.body) if tree else [], []
+    while waiting:
+        node = waiting.pop(0)
+        found.append(node)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for part in [node, *getattr(node, "handlers", [])]:
+                for name in ("body", "orelse", "finalbody"):
+                    waiting += getattr(part, name, [])
+    return found
 
 
 def _blocks(text: str) -> list[tuple[str, str]]:
@@ -80,25 +148,14 @@ def _tree(code: str) -> ast.Module | None:
 
 def _owner(code: str, function: str) -> str | None:
     """Where the code defines the function: "" at its top level, a class's name, or None."""
-    tree = _tree(code)
-    if tree is None:
-        return None
-    owner = None
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function:
-            return ""
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == function for t in node.targets):
-            return ""
+    if function in _bound(code):
+        return ""
+    for node in _top(code):
         if isinstance(node, ast.ClassDef) and any(
             isinstance(inner, ast.FunctionDef) and inner.name == function for inner in node.body
         ):
-            owner = node.name
-    return owner
-
-
-def _only_defines(code: str) -> bool:
-    tree = _tree(code)
-    return tree is not None and all(isinstance(node, STATEMENTS) for node in tree.body)
+            return node.name
+    return None
 
 
 def _reachable(code: str, function: str) -> str:

@@ -39,10 +39,9 @@ def score_as_released(sandbox: Sandbox, task: Task, answer: str) -> BackendScore
 
 def released_program(answer: str) -> str:
     """What of the answer the released scorer executes."""
-    for fence in (r"```python(.*?)```", r"```(.*?)```"):
-        found = re.search(fence, answer, re.S)
-        if found:
-            return found[1]
+    for fence in ("```python", "```"):
+        if fence in answer:
+            return answer.split(fence)[1].split("```")[0]
     return answer
 
 

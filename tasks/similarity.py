@@ -69,6 +69,7 @@ def block_match(page: Sequence[Block], reference: Sequence[Block]) -> float:
     text = process.cdist([b.text for b in page], [b.text for b in reference], scorer=fuzz.ratio) / 100.0
     quality = np.where(text < LEAST_TEXT, 0.0, text * _places(page, reference) * _colours(page, reference))
     quality *= _ratios([b.size for b in page], [b.size for b in reference])
+    quality *= np.sqrt(_ratios([b.width * b.height for b in page], [b.width * b.height for b in reference]))
     rows, columns = linear_sum_assignment(quality, maximize=True)
     weights = [np.sqrt([b.width * b.height for b in side]) for side in (page, reference)]
     matched = quality[rows, columns] * (weights[0][rows] + weights[1][columns])

@@ -82,7 +82,7 @@ def show() -> None:
     if state.get("agent", session.context.agent) != session.context.agent:
         st.session_state.collab_run = uuid.uuid4().hex[:12]  # the agent was changed: its runs are others
         st.rerun()
-    if state:
+    if state.get("turns") is not None:
         _show_run(session, state)
     else:
         _show_start(session)
@@ -145,10 +145,12 @@ def _people(task: dict[str, Any] | None) -> list[str]:
 
 
 def _context(session: Session) -> collaborate.Context:
-    chosen = dict(st.session_state.get("collab_settings", {}))
-    return collaborate.Context(
-        agent=session.context.agent, model=session.context.model, max_turns=chosen.pop("turns", 10), **chosen
-    )  # fmt: skip
+    """As the run was begun; a new one as the page says."""
+    state = session.runtime.solver_state("collaborate", st.session_state.collab_run)
+    chosen = dict(state.get("setting") or st.session_state.get("collab_settings", {}))
+    if "turns" in chosen:
+        chosen["max_turns"] = chosen.pop("turns")
+    return collaborate.Context(agent=session.context.agent, model=session.context.model, **chosen)
 
 
 # ---- during ----------------------------------------------------------------------------------------------------------
@@ -178,7 +180,7 @@ def _run(session: Session, given: dict[str, Any] | Command[Any] | None) -> None:
 
 def _show_run(session: Session, state: dict[str, Any]) -> None:
     waits = session.runtime.solver_waits_at("collaborate", st.session_state.collab_run)
-    person = st.session_state.get("collab_settings", {}).get("person", "human")
+    person = state["setting"]["person"]
     st.button("New task", icon=":material/edit_square:", on_click=_new)
     if failure := st.session_state.pop("collab_failure", ""):
         st.error(as_markdown(failure), icon=":material/error:")
@@ -187,7 +189,10 @@ def _show_run(session: Session, state: dict[str, Any]) -> None:
         st.caption("What comes of it")
         if state.get("stop") and not waits:
             _show_score(state)
-        show_artefact(state, "collab")
+        try:
+            show_artefact(state, "collab")
+        except BadTask as error:
+            st.error(as_markdown(str(error)), icon=":material/error:")
     with left:
         _show_dialogue(state, person)
         if waits == "reply" and person == "human":

@@ -2,6 +2,7 @@
 
 import base64
 import contextvars
+import re
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -11,8 +12,9 @@ from langsmith import tracing_context
 
 from memory.documents import clean_text
 from models.endpoint import open_person
+from models.reply import ModelFailed
 from nodes.collaborate.state import Context, State, Turn
-from nodes.replies import reply_to
+from nodes.replies import Stopped, reply_to
 from sandbox.html import render_html
 from tasks.answers import page_in
 from tasks.book import find_task
@@ -82,7 +84,16 @@ def _ask_in_private(prompt: list[BaseMessage], runtime: Runtime[Context]) -> str
             model = open_person(context.person_model or context.model)
             return reply_to(prompt, model, runtime, tags=["nostream"], temperature=0.0).text
 
-    return contextvars.Context().run(ask)
+    try:
+        return contextvars.Context().run(ask)
+    except Stopped:
+        raise
+    except Exception as error:  # its text may quote the prompt, and errors go into checkpoints
+        code = re.search(r"HTTP \d{3}", str(error))
+        raise ModelFailed(
+            f"The model that plays the person failed ({code[0] if code else type(error).__name__}): check PALIMPSEST_PERSON_URL "
+            "and PALIMPSEST_PERSON_KEY, or the endpoint and its key. What was said is kept."
+        ) from None
 
 
 def _words(task: Task, state: State) -> list[BaseMessage]:

@@ -8,7 +8,7 @@ from langgraph.runtime import Runtime
 from nodes.collaborate.state import Context, State
 from sandbox.html import Page, render_html
 from sandbox.python import shared_sandbox
-from tasks.backend_score import BackendScore, BackendScorer
+from tasks.backend_score import BackendScore, BackendScorer, TruthFailed
 from tasks.book import find_task
 from tasks.clip import clip_cosine
 from tasks.colbench import Task
@@ -54,7 +54,7 @@ def score_program(task: Task, answer: str, tolerance: float = 0.0) -> BackendSco
 def _page(task: Task, answer: str) -> State:
     if not answer:
         return {"score": 0.0, "success": False, "failure": "no_answer", "message": "There is no page."}
-    page, reference = render_html(answer), _reference(task.ground_truth, os.getpid())
+    page, reference = render_html(answer), _reference(task, os.getpid())
     alike, cosine = similarity(page, reference), clip_cosine(page, reference)
     parts = {"blocks": alike.blocks, "colours": alike.colours, "structure": alike.structure}
     failure = {"done": "", "time": "time", "crash": "crash", "too_long": "crash"}[page.why]
@@ -72,9 +72,22 @@ def _scorer(tolerance: float, process: int) -> BackendScorer:
     return BackendScorer(shared_sandbox(), tolerance)
 
 
+def check_reference(task: Task) -> None:
+    """Raise TruthFailed if nothing can be scored against the task's reference."""
+    if task.kind == "frontend":
+        _reference(task, os.getpid())
+    else:
+        _scorer(0.0, os.getpid()).truth(task)
+
+
 @lru_cache(maxsize=64)
-def _reference(html: str, process: int) -> Page:
-    return render_html(html)
+def _reference(task: Task, process: int) -> Page:
+    page = render_html(task.ground_truth)
+    if page.why == "time":  # a busy machine
+        page = render_html(task.ground_truth)
+    if page.why != "done":
+        raise TruthFailed(task, page.message)
+    return page
 
 
 def _row(state: State, context: Context) -> Trajectory:

@@ -34,6 +34,8 @@ class State(TypedDict, total=False):
     wish: str
     kind: Literal["backend", "frontend"]
     agent: str
+    setting: dict[str, Any]
+    """What of the context the run was begun with, by field: who the person is must not change on the way."""
     description: str
     examples: str
     turns: list[Turn]
@@ -100,3 +102,8 @@ class Context:
         for name in ("vagueness", "forgetfulness"):
             check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "use a share from 0 to 1")
         check(0 <= self.tolerance < 1, "tolerance", self.tolerance, "use 0 for ==, or a small share such as 1e-9")
+
+    def setting(self) -> dict[str, Any]:
+        """The fields that a run keeps from its begin to its end, without models."""
+        names = "person max_turns patience vagueness forgetfulness memory refine tolerance scoring seed".split()
+        return {name: getattr(self, name) for name in names}

@@ -162,3 +162,24 @@ def test_files_and_own_tasks_are_measured(tmp_path: Path) -> None:
     assert len((tmp_path / "own" / "own-backend-train-3.jsonl").read_text().splitlines()) == 12
     measured = report(tmp_path / "o.json")["splits"]
     assert measured["backend test"]["truth"]["mean"] == measured["frontend test"]["asking"]["mean"] == 1.0
+
+
+def test_a_task_that_cannot_be_scored_is_left_out_and_named(tmp_path: Path) -> None:
+    good = [json.dumps(t.to_row()) for t in make_tasks("test", 2)]
+    bad = json.dumps(
+        {**json.loads(good[0]), "ground_truth": "import torch_is_not_here\n" + json.loads(good[0])["ground_truth"]}
+    )
+    (tmp_path / "mixed.jsonl").write_text("\n".join([good[0], bad, good[1]]))
+    shown = finish(
+        "colbench",
+        "--file",
+        str(tmp_path / "mixed.jsonl"),
+        "--agent",
+        "repeating",
+        "--turns",
+        "2",
+        "--out",
+        str(tmp_path / "m.json"),
+    )
+    assert re.search(r"Left out, for its reference cannot be scored here: mixed-\w+/1", shown)
+    assert report(tmp_path / "m.json")["tasks"] == 2

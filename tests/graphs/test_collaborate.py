@@ -17,6 +17,7 @@ from models.reply import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call
 from sandbox.browser import RenderUnavailable, choose_kind
 from tasks.answers import MARKER
+from tasks.backend_score import TruthFailed
 from tasks.book import find_task, keep_tasks
 from tasks.colbench import BadTask, task_of
 from tasks.trajectory import trajectory_of
@@ -280,3 +281,46 @@ def test_without_a_checkpointer_and_many_at_once(own: str) -> None:
     made = collaborate.Context(model=model, person="rules")
     done = collaborate.graph.batch([{"task": own}] * 8, context=made)
     assert [d["score"] for d in done] == [1.0] * 8
+
+
+def test_errors_of_the_hidden_side_tell_nothing_hidden(own: str, runtime: Runtime) -> None:
+    made = context("How much?", person="model", person_model=ScriptedModel(turns=[ValueError(SECRET)], prompts=[]))
+    with pytest.raises(ModelFailed, match="plays the person") as failed:
+        runtime.solve("collaborate", "t", own, made)
+    assert SECRET not in repr(failed.value)
+    assert failed.value.__cause__ is None
+    row = {**find_task(own).to_row(), "ground_truth": f"def f(x):\n    return {SECRET}"}
+    (broken,) = keep_tasks([task_of(row, "x")], "broken")
+    never = context(person="human")
+    with pytest.raises(TruthFailed, match="nothing to compare with"):
+        runtime.solve("collaborate", "u", broken, never)
+    state = repr(runtime.solvers["collaborate"].get_state(runtime.solver_config("collaborate", "u")))
+    assert SECRET not in state
+
+
+def test_a_thread_takes_a_task_then_a_wish_then_a_task(runtime: Runtime, own: str) -> None:
+    assert runtime.solve("collaborate", "t", own, context(RIGHT))["score"] == 1.0
+    done = runtime.solve("collaborate", "t", {"wish": "Multiply.", "kind": "backend"}, context(RIGHT, person="human"))
+    assert (done["task"], done["score"], done["description"]) == ("", None, "Multiply.")
+    assert runtime.solve("collaborate", "t", {"task": own}, context(RIGHT))["score"] == 1.0
+    with pytest.raises(ValueError, match="kind='both'"):
+        runtime.solve("collaborate", "t", {"wish": "x", "kind": "both"}, context(person="human"))
+
+
+def test_nothing_as_a_reply_waits_on(runtime: Runtime, own: str) -> None:
+    made = context("How much?", RIGHT, person="human")
+    runtime.solve("collaborate", "t", own, made)
+    runtime.solve("collaborate", "t", Command(resume=None), made)
+    assert runtime.solver_waits_at("collaborate", "t") == "reply"
+    assert runtime.solver_state("collaborate", "t")["setting"]["person"] == "human"
+
+
+def test_a_page_that_cannot_be_drawn_is_no_reference(runtime: Runtime) -> None:
+    try:
+        choose_kind()
+    except RenderUnavailable:
+        pytest.skip("no bubblewrap")
+    row = {"problem_description": "A page.", "ground_truth": "<b>" * 30_000}
+    (broken,) = keep_tasks([task_of(row, "x")], "broken")
+    with pytest.raises(TruthFailed):
+        runtime.solve("collaborate", "t", broken, context())

@@ -45,6 +45,19 @@ STYLES = {
     "capital tag": f"```Python3\n{TRUTH}\n```",
     "closed on its last line": f"```python\n{TRUTH}```",
     "opened behind words": f"Here it is: ```python\n{TRUTH}\n```\nDone.",
+    "helper in a later block": "```python\ndef total(items, rate=2):\n    return sum(h(x, rate) for x in items)\n```\nHelper:\n```python\ndef h(x, r):\n    return x * r\n```",
+    "set-up with a loop": "```python\nT = []\nfor n in range(3):\n    T.append(n)\n```\n```python\ndef total(items, rate=2):\n    return sum(x * rate for x in items) + T[0]\n```",
+    "broken draft before": f"```python\nfrom nowhere import thing\ndef total(items, rate=2):\n    return thing\n```\n```python\n{TRUTH}\n```",
+    "future import in a block": f"```python\nK = 0\n```\n```python\nfrom __future__ import annotations\n{TRUTH} + K\n```",
+    "try at the beginning": f"try:\n    import numpy\nexcept ImportError:\n    numpy = None\n\n{TRUTH}",
+    "one line": "```python def total(items, rate=2): return sum(x * rate for x in items)```",
+    "quoted": "\n".join(f"> {line}" for line in f"```python\n{TRUTH}\n```".splitlines()),
+    "HTML": f"<pre><code>{TRUTH}</code></pre>",
+    "hard spaces": TRUTH.replace("    ", "\u00a0\u00a0\u00a0\u00a0"),
+    "annotated lambda": "total: object = lambda items, rate=2: sum(x * rate for x in items)",
+    "defined in a condition": "if True:\n    def total(items, rate=2):\n        return sum(x * rate for x in items)",
+    "bound method": "class S:\n    def __init__(self, k): self.k = k\n    def total(self, items, rate=2): return sum(x * rate for x in items) * self.k\n\ntotal, other = S(1).total, 1",
+    "reads input below": f"{TRUTH}\n\nprint(total([int(input())]))",
     "tildes": f"~~~python\n{TRUTH}\n~~~",
     "unclosed fence": f"Here:\n```python\n{TRUTH}\n",
     "indented fence": "1. So:\n\n   ```python\n" + "\n".join("   " + line for line in TRUTH.splitlines()) + "\n   ```\n",
@@ -122,8 +135,34 @@ def test_a_truth_that_raises_wants_the_same_exception(scorer: BackendScorer) -> 
     assert scorer.score(task, "def f(n):\n    if n < 0: raise ValueError('other words')\n    return n").success
     assert scorer.score(task, "def f(n):\n    return n").passed == (False, True)
     broken = Task("b", "backend", "d", "import numpy_is_not_here\ndef f(n): return n", ("f(1)",))
-    with pytest.raises(TruthFailed, match=r"task b .*numpy_is_not_here"):
+    with pytest.raises(TruthFailed, match="task b ") as failed:
         scorer.score(broken, truth)
+    assert "numpy_is_not_here" not in str(failed.value), "its own text is hidden, and errors go into checkpoints"
+    assert "numpy_is_not_here" in failed.value.detail
+
+
+def test_what_a_program_finds_out_is_not_told(scorer: BackendScorer) -> None:
+    spies = [
+        "def total(items, rate=2):\n    raise KeyError(items)",
+        "def total(*a, **k):\n    import sys\n    f = sys._getframe()\n    while f:\n        if 'calls' in f.f_locals: raise ValueError(f.f_locals['calls'])\n        f = f.f_back",
+        "import sys\nf = sys._getframe()\nwhile f:\n    if 'calls' in f.f_locals: raise ValueError(f.f_locals['calls'])\n    f = f.f_back\ndef total(): pass",
+        "def total(items, rate=2):\n    raise type(repr(items), (Exception,), {})",
+    ]
+    for spy in spies:
+        told = scorer.score(TASK, spy).message
+        assert told
+        assert "[1, 2]" not in told
+        assert "total(" not in told
+
+
+def test_odd_values_never_break_the_scorer(scorer: BackendScorer) -> None:
+    answer = "from decimal import Decimal\ndef total(items, rate=2):\n    return Decimal('sNaN')"
+    assert scorer.score(TASK, answer).score == 0
+    truth = (
+        "from decimal import Decimal\ndef f(n):\n    return [Decimal('NaN'), complex(float('nan'), 0), float('nan')][n]"
+    )
+    task = Task("n", "backend", "d", truth, ("f(0)", "f(1)", "f(2)"))
+    assert scorer.score(task, truth).success
 
 
 def test_the_truth_runs_once_and_never_beside_the_program(

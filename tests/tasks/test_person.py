@@ -54,6 +54,15 @@ def test_it_answers_what_it_is_asked_and_nothing_else() -> None:
     )
     assert ask("Limit, unit, order: what are they?").count(".") == 2
     assert ask("What colour?") == UNKNOWN
+    for asked in (
+        "**What is the limit?**",
+        "`Which limit?`",
+        'He said: "which limit?"',
+        "Limit？",
+        "Please tell me the limit.",
+        "A limit, i.e. how much?",
+    ):
+        assert ask(asked) == "The limit is five.", asked
     assert ask("I have set the limit to four.") == NOTHING_ASKED
     assert told_facts(TASK, ["Well. The limit is five.", "no"]) == ["limit"]
 
@@ -61,6 +70,11 @@ def test_it_answers_what_it_is_asked_and_nothing_else() -> None:
 def test_a_page_is_answered_with_what_was_not_told() -> None:
     page = "Here: <html><body>limit?</body></html>"
     assert ask(page, ["The limit is five."]) == "Weights are in kilograms. The smallest comes first."
+    told: list[str] = []
+    for _ in range(3):
+        told.append(ask(page, told, seed=4, forgetfulness=0.5))
+    assert FORGOTTEN not in told, "what is forgotten does not stand in the way of the rest"
+    assert len(told_facts(TASK, told)) == 2
 
 
 def test_its_manner() -> None:
@@ -85,7 +99,14 @@ def test_its_manner() -> None:
         ("```\nx\n```", "fence"),
         ("Write def f(x, y): and so on.", "signature"),
         ("You should return x * 2 there.", "signature"),
-        ("import math first", "signature"),
+        ("from math import sqrt for it", "signature"),
+        ("Well:\nimport math", "signature"),
+        ("return x if x > 2 else 0", "signature"),
+        ("from ten euros on it is free.", ""),
+        ("import duties are added.", ""),
+        ("business class tickets (the dear ones)", ""),
+        ("class rooms: ten euros", ""),
+        ("Use <table> there.", "tag"),
         ('Make it <div class="p-4"> please.', "tag"),
         ("So: if x >= 5 and y != 0 then that.", "ngram"),
         ("v for v in range(x) if v % 2 == 0", "ngram"),
@@ -108,13 +129,18 @@ def test_a_cut_reply_is_a_beginning_that_ends_with_a_word(text: str, most: int) 
 def test_replies_are_taken_apart() -> None:
     assert split_reply("<think>a</think>b") == ("a", "b")
     assert split_reply("<think>never closed") == ("never closed", "")
-    assert split_reply(f"{MARKER} OUTPUT: 1") == (MARKER, f"{MARKER} 1")
+    assert split_reply(f"{MARKER} OUTPUT: 1") == ("", f"{MARKER} 1")
+    assert split_reply(f"<think>not {MARKER} yet</think>What?") == (f"not {MARKER} yet", "What?")
+    code = "def f(x):\n    'INPUT: x. OUTPUT: <think>'\n    return x"
+    assert split_reply(f"So. OUTPUT: Here. {MARKER}\n{code}") == ("So.", f"Here. {MARKER}\n{code}")
     assert answer_in(f"x {MARKER} a {MARKER} b") == f"a {MARKER} b"
     assert answer_in("x") is None
     assert page_in("a <HTML lang=en><p>x</p></HTML> b") == "<HTML lang=en><p>x</p></HTML>"
     assert page_in("<body>y</body>") == "<body>y</body>"
     assert page_in("```html\n<p>z</p>\n```") == "<p>z</p>\n"
     assert page_in("no page") == ""
+    assert page_in("x <!DOCTYPE html>\n<html><p></html>") == "<!DOCTYPE html>\n<html><p></html>"
+    assert page_in("<html>" * 50_000) == ""
 
 
 ROW = Trajectory(

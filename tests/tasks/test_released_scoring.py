@@ -24,7 +24,7 @@ TABLE: list[tuple[str, float, str]] = [
     (f"```python\n{RIGHT}\n```\n```python\ndef f(x): return 0\n```", HALF, "the second block is not looked at"),
     (f"```python\ndef f(x): return 0\n```\n```python\n{RIGHT}\n```", 0.25, "even where it is the better one"),
     (f"```\nnothing here\n```\n```python\n{RIGHT}\n```", HALF, "a python block goes before an untagged one"),
-    (f"```python\n{RIGHT}", 0, "an open fence is no fence"),
+    (f"```python\n{RIGHT}", HALF, "of an open fence the rest counts"),
     ("import math\n" + RIGHT, HALF, "an import that is not used does no harm"),
     ("import math\ndef f(x):\n    return int(math.floor(x * 2))", 0, "an import at the top is not seen in the function"),
     ("def f(x):\n    import math\n    return int(math.floor(x * 2))", HALF, "one inside the function is"),

@@ -32,13 +32,14 @@ def program(text: str) -> str:
     return f"```python\n{text}```"
 
 
+def _page() -> None:
+    from ui import collaborate_page
+
+    collaborate_page.show()
+
+
 def open_page() -> AppTest:
-    def script() -> None:
-        from ui import collaborate_page
-
-        collaborate_page.show()
-
-    return run(AppTest.from_function(script, default_timeout=60))
+    return run(AppTest.from_function(_page, default_timeout=60))
 
 
 @pytest.fixture
@@ -156,6 +157,31 @@ def test_a_model_that_fails_is_told_and_can_be_gone_on_with(script: list[Any]) -
     assert "Solved" in everything(app)
 
 
+def test_who_did_not_play_the_person_is_not_told_what_is_hidden(script: list[Any], opened: Runtime) -> None:
+    from models.reply import ModelFailed
+
+    script += ["How is it rounded?", ModelFailed("away")]
+    app = open_page()
+    app.radio(key="collab_person").set_value("rules")
+    app = press(run(app), "Start")
+    hidden = [f.statement for f in TASK.facts if "rounded" not in f.statement]
+    late = AppTest.from_function(_page, default_timeout=60)
+    late.query_params["run"] = app.session_state.collab_run
+    told = everything(run(late))
+    assert not any(statement in told for statement in hidden)
+    assert not late.chat_input
+
+
+def test_an_address_of_a_run_that_never_began(script: list[Any], opened: Runtime) -> None:
+    from graphs import collaborate
+
+    with pytest.raises(ValueError):
+        opened.solve("collaborate", "gone", "none/1", collaborate.Context())
+    app = AppTest.from_function(_page, default_timeout=60)
+    app.query_params["run"] = "gone"
+    assert button(run(app), "Start")
+
+
 def test_pictures_of_differences() -> None:
     import numpy as np
 
@@ -196,8 +222,9 @@ def test_in_the_browser(endpoint: FakeOpenAI, address: str, page: Page) -> None:
     rest(page)
     page.reload()
     expect(page.get_by_text("Solved: all hidden tests pass.")).to_be_visible()
+    rest(page)
     page.get_by_role("button", name="No", exact=True).click()
-    expect(page.get_by_text("Not kept as training data.")).to_be_visible()
+    expect(page.get_by_text("Not kept as training data")).to_be_visible()
     rest(page)
     page.get_by_role("button", name="New task").click()
     rest(page)
