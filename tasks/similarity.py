@@ -25,6 +25,7 @@ LEAST_STRUCTURE = 0.25
 """What structure is counted as, at least: one section that moves the others down makes SSIM as bad as a blank page's."""
 SHRUNK = 4  # times smaller for structure
 LEAST_TEXT = 0.5  # likeness of two texts, from which they can be the same piece
+OTHER_WORDS = 0.25  # what a piece is worth that looks right, at its place, and says something else
 FAR = 480.0  # pixels between two places from which a piece counts as elsewhere
 OTHER_COLOUR = 60.0  # CIEDE2000 from which a colour is another altogether
 
@@ -67,7 +68,7 @@ def block_match(page: Sequence[Block], reference: Sequence[Block]) -> float:
     if not page or not reference:
         return 1.0 if not page and not reference else 0.0
     text = process.cdist([b.text for b in page], [b.text for b in reference], scorer=fuzz.ratio) / 100.0
-    quality = np.where(text < LEAST_TEXT, 0.0, text * _places(page, reference) * _colours(page, reference))
+    quality = np.where(text < LEAST_TEXT, OTHER_WORDS, text) * _places(page, reference) * _colours(page, reference)
     quality *= _ratios([b.size for b in page], [b.size for b in reference])
     quality *= np.sqrt(_ratios([b.width * b.height for b in page], [b.width * b.height for b in reference]))
     rows, columns = linear_sum_assignment(quality, maximize=True)
