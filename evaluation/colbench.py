@@ -22,6 +22,7 @@ from evaluation.scripted_agents import AGENTS
 from graphs import collaborate
 from graphs.runtime import Runtime, open_runtime
 from models.reply import ModelFailed
+from sandbox.html import shared_renderer
 from sandbox.python import shared_sandbox
 from settings import Settings
 from tasks.backend_score import BackendScorer, TruthFailed
@@ -227,6 +228,8 @@ def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dic
     )
     print(f"Failures: {table['dialogue']['failures'] or 'none'}")
     result = {"tasks": len(tasks), "table": table, "sandbox": shared_sandbox().report()}
+    if any(task.kind == "frontend" for task in tasks):
+        result["renderer"] = shared_renderer().report()
     if arguments.opponent:
         rate = _win_rate(ways["dialogue"], arguments.opponent)
         result["win_rate"] = rate

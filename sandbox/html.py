@@ -105,7 +105,6 @@ class Renderer:
             "javascript": False,
             "viewport": [WIDTH, HEIGHT],
             "most_height": MOST_HEIGHT,
-            "restarts": sum(b.restarts for b in self._all),
         }
 
 

@@ -6,7 +6,6 @@ person who sees the reference can tell. Options of the train split and of the te
 
 import random
 import re
-from collections.abc import Iterator
 from html import escape, unescape
 from typing import Literal
 
@@ -214,11 +213,6 @@ def make_page(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
         split=split,
         difficulty=difficulty,
     )
-
-
-def make_pages(split: Literal["train", "test"], count: int, difficulty: int = 4, seed: int = 0) -> Iterator[Task]:
-    """`count` tasks, from that seed on."""
-    return (make_page(split, difficulty, seed + n) for n in range(count))
 
 
 def _with_topics(decision: Decision, option: Option, topics: str) -> str:

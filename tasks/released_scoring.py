@@ -8,6 +8,7 @@ What is not reproduced: an answer that cheats by an object equal to everything, 
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from sandbox.python import Answer, Limits, Sandbox
 from tasks.backend_score import BackendScore
@@ -29,7 +30,7 @@ def score_as_released(sandbox: Sandbox, task: Task, answer: str) -> BackendScore
     if REFUSED.search(answer):
         return BackendScore((False,) * len(task.calls), "raised", "It has a word of the released list.")
     program = released_program(answer)
-    wanted, got = (_run_each(sandbox, code, task.calls) for code in (task.ground_truth, program))
+    wanted, got = _truth(sandbox, task), _run_each(sandbox, program, task.calls)
     passed = tuple(not w.error and w.value is not None and g.equals(w.value) for w, g in zip(wanted, got, strict=True))
     first = next((g for g, ok in zip(got, passed, strict=True) if not ok), None)
     if first is None:
@@ -43,6 +44,11 @@ def released_program(answer: str) -> str:
         if fence in answer:
             return answer.split(fence)[1].split("```")[0]
     return answer
+
+
+@lru_cache(maxsize=4_096)
+def _truth(sandbox: Sandbox, task: Task) -> list[Answer]:
+    return _run_each(sandbox, task.ground_truth, task.calls)
 
 
 def _run_each(sandbox: Sandbox, code: str, calls: Sequence[str]) -> list[Answer]:

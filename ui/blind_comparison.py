@@ -8,11 +8,6 @@ import streamlit as st
 
 from graphs import collaborate
 from models.endpoint import OFFLINE
-from models.reply import ModelFailed
-from sandbox.browser import RenderUnavailable
-from sandbox.cdn import CdnMissing
-from sandbox.python import SandboxFailed, SandboxUnavailable
-from tasks.backend_score import TruthFailed
 from tasks.book import find_task
 from tasks.trajectory import keep_preference, trajectory_of
 from ui.artefact import show_artefact
@@ -63,15 +58,7 @@ def _run(session: Session, task: str, one: str, other: str) -> None:
                 agent=session.context.agent, model=model, person="rules" if find_task(task).facts else "model"
             )
             session.runtime.solve("collaborate", f"{run}-{SIDES[n]}", task, context)
-    except (
-        ModelFailed,
-        SandboxFailed,
-        SandboxUnavailable,
-        RenderUnavailable,
-        CdnMissing,
-        TruthFailed,
-        ValueError,
-    ) as error:
+    except (ValueError, RuntimeError) as error:
         st.error(as_markdown(str(error)), icon=":material/error:")
         return
     st.session_state.blind = {"run": run, "models": models, "choice": ""}

@@ -10,12 +10,7 @@ from langgraph.types import Command
 
 from graphs import collaborate
 from models.endpoint import OFFLINE
-from models.reply import ModelFailed
-from sandbox.browser import RenderUnavailable
-from sandbox.cdn import CdnMissing
-from sandbox.python import SandboxFailed, SandboxUnavailable
 from tasks.answers import MARKER, page_in
-from tasks.backend_score import TruthFailed
 from tasks.book import find_task
 from tasks.colbench import BadTask
 from tasks.trajectory import keep, trajectory_of
@@ -40,16 +35,8 @@ STEPS = {
     "refine": "Working on the answer",
     "score": "Scoring",
 }
-FAILURES = (
-    ModelFailed,
-    SandboxFailed,
-    SandboxUnavailable,
-    RenderUnavailable,
-    CdnMissing,
-    TruthFailed,
-    ValueError,
-    RuntimeError,
-)
+FAILURES = (ValueError, RuntimeError)
+"""Of models, sandboxes, browsers and tasks: each says what to do."""
 
 
 def show() -> None:
@@ -105,7 +92,7 @@ def _show_start(session: Session) -> None:
         "Who answers the agent?", _people(task), format_func=PEOPLE.__getitem__, key="collab_person", horizontal=True
     )
     with st.expander("The agent, and its budget", icon=":material/tune:"):
-        st.number_input("Most turns of the agent", 1, 30, 10, key="collab_turns")
+        st.number_input("Most turns of the agent", 1, 30, 10, key="collab_max_turns")
         st.toggle(
             "It remembers me from earlier tasks",
             key="collab_memory",
@@ -130,7 +117,7 @@ def _show_start(session: Session) -> None:
         st.session_state.collab_run = uuid.uuid4().hex[:12]
         st.session_state.collab_settings = {
             name: st.session_state[f"collab_{name}"]
-            for name in ("person", "turns", "memory", "refine", "patience", "vagueness", "forgetfulness")
+            for name in ("person", "max_turns", "memory", "refine", "patience", "vagueness", "forgetfulness")
             if f"collab_{name}" in st.session_state
         }
         _run(session, task)
@@ -148,8 +135,6 @@ def _context(session: Session) -> collaborate.Context:
     """As the run was begun; a new one as the page says."""
     state = session.runtime.solver_state("collaborate", st.session_state.collab_run)
     chosen = dict(state.get("setting") or st.session_state.get("collab_settings", {}))
-    if "turns" in chosen:
-        chosen["max_turns"] = chosen.pop("turns")
     return collaborate.Context(agent=session.context.agent, model=session.context.model, **chosen)
 
 
@@ -221,15 +206,14 @@ def _show_dialogue(state: dict[str, Any], person: str) -> None:
 
 def _show_said(text: str, kind: str) -> None:
     """What was said, without the page or program that stands on the right."""
-    before, marker, answer = text.partition(MARKER)
-    if kind == "frontend" and (page := page_in(text)):
-        before, marker = text.replace(page, "").replace(MARKER, "").strip("` \n").removesuffix("html"), marker or "page"
-        answer = "" if marker == "page" else answer
-    if before.strip():
-        st.markdown(as_markdown(before.strip()[:8_000]))
-    if marker == MARKER:
+    page = page_in(text) if kind == "frontend" else ""
+    words, marker, _ = (text.replace(page, "") if page else text).partition(MARKER)
+    words = words.strip("` \n").removesuffix("html") if page else words
+    if words.strip():
+        st.markdown(as_markdown(words.strip()[:8_000]))
+    if marker:
         st.caption(":material/task_alt: This is its answer. It stands on the right.")
-    elif marker:
+    elif page:
         st.caption(":material/image: It shows a page. It stands on the right.")
 
 

@@ -194,6 +194,8 @@ def test_a_program_finds_nothing_of_the_reference_in_its_process(runtime: Runtim
 
     always = task_of({**find_task(own).to_row(), "ground_truth": "def f(x):\n    return False", "examples": ""}, "y")
     assert score_program(always, spy).success
+    planted = f"{spy}\nHERE = '{SECRET}'"
+    assert not score_program(always, planted).success, "the spy finds what is there"
 
 
 def test_with_memory_it_knows_the_person_from_earlier_tasks(runtime: Runtime, own: str) -> None:

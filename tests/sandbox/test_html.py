@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 from evaluation.colbench_file import TRICKS, measure_frontend
 from sandbox import cdn
 from sandbox.browser import RenderUnavailable, choose_kind
-from sandbox.html import Block, Page, Renderer, decode, open_renderer
+from sandbox.html import Block, Renderer, decode, open_renderer
 from tasks.colbench import read_tasks
 from tasks.own_frontend import make_page
 from tasks.similarity import block_match, similarity
@@ -226,10 +226,6 @@ def test_placeholders_have_the_size_that_was_asked_for(path: str, size: str) -> 
     found = re.search(r'width="(\d+)" height="(\d+)"', cdn.placeholder(path))
     assert found
     assert f"{found[1]}x{found[2]}" == size
-
-
-def shot(html: str, renderer: Renderer) -> Page:
-    return renderer.render(html)
 
 
 def test_tricks_are_far_below_two_real_differences(renderer: Renderer) -> None:
