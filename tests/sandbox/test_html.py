@@ -252,8 +252,10 @@ def test_public_pages(renderer: Renderer) -> None:
 
 
 def test_block_match_by_hand() -> None:
-    def block(text: str, left: float = 0, colour: tuple[int, int, int] = (0, 0, 0), size: float = 16) -> Block:
-        return Block(text, left, 0, 100, 20, colour, size)
+    def block(
+        text: str, left: float = 0, colour: tuple[int, int, int] = (0, 0, 0), size: float = 16, width: float = 100
+    ) -> Block:
+        return Block(text, left, 0, width, 20, colour, size)
 
     two = [block("one thing"), block("another", 300)]
     assert block_match(two, two) == pytest.approx(1)
@@ -264,6 +266,8 @@ def test_block_match_by_hand() -> None:
     assert block_match([block("one thing", 240)], [block("one thing")]) == pytest.approx(0.5)
     assert block_match([block("one thing", size=8)], [block("one thing")]) == pytest.approx(0.5)
     assert block_match([block("one thing", colour=(255, 255, 255))], [block("one thing")]) == 0
+    assert block_match([block("one thing", width=25)], [block("one thing")]) == pytest.approx(0.5)
+    assert block_match([block("quite other words")], [block("zzz")]) == pytest.approx(0.25)
 
 
 TRAPS = (
@@ -286,15 +290,17 @@ TRICKY = (
     "p{position:absolute;top:300px;color:#fff}",
     "p{position:absolute;top:300px;color:#0000}",
     "p{transform:scale(.05);opacity:.01}",
+    "p{position:absolute;top:300px;clip-path:inset(50%)}",
 )
+SEEN, COVERT = "<h1 style='position:absolute;top:300px;margin:0'>seen words</h1>", "<p>hidden words</p>"
 
 
 @pytest.mark.parametrize("style", TRICKY)
 def test_ink_of_another_text_or_moment_shows_nothing(renderer: Renderer, style: str) -> None:
-    page = renderer.render(
-        f"<style>{style}</style><h1 style='position:absolute;top:300px;margin:0'>seen words</h1><p>hidden words</p>"
-    )
-    assert [b.text for b in page.blocks] == ["seen words"]
+    orders = [SEEN + COVERT] if "clip-path" in style else [SEEN + COVERT, COVERT + SEEN]
+    for body in orders:
+        page = renderer.render(f"<style>{style}</style>{body}")
+        assert [b.text for b in page.blocks] == ["seen words"]
 
 
 def test_text_too_small_to_read_is_worth_little(renderer: Renderer) -> None:
