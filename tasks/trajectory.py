@@ -47,6 +47,10 @@ class Trajectory:
     """The kind of the first failed test."""
     told: tuple[str, ...] = ()
     """Keys of the hidden facts that the dialogue uncovered."""
+    examples: str = ""
+    """Assertions that the agent saw beside the description."""
+    max_turns: int = 10
+    """Of the agent; in its last it was asked for the answer."""
     agent: str = ""
     """The agent's model."""
     person: str = ""
@@ -66,7 +70,7 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "score": (int, float, type(None)), "success": (bool, type(None)), "stop": (str,),
 }  # fmt: skip
 OPTIONAL: dict[str, tuple[type, ...]] = {
-    "failure": (str,), "told": (list, tuple), "agent": (str,), "person": (str,), "seed": (int,), "input_tokens": (int,),
+    "failure": (str,), "told": (list, tuple), "examples": (str,), "max_turns": (int,), "agent": (str,), "person": (str,), "seed": (int,), "input_tokens": (int,),
     "output_tokens": (int,), "extra": (dict,),
 }  # fmt: skip
 

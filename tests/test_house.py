@@ -22,6 +22,7 @@ ALLOWED = {
     "ui": {"settings", "sandbox", "memory", "models", "tasks", "nodes", "graphs"},
     "app": {"ui"},
     "evaluation": {"settings", "sandbox", "memory", "models", "tasks", "nodes", "graphs"},
+    "training": {"settings", "sandbox", "memory", "models", "tasks", "nodes", "graphs"},
 }
 FILES = [p for p in sorted(ROOT.rglob("*.py")) if p.relative_to(ROOT).parts[0].removesuffix(".py") in ALLOWED]
 
@@ -42,7 +43,7 @@ def test_imports_point_down_and_files_say_what_they_are_for(path: Path) -> None:
     assert imported(path) & set(ALLOWED) <= ALLOWED[room] | {room}
     if room != "memory" and room != "evaluation":
         assert not imported(path) & {"qdrant_client", "qdrant_edge"}, "only memory/ knows Qdrant"
-    assert "torch" not in imported(path)
+    assert room == "training" or not imported(path) & {"torch", "transformers", "peft", "trl", "unsloth"}
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from nodes.memgpt.state import BLOCKS
 from nodes.memgpt.tools import TOOL_SCHEMAS, Desk
 from nodes.replies import memory_of, reply_to, step_id, tidy
 from tasks.answers import MARKER, SAID, answer_in, page_in, split_reply
+from tasks.colbench import Kind
 
 BACKEND = f"""\
 You write a Python function together with a person who knows what it has to do, down to details that the request leaves out. \
@@ -51,9 +53,7 @@ def propose(state: State, runtime: Runtime[Context]) -> State:
     number = sum(t["role"] == "agent" for t in turns) + 1
     last = number >= context.max_turns
     tokens = {"input_tokens": state["input_tokens"], "output_tokens": state["output_tokens"]}
-    prompt = dialogue(state, context)
-    if last:
-        prompt[-1] = HumanMessage(f"{prompt[-1].text}\n\n[{LAST}]")
+    prompt = dialogue(state["kind"], state["description"], state.get("examples", ""), turns, context.max_turns)
     text = _reply(prompt, runtime, tokens)
     if not text:
         text = _reply([*prompt, AIMessage("…"), HumanMessage(EMPTY)], runtime, tokens)
@@ -78,13 +78,17 @@ def propose(state: State, runtime: Runtime[Context]) -> State:
     }
 
 
-def dialogue(state: State, context: Context) -> list[BaseMessage]:
-    """The prompt: instructions, the description with its examples, and what was said."""
-    rules = (BACKEND if state["kind"] == "backend" else FRONTEND).format(turns=context.max_turns)
-    shown = f"\n\nExamples:\n{state['examples']}" if state.get("examples") else ""
-    prompt: list[BaseMessage] = [SystemMessage(rules), HumanMessage(f"{state['description']}{shown}")]
-    for turn in state["turns"]:
+def dialogue(
+    kind: Kind, description: str, examples: str, turns: Sequence[Turn], max_turns: int
+) -> list[BaseMessage]:
+    """The prompt of the agent's next turn: instructions, the description with its examples, and what was said."""
+    rules = (BACKEND if kind == "backend" else FRONTEND).format(turns=max_turns)
+    shown = f"\n\nExamples:\n{examples}" if examples else ""
+    prompt: list[BaseMessage] = [SystemMessage(rules), HumanMessage(f"{description}{shown}")]
+    for turn in turns:
         prompt.append(AIMessage(turn["content"]) if turn["role"] == "agent" else HumanMessage(turn["content"]))
+    if sum(turn["role"] == "agent" for turn in turns) >= max_turns - 1:
+        prompt[-1] = HumanMessage(f"{prompt[-1].text}\n\n[{LAST}]")
     return prompt
 
 

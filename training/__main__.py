@@ -1,0 +1,68 @@
+"""`python -m training run FOLDER`: the whole recipe; `stage FOLDER NAME`: one stage of it; `export`, `pairs`: see --help."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from training.recipe import Recipe
+
+
+def main() -> None:
+    """Parse the command line, and run."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    whole = commands.add_parser("run", help="every stage of a recipe that is not there yet, and the report")
+    one = commands.add_parser("stage", help="one stage, after those that it needs")
+    for command in (whole, one):
+        command.add_argument("folder", type=Path)
+        command.add_argument("--recipe", type=Path, help="a JSON file; default: the folder's, or the demonstration")
+    one.add_argument("name", help="such as seed-0/critic")
+    exported = commands.add_parser("export", help="a trained policy as a model folder with its card")
+    exported.add_argument("folder", type=Path, help="of the run")
+    exported.add_argument("name", help="such as seed-0/sweet")
+    exported.add_argument("out", type=Path)
+    exported.add_argument("--adapter", action="store_true", help="the LoRA adapter alone, not merged into the base")
+    listed = commands.add_parser("statistics", help="what a file of trajectories has, and the pairs it makes")
+    listed.add_argument("file", type=Path)
+    listed.add_argument("--margin", type=float, help="use the margin rule")
+    arguments = parser.parse_args()
+    try:
+        _do(arguments)
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def _do(arguments: argparse.Namespace) -> None:
+    if arguments.command == "statistics":
+        from training.pairs import print_statistics
+
+        print_statistics(arguments.file, arguments.margin)
+        return
+    if arguments.command == "export":
+        from training.export import export
+
+        export(arguments.folder, arguments.name, arguments.out, adapter=arguments.adapter)
+        return
+    from training.run import keep_recipe, make, plan, run
+
+    kept = arguments.folder / "recipe.json"
+    path = arguments.recipe or (kept if kept.exists() else None)
+    recipe = Recipe.from_json(path.read_text(encoding="utf-8"), str(path)) if path else Recipe()
+    if arguments.command == "run":
+        run(arguments.folder, recipe)
+        return
+    stages = plan(arguments.folder, recipe)
+    if arguments.name not in stages:
+        raise ValueError(f"There is no stage {arguments.name!r}: use one of {', '.join(stages)}.")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    keep_recipe(arguments.folder, recipe)
+    wanted = [arguments.name]
+    for name in wanted:
+        wanted += [other for other in stages[name].after if other not in wanted]
+    for name in stages:
+        if name in wanted:
+            make(arguments.folder, recipe, name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The actor: DPO on single turns whose pairs the critic chose, without hidden information (Zhou et al. 2025, section 4.2).
+
+loss = −log σ(β′ log π_φ/π_ref (a⁺ | o_t) − β′ log π_φ/π_ref (a⁻ | o_t)) + nll · NLL(a⁺)
+
+python -m training stage runs/demo seed-0/actor
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.candidates import ActorPair
+from training.fit import fit
+from training.mtdpo import Preference
+from training.policy import Policy, TooLong
+from training.preference import direct_preference, pairs_with_reference
+
+
+def train_actor(
+    policy: Policy, pairs: Sequence[ActorPair], preference: Preference, folder: Path
+) -> tuple[list[dict[str, float]], dict[str, int]]:
+    """Train the adapter; what was measured at each step, and what was left out. Raises TrainingFailed."""
+    rendered, too_long = [], 0
+    for messages, chosen, rejected in pairs:
+        number = sum(m["role"] == "assistant" for m in messages)
+        try:
+            first, second = (
+                policy.render([*messages, {"role": "assistant", "content": text}], only=number)
+                for text in (chosen, rejected)
+            )
+        except TooLong:
+            too_long += 1
+        else:
+            rendered.append((first, second))
+    rows = pairs_with_reference(policy, rendered, preference.fitting.micro_batch, "actor")
+    history = fit(
+        policy.model, rows,
+        lambda part: direct_preference(policy, part, preference.beta, preference.nll, preference.weight),
+        preference.fitting, folder, "actor",
+    )  # fmt: skip
+    return history, {"pairs longer than the window": too_long}

@@ -1,0 +1,140 @@
+"""A policy as a chat model for the graphs, in process: alone, or many dialogues in step so that their turns are one batch.
+
+model = open_chat(Path("runs/demo/seed-0/actor"))
+runtime.solve("collaborate", "thread-1", "own-backend/test/4/7", collaborate.Context(model=model, person="rules"))
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from training.generate import generate
+from training.messages import plain
+from training.policy import Message, Policy, load_policy
+
+Answer = Callable[[list[list[Message]]], list[AIMessage]]
+"""Replies to several prompts at once."""
+REPLY = 1_024
+"""Tokens of a reply, at most."""
+
+
+class PolicyChat(BaseChatModel):
+    """A chat model whose replies come from `answer`, one prompt at a time."""
+
+    answer: Any
+    name: str = "palimpsest-policy"
+
+    @property
+    def _llm_type(self) -> str:
+        return "palimpsest-policy"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.answer([plain(messages)])[0])])
+
+
+def sampler(policy: Policy, *, most: int, temperature: float, seed: int, rows: int) -> Answer:
+    """Replies of a policy, `rows` prompts in memory at once; the n-th call for a seed gives the same ones."""
+    calls = iter(range(10**12))
+
+    def answer(prompts: list[list[Message]]) -> list[AIMessage]:
+        replies: list[AIMessage] = []
+        for at in range(0, len(prompts), rows):
+            ids = [policy.prompt(p) for p in prompts[at : at + rows]]
+            sampled = generate(policy, ids, most=most, temperature=temperature, seed=seed * 1_000_003 + next(calls))
+            for prompt, reply in zip(ids, sampled, strict=True):
+                text = policy.tokenizer.decode(reply, skip_special_tokens=True)
+                usage = {
+                    "input_tokens": len(prompt),
+                    "output_tokens": len(reply),
+                    "total_tokens": len(prompt) + len(reply),
+                }
+                replies.append(AIMessage(text, usage_metadata=usage))
+        return replies
+
+    return answer
+
+
+def in_step(jobs: Sequence[Callable[[BaseChatModel], Any]], answer: Answer) -> list[Any]:
+    """Run jobs, each in a thread with a chat model of its own, and answer them together: each time that all that are still
+    running wait for a reply, in the jobs' order. So the same jobs give the same batches, and the same results.
+
+    Raises what a job raises, or what `answer` does, after all have ended.
+    """
+    room = _Room(len(jobs))
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        futures = [pool.submit(room.work, number, job) for number, job in enumerate(jobs)]
+        while prompts := room.waiting():
+            try:
+                replies = answer([prompt for _, prompt in prompts])
+            except BaseException as error:
+                room.fail(error)
+                raise
+            room.deliver([number for number, _ in prompts], replies)
+        return [future.result() for future in futures]
+
+
+class _Room:
+    """Where the jobs wait for each other."""
+
+    def __init__(self, jobs: int) -> None:
+        self._changed = threading.Condition()
+        self._running = jobs
+        self._prompts: dict[int, list[Message]] = {}
+        self._replies: dict[int, AIMessage] = {}
+        self._failed: BaseException | None = None
+
+    def work(self, number: int, job: Callable[[BaseChatModel], Any]) -> Any:
+        try:
+            return job(PolicyChat(answer=lambda prompts: [self._ask(number, prompts[0])]))
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def _ask(self, number: int, prompt: list[Message]) -> AIMessage:
+        with self._changed:
+            self._prompts[number] = prompt
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: number in self._replies or self._failed)
+            if self._failed:
+                raise RuntimeError(f"The policy gave no reply: {self._failed}") from self._failed
+            return self._replies.pop(number)
+
+    def waiting(self) -> list[tuple[int, list[Message]]]:
+        """The prompts of all jobs, once none runs that does not wait; empty when all have ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._prompts) == self._running)
+            prompts = sorted(self._prompts.items())
+            self._prompts = {}
+            return prompts
+
+    def deliver(self, numbers: list[int], replies: list[AIMessage]) -> None:
+        with self._changed:
+            self._replies.update(zip(numbers, replies, strict=True))
+            self._changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._failed = error
+            self._changed.notify_all()
+
+
+def open_chat(base: str | Path, adapter: Path | None = None, *, temperature: float = 0.0, seed: int = 0) -> PolicyChat:
+    """A model folder, or a base with an adapter, as a chat model for the graphs. Raises PolicyFailed."""
+    policy = load_policy(base, adapter, merged=True)
+    return PolicyChat(
+        answer=sampler(policy, most=REPLY, temperature=temperature, seed=seed, rows=1), name=Path(base).name
+    )

@@ -1,0 +1,66 @@
+"""Measure a policy on held-out tasks: tests passed, success, turns, questions by their use, reply length, KL to the start policy.
+
+python -m training stage runs/demo seed-0/evaluate-sweet
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tasks.book import find_task
+from tasks.trajectory import Trajectory
+from training.collect import Rollouts, collect
+from training.messages import whole
+from training.policy import NO_TURN, Policy
+from training.preference import log_ratios, with_reference
+
+MEASURED_FOR_KL = 64  # dialogues
+
+
+def evaluate(policy: Policy, tasks: Sequence[str], rollouts: Rollouts, folder: Path, name: str) -> list[dict[str, Any]]:
+    """One dialogue about each task, and its row of the report."""
+    held = collect(policy, tasks, 1, rollouts, folder / "trajectories.jsonl", name)
+    return [row_of(trajectory) for trajectory in held]
+
+
+def row_of(trajectory: Trajectory) -> dict[str, Any]:
+    """What the report knows of a dialogue."""
+    agent = [turn.content for turn in trajectory.turns if turn.role == "agent"]
+    task = find_task(trajectory.task)
+    return {
+        "task": trajectory.task,
+        "hidden": len(task.facts),
+        "score": trajectory.score,
+        "success": bool(trajectory.success),
+        "turns": len(agent),
+        "answered": trajectory.stop == "answered",
+        "told": len(trajectory.told) / len(task.facts) if task.facts else None,
+        "tokens": trajectory.output_tokens / len(agent),
+        **questions(trajectory, [fact.statement for fact in task.facts]),
+    }
+
+
+def questions(trajectory: Trajectory, statements: Sequence[str]) -> dict[str, int]:
+    """The agent's turns but the last: those that brought out something new, something known, or nothing."""
+    counts, known = {"useful": 0, "redundant": 0, "wasted": 0}, set[str]()
+    for turn in trajectory.turns:
+        if turn.role == "person":
+            heard = {s for s in statements if s in turn.content}
+            counts["useful" if heard - known else "redundant" if heard else "wasted"] += 1
+            known |= heard
+    return counts
+
+
+@torch.inference_mode()
+def divergence(policy: Policy, trajectories: Sequence[Trajectory], micro_batch: int) -> float:
+    """KL(π ‖ π_ref) of an agent's token, in nats: the mean log-ratio of what the policy said, over its first 64 dialogues."""
+    rows = [policy.render(whole(t)) for t in trajectories[:MEASURED_FOR_KL]]
+    total, tokens = 0.0, 0
+    known = with_reference(policy, rows, micro_batch, "divergence")
+    for at in range(0, len(known), micro_batch):
+        ratios, _, batch = log_ratios(policy, known[at : at + micro_batch])
+        total += float(ratios.sum())
+        tokens += int((batch.turns != NO_TURN).sum())
+    return total / tokens

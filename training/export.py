@@ -1,0 +1,109 @@
+"""Export a trained policy: a model folder with its card, to be served by whatever speaks the OpenAI API, or opened in process.
+
+python -m training export runs/demo seed-0/sweet models/collaborator
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from training.policy import PolicyFailed, load_policy
+from training.recipe import Recipe
+from training.stages import base_of
+
+CARD = """\
+---
+library_name: {library}
+{based_on}tags: [sweet-rl, collaboration, palimpsest]
+---
+
+# {name}
+
+A policy that works on a thing together with a person, trained with Palimpsest ({stage} of a run of `python -m training run`).
+
+- Start policy: {base}{licence}
+- Trained on: {dialogues} dialogues about {tasks} tasks ({train}), seed {seed}; score of what it learnt from: {success:.3f} success
+- Measured on {held_out}: {scores}
+- Person in training and measurement: simulated from single facts (`rules`), at most {turns} turns
+
+It has learnt from a simulated person and from generated tasks: what it does with others was not measured.
+
+## Use
+
+```python
+from training.chat import open_chat
+from graphs import collaborate
+
+model = open_chat("{folder}")
+context = collaborate.Context(model=model, person="rules", max_turns={turns})
+state = collaborate.graph.invoke({{"task": "own-backend/test/4/7"}}, context=context)
+```
+
+Behind an endpoint, then `OPENAI_BASE_URL=http://localhost:8000/v1` and the model's name in Palimpsest:
+
+```sh
+vllm serve {folder} --served-model-name {name}
+python convert_hf_to_gguf.py {folder} --outfile {name}.gguf && llama-server -m {name}.gguf --port 8000
+ollama create {name} -f {folder}/Modelfile
+```
+
+## Recipe
+
+```json
+{recipe}
+```
+"""
+
+
+def export(folder: Path, stage: str, out: Path, adapter: bool = False) -> None:
+    """Write the policy of a stage into `out`. Raises PolicyFailed if there is no such stage, FileExistsError if `out` is there."""
+    trained = folder / stage
+    if not (trained / "adapter_model.safetensors").exists():
+        raise PolicyFailed(f"There is no trained policy in {trained}: use one such as seed-0/sweet, after the run.")
+    if out.exists():
+        raise FileExistsError(f"{out} is there already: remove it, or name another folder.")
+    recipe = Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"), str(folder / "recipe.json"))
+    base = base_of(folder, recipe)
+    part = out.with_name(f"{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    if adapter:
+        for name in ("adapter_model.safetensors", "adapter_config.json"):
+            shutil.copy(trained / name, part / name)
+    else:
+        policy = load_policy(base, trained, recipe.loading)
+        policy.model.merge_and_unload().save_pretrained(part)
+        policy.tokenizer.save_pretrained(part)
+        (part / "Modelfile").write_text("FROM .\n", encoding="utf-8")
+    (part / "README.md").write_text(card(folder, stage, out, recipe, base, adapter), encoding="utf-8")
+    part.rename(out)
+    print(f"Written to {out}")
+
+
+def card(folder: Path, stage: str, out: Path, recipe: Recipe, base: str, adapter: bool) -> str:
+    """The model card: what it is made of, and how good it was seen to be."""
+    seed, _, name = stage.partition("/")
+    rows = folder / seed / f"evaluate-{name}" / "rows.jsonl"
+    scores = "not measured"
+    if rows.exists():
+        done = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+        tests, success = (sum(row[key] for row in done) / len(done) for key in ("score", "success"))
+        scores = f"{tests:.3f} of the tests, {success:.3f} success on {len(done)} tasks"
+    collected = json.loads((folder / seed / "collect" / "result.json").read_text(encoding="utf-8"))
+    own = recipe.base == "tiny"
+    return CARD.format(
+        library="peft" if adapter else "transformers", based_on="" if own else f"base_model: {base}\n",
+        name=out.name, folder=out, stage=stage, base="made from scratch by `training/tiny.py`" if own else base,
+        licence=" (Apache-2.0)" if own else f" (its licence holds for this model too: {licence_of(base)})",
+        dialogues=collected["dialogues"], tasks=recipe.train.count, train=recipe.train.file or recipe.train.split,
+        seed=seed.removeprefix("seed-"), success=collected["success"], held_out=recipe.held_out.file or recipe.held_out.split,
+        scores=scores, turns=recipe.rollouts.max_turns, recipe=recipe.to_json().strip(),
+    )  # fmt: skip
+
+
+def licence_of(base: str) -> str:
+    """What the base's own card says."""
+    path = Path(base) / "README.md"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("license:")]
+    return named[0] if named else "see its card"

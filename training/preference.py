@@ -1,0 +1,95 @@
+"""Learning from pairs: what is common to the critic, the actor and multi-turn DPO.
+
+A row is a rendered dialogue with the reference policy's log-probabilities of it, which are computed once, before training: the
+reference does not change, and so a step takes one pass of the model and no second copy of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.nn.functional import logsigmoid
+from tqdm import tqdm
+
+from training.policy import NO_TURN, Batch, Policy, Rendered, collate, token_log_probs
+
+
+@dataclass(frozen=True)
+class Row:
+    """A dialogue, or one turn after what was before it."""
+
+    rendered: Rendered
+    reference: torch.Tensor | None = None
+    """log π_ref of the tokens from the second on, [length - 1]."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows of which the first is preferred."""
+
+    chosen: Row
+    rejected: Row
+
+
+@torch.inference_mode()
+def with_reference(policy: Policy, rows: Sequence[Rendered], micro_batch: int, name: str) -> list[Row]:
+    """The rows with the reference policy's log-probabilities."""
+    order = sorted(range(len(rows)), key=lambda n: len(rows[n].ids))  # rows of like length share a batch
+    done: dict[int, Row] = {}
+    with policy.reference():
+        for at in tqdm(range(0, len(order), micro_batch), desc=f"{name}: reference", disable=None):
+            part = order[at : at + micro_batch]
+            batch = collate([rows[n] for n in part], policy.tokenizer.pad_token_id, policy.device)
+            for n, values in zip(part, token_log_probs(policy.model, batch).cpu(), strict=True):
+                done[n] = Row(rows[n], values[: len(rows[n].ids) - 1].clone())
+    return [done[n] for n in range(len(rows))]
+
+
+def pairs_with_reference(
+    policy: Policy, pairs: Sequence[tuple[Rendered, Rendered]], micro_batch: int, name: str
+) -> list[Pair]:
+    """The pairs, each row of which has its reference; a row that stands in many pairs is computed once."""
+    rows = list(dict.fromkeys(row for pair in pairs for row in pair))
+    known = dict(zip(rows, with_reference(policy, rows, micro_batch, name), strict=True))
+    return [Pair(known[chosen], known[rejected]) for chosen, rejected in pairs]
+
+
+def log_ratios(policy: Policy, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, Batch]:
+    """(log π/π_ref, log π, the batch without its first column): [rows, length - 1] each, 0 where the token is not the agent's."""
+    batch = collate([row.rendered for row in rows], policy.tokenizer.pad_token_id, policy.device)
+    now = token_log_probs(policy.model, batch)
+    reference = torch.zeros_like(now)
+    for n, row in enumerate(rows):
+        assert row.reference is not None, "rows are made by with_reference"
+        reference[n, : len(row.reference)] = row.reference.to(now.device)
+    turns = batch.turns[:, 1:]
+    said = turns != NO_TURN
+    return (now - reference) * said, now * said, replace(batch, turns=turns)
+
+
+def dpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float) -> torch.Tensor:
+    """−log σ(β·(chosen − rejected)) of summed log-ratios, [pairs] each: Rafailov et al. 2023, equation 7; SWEET-RL, section 4.2."""
+    return -logsigmoid(beta * (chosen - rejected))
+
+
+def negative_log_likelihood(log_probs: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
+    """Mean over the agent's tokens of each row, then over the rows."""
+    return -(log_probs.sum(1) / said.sum(1)).mean()
+
+
+def direct_preference(
+    policy: Policy, pairs: Sequence[Any], beta: float, nll: float, weight: float = 1.0
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """weight · DPO + nll · (negative log-likelihood of what was chosen), on the agent's tokens alone; and what is shown."""
+    rows = [p.chosen for p in pairs] + [p.rejected for p in pairs]
+    ratios, log_probs, batch = log_ratios(policy, rows)
+    chosen, rejected = ratios.sum(1).chunk(2)
+    said = (batch.turns != NO_TURN)[: len(pairs)]
+    likelihood = negative_log_likelihood(log_probs[: len(pairs)], said)
+    loss = weight * dpo_loss(chosen, rejected, beta).mean() + nll * likelihood
+    shown = {
+        "accuracy": float((chosen > rejected).float().mean()), "margin": float((chosen - rejected).mean()),
+        "chosen": float(chosen.mean()), "rejected": float(rejected.mean()), "nll": float(likelihood),
+    }  # fmt: skip
+    return loss, shown

@@ -1,0 +1,153 @@
+"""A recipe: everything that a run's numbers depend on, as one small JSON file. What is not said in it has the value that stands here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from tasks.book import keep_file
+from tasks.families import FAMILIES
+from training.collect import Rollouts
+from training.critic import FORMS, CriticSetting
+from training.fit import Fitting
+from training.mtdpo import Preference
+from training.policy import Loading
+from training.tiny import FAMILIES_KNOWN, Tiny
+
+Method = Literal["zero_shot", "rft", "mtdpo", "sweet"]
+METHODS: tuple[Method, ...] = ("zero_shot", "rft", "mtdpo", "sweet")
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """Which tasks: of our own, or the rows of a file."""
+
+    __pydantic_config__ = STRICT
+
+    split: Literal["own-backend/train", "own-backend/test", "own-frontend/train", "own-frontend/test"] = (
+        "own-backend/train"
+    )
+    file: str = ""
+    """Tasks as JSON lines, such as public ColBench, instead of a split."""
+    count: int = 300
+    first: int = 0
+    difficulties: tuple[int, ...] = (3, 4, 5)
+    """Hidden decisions, in turn."""
+    families: int = FAMILIES_KNOWN
+    """How many of the families of backend functions, from the first."""
+
+    def ids(self) -> list[str]:
+        """Their ids. Raises BadTask, OSError."""
+        if self.file:
+            return keep_file(Path(self.file), self.first + self.count)[self.first :]
+        return [
+            f"{self.split}/{self.difficulties[n % len(self.difficulties)]}/{self._seed(n)}"
+            for n in range(self.first, self.first + self.count)
+        ]
+
+    def _seed(self, number: int) -> int:
+        """The seed of the n-th task of these families; families and difficulties run through all their combinations."""
+        turn, family = divmod(number // len(self.difficulties), self.families)
+        return len(FAMILIES) * (turn * len(self.difficulties) + number % len(self.difficulties)) + family
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateSetting:
+    """What the actor learns from (paper, section 4.2 and appendix)."""
+
+    __pydantic_config__ = STRICT
+
+    dialogues: float = 0.1
+    """Share of the collected dialogues at whose turns the start policy is asked."""
+    samples: int = 16
+    draws: int = 4
+    """Pairs of a turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One line of the table."""
+
+    method: Method
+    form: str = "paper"
+    """Of the critic."""
+    fraction: float = 1.0
+    """Of the collected tasks."""
+    plain: bool = False
+    """The actor with the paper's own weights, beside the recipe's."""
+
+    @property
+    def name(self) -> str:
+        return self.part(self.method) + ("-plain" if self.plain else "")
+
+    def part(self, what: str) -> str:
+        """Name of one of its stages."""
+        form = "" if self.form == "paper" else f"-{self.form}"
+        return f"{what}{form}" + (f"-{self.fraction:.0%}".rstrip("%") if self.fraction < 1 else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A run. Every field has a default: the demonstration on two cores."""
+
+    __pydantic_config__ = STRICT
+
+    base: str = "tiny"
+    """`tiny`, made from scratch; or a model's folder or name on the hub."""
+    tiny: Tiny = field(default_factory=Tiny)
+    loading: Loading = field(default_factory=Loading)
+    train: Tasks = field(default_factory=Tasks)
+    held_out: Tasks = field(default_factory=lambda: Tasks(split="own-backend/test", count=500))
+    samples: int = 4
+    """Dialogues of each task."""
+    rollouts: Rollouts = field(default_factory=Rollouts)
+    pairing: Literal["released", "margin"] = "released"
+    margin: float = 0.1
+    validation: float = 0.15
+    """Share of the collected tasks that the critic is measured on, and not trained."""
+    rft: Fitting = field(default_factory=Fitting)
+    mtdpo: Preference = field(default_factory=Preference)
+    critic: CriticSetting = field(default_factory=CriticSetting)
+    candidates: CandidateSetting = field(default_factory=CandidateSetting)
+    actor: Preference = field(default_factory=Preference)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    greedy: bool = False
+    """Whether held-out tasks are also worked on at temperature 0."""
+    ablations: tuple[str, ...] = ()
+    """Forms of the critic beside the paper's, and `plain`, the actor with the paper's own weights."""
+    fractions: tuple[float, ...] = ()
+    """Shares of the data to train all methods on, beside all of it."""
+    workers: int = 2
+    """Stages at a time."""
+    threads: int = 1
+    """Of each."""
+
+    @staticmethod
+    def from_json(text: str, where: str) -> "Recipe":
+        """Raises ValueError, naming the file and the field."""
+        try:
+            recipe: Recipe = TypeAdapter(Recipe).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{where}: {'.'.join(map(str, first['loc'])) or 'the recipe'}: {first['msg']}.") from error
+        unknown = [name for name in recipe.ablations if name not in FORMS and name != "plain"]
+        if unknown:
+            raise ValueError(f"{where}: ablations: there is no {unknown[0]!r}: use {', '.join([*FORMS, 'plain'])}.")
+        return recipe
+
+    def to_json(self) -> str:
+        text: bytes = TypeAdapter(Recipe).dump_json(self, indent=1)
+        return text.decode() + "\n"
+
+    def variants(self) -> Iterator[Variant]:
+        """The lines of the table."""
+        for method in METHODS:
+            yield Variant(method=method)
+        for name in self.ablations:
+            yield Variant(method="sweet", plain=True) if name == "plain" else Variant(method="sweet", form=name)
+        for fraction in self.fractions:
+            for method in METHODS[1:]:
+                yield Variant(method=method, fraction=fraction)

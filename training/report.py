@@ -1,0 +1,215 @@
+"""The report of a run: a Markdown table with 95 % intervals over seeds and tasks, plots, and one JSON file.
+
+Intervals are of the crossed bootstrap: seeds and held-out tasks are drawn with replacement, together. Two methods are compared on the
+same seeds and tasks (paired).
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.recipe import Recipe, Variant
+
+RESAMPLES = 10_000
+SEED = 20260101
+LABELS = {"zero_shot": "zero-shot", "rft": "rejection fine-tuning", "mtdpo": "multi-turn DPO", "sweet": "SWEET-RL"}
+COLUMNS = ("success", "score", "told", "useful", "wasted", "redundant", "turns", "tokens")
+HEADERS = {
+    "success": "success", "score": "tests passed", "told": "facts told", "useful": "useful questions", "wasted": "wasted",
+    "redundant": "redundant", "turns": "turns", "tokens": "tokens a turn", "kl": "KL to start",
+}  # fmt: skip
+Values = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def bootstrap(values: Values, seed: int = SEED) -> dict[str, float]:
+    """Mean of values [seeds, tasks] with its 95 % interval; both are resampled."""
+    rng = np.random.default_rng(seed)
+    seeds, tasks = values.shape
+    means = np.empty(RESAMPLES)
+    for n in range(RESAMPLES):
+        rows = values[rng.integers(0, seeds, seeds)].mean(axis=0)
+        means[n] = rows[rng.integers(0, tasks, tasks)].mean()
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"mean": float(values.mean()), "low": float(low), "high": float(high), "n": int(values.size)}
+
+
+def gather(folder: Path, recipe: Recipe, file: str = "rows.jsonl") -> dict[str, list[list[dict[str, Any]]]]:
+    """Rows of the held-out dialogues: by variant, then seed. Raises ValueError if variants were measured on different tasks."""
+    found: dict[str, list[list[dict[str, Any]]]] = {}
+    for variant in recipe.variants():
+        paths = [folder / f"seed-{seed}" / f"evaluate-{variant.name}" / file for seed in recipe.seeds]
+        found[variant.name] = [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
+    tasks = {tuple(row["task"] for row in rows) for seeds in found.values() for rows in seeds}
+    if len(tasks) != 1:
+        raise ValueError(f"{folder}: the methods were measured on different tasks; remove its evaluate- folders.")
+    return found
+
+
+def column(rows: list[list[dict[str, Any]]], name: str) -> Values:
+    """[seeds, tasks]"""
+    return np.array([[float(row[name] if row[name] is not None else np.nan) for row in seed] for seed in rows])
+
+
+def label(variant: Variant) -> str:
+    """Of a line of the table."""
+    text = LABELS[variant.method]
+    if variant.form != "paper":
+        text += f", {variant.form.replace('_', ' ')}"
+    if variant.plain:
+        text += ", the paper's own weights"
+    return f"{text}, {variant.fraction:.0%} of the data" if variant.fraction < 1 else text
+
+
+def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    """Write report.json, report.md and the plots; what stands in the JSON."""
+    found = gather(folder, recipe)
+    table = {}
+    for variant in recipe.variants():
+        rows = found[variant.name]
+        measured = {name: bootstrap(column(rows, name)) for name in COLUMNS}
+        kls = [json.loads((at(folder, seed, variant) / "result.json").read_text())["kl"] for seed in recipe.seeds]
+        success = column(rows, "success").mean(axis=1)
+        table[variant.name] = {
+            "label": label(variant), **measured, "kl": sum(kls) / len(kls), "success of each seed": success.tolist(),
+            "success by hidden decisions": by_hidden(rows),
+        }  # fmt: skip
+        if recipe.greedy:
+            table[variant.name]["greedy"] = bootstrap(column(gather_greedy(folder, recipe, variant), "success"))
+    sweet = column(found["sweet"], "success")
+    differences = {name: bootstrap(sweet - column(rows, "success")) for name, rows in found.items() if name != "sweet"}
+    result = {
+        "table": table, "sweet minus": differences, "critic": critics(folder, recipe), "left out": left_out(folder, recipe),
+        "recipe": json.loads(recipe.to_json()),
+    }  # fmt: skip
+    (folder / "report.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    text = markdown(result)
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    plot(folder, recipe, result)
+    print(text)
+    return result
+
+
+def at(folder: Path, seed: int, variant: Variant) -> Path:
+    return folder / f"seed-{seed}" / f"evaluate-{variant.name}"
+
+
+def gather_greedy(folder: Path, recipe: Recipe, variant: Variant) -> list[list[dict[str, Any]]]:
+    paths = [at(folder, seed, variant) / "greedy.jsonl" for seed in recipe.seeds]
+    return [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
+
+
+def by_hidden(rows: list[list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
+    """Success by the number of hidden decisions."""
+    hidden = np.array([row["hidden"] for row in rows[0]])
+    success = column(rows, "success")
+    return {str(n): bootstrap(success[:, hidden == n]) for n in sorted(set(hidden.tolist()))}
+
+
+def critics(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    """What the critics got right on tasks that they were not trained on, over the seeds."""
+    found: dict[str, Any] = {}
+    for variant in recipe.variants():
+        if variant.method == "sweet" and not variant.plain:
+            paths = [folder / f"seed-{seed}" / variant.part("critic") / "result.json" for seed in recipe.seeds]
+            measured = [json.loads(path.read_text())["validation"] for path in paths]
+            found[variant.part("critic")] = {
+                name: {"mean": float(np.mean([m[name]["mean"] for m in measured if name in m])),
+                       "n": sum(m[name]["n"] for m in measured if name in m)}
+                for name in measured[0]
+            }  # fmt: skip
+    return found
+
+
+def left_out(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    """What the stages could not use, by stage and reason."""
+    found = {}
+    for seed in recipe.seeds:
+        for path in sorted((folder / f"seed-{seed}").glob("*/result.json")):
+            reasons = {k: v for k, v in json.loads(path.read_text()).get("left_out", {}).items() if v}
+            if reasons:
+                found[f"seed-{seed}/{path.parent.name}"] = reasons
+    return found
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The report as a person reads it."""
+    recipe, table = result["recipe"], result["table"]
+    tasks = recipe["held_out"]["count"]
+    lines = [
+        f"# {recipe['base']}: {tasks} held-out tasks, {len(recipe['seeds'])} seeds, temperature {recipe['rollouts']['temperature']:g}",
+        "",
+        "Mean [95 % interval over seeds and tasks].",
+        "",
+        f"| method | {' | '.join(HEADERS.values())} |{' success, greedy |' if recipe['greedy'] else ''}",
+        f"|---|{'---|' * (len(HEADERS) + recipe['greedy'])}",
+    ]
+    for row in table.values():
+        cells = [shown(row[name], 3 if name in ("success", "score", "told") else 1) for name in COLUMNS]
+        greedy = f" {shown(row['greedy'], 3)} |" if recipe["greedy"] else ""
+        lines.append(f"| {row['label']} | {' | '.join(cells)} | {row['kl']:.3f} |{greedy}")
+    lines += ["", "Difference in success, paired by seed and task:", ""]
+    for name, value in result["sweet minus"].items():
+        lines.append(f"- SWEET-RL − {table[name]['label']}: {shown(value, 3)}")
+    lines += ["", "What the critic gets right on tasks that it was not trained on:", ""]
+    for name, measured in result["critic"].items():
+        parts = [f"{key} {value['mean']:.3f} (n = {value['n']})" for key, value in measured.items()]
+        lines.append(f"- {name}: {', '.join(parts)}")
+    return "\n".join(lines) + "\n"
+
+
+def shown(value: dict[str, float], digits: int) -> str:
+    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+
+
+def plot(folder: Path, recipe: Recipe, result: dict[str, Any]) -> None:
+    """Write curves.png, hidden.png and, with fractions, data.png."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    def save(name: str, draw: Callable[[Any], None]) -> None:
+        figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+        draw(axes)
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(folder / name, dpi=150, metadata={"Software": None})
+        pyplot.close(figure)
+
+    def curves(axes: Any) -> None:
+        for stage in ("rft", "mtdpo", "critic", "sweet"):
+            path = folder / f"seed-{recipe.seeds[0]}" / stage / "history.jsonl"
+            losses = [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+            width = max(1, len(losses) // 20)
+            smooth = np.convolve(losses, np.ones(width) / width, "valid")
+            axes.plot(np.linspace(0, 1, len(smooth)), smooth, label="actor" if stage == "sweet" else stage)
+        axes.set(xlabel="share of the stage's steps", ylabel="loss, moving mean", title=f"Seed {recipe.seeds[0]}")
+
+    def hidden(axes: Any) -> None:
+        for name, row in result["table"].items():
+            if name in LABELS:
+                points = row["success by hidden decisions"]
+                errors(axes, list(map(int, points)), list(points.values()), row["label"])
+        axes.set(xlabel="hidden decisions", ylabel="success", ylim=(0, None), title="Held-out tasks")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+
+    def data(axes: Any) -> None:
+        for method in ("rft", "mtdpo", "sweet"):
+            shares = [*sorted(recipe.fractions), 1.0]
+            rows = [result["table"][Variant(method=method, fraction=share).name] for share in shares]  # type: ignore[arg-type]
+            errors(axes, shares, [row["success"] for row in rows], LABELS[method])
+        axes.set(xlabel="share of the collected tasks", ylabel="success", ylim=(0, None), title="Data")
+
+    save("curves.png", curves)
+    save("hidden.png", hidden)
+    if recipe.fractions:
+        save("data.png", data)
+
+
+def errors(axes: Any, xs: Sequence[float], points: Sequence[dict[str, float]], text: str) -> None:
+    means = [p["mean"] for p in points]
+    spread = [[p["mean"] - p["low"] for p in points], [p["high"] - p["mean"] for p in points]]
+    axes.errorbar(xs, means, yerr=spread, marker="o", capsize=3, label=text)

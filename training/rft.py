@@ -1,0 +1,40 @@
+"""Rejection fine-tuning, the simplest baseline: likelihood of the agent's tokens in the dialogues that succeeded.
+
+loss = −mean over tokens of log π(a_t^l | o_t, a_t^<l)
+
+python -m training stage runs/demo seed-0/rft
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from tasks.trajectory import Trajectory
+from training.fit import Fitting, fit
+from training.messages import whole
+from training.policy import NO_TURN, Policy, Rendered, TooLong, collate, token_log_probs
+
+
+def likelihood_loss(policy: Policy, rows: Sequence[Rendered]) -> tuple[torch.Tensor, dict[str, float]]:
+    """Negative log-likelihood, the mean over all the agent's tokens of the rows."""
+    batch = collate(rows, policy.tokenizer.pad_token_id, policy.device)
+    said = batch.turns[:, 1:] != NO_TURN
+    return -(token_log_probs(policy.model, batch) * said).sum() / said.sum(), {}
+
+
+def train_rft(
+    policy: Policy, trajectories: Sequence[Trajectory], fitting: Fitting, folder: Path
+) -> tuple[list[dict[str, float]], dict[str, int]]:
+    """Train the adapter; what was measured at each step, and what was left out. Raises TrainingFailed."""
+    rows, left_out = [], {"dialogues that did not succeed": 0, "dialogues longer than the window": 0}
+    for trajectory in trajectories:
+        if not trajectory.success:
+            left_out["dialogues that did not succeed"] += 1
+            continue
+        try:
+            rows.append(policy.render(whole(trajectory)))
+        except TooLong:
+            left_out["dialogues longer than the window"] += 1
+    history = fit(policy.model, rows, lambda part: likelihood_loss(policy, part), fitting, folder, "rft")
+    return history, left_out

@@ -1,0 +1,153 @@
+"""All stages as one recipe: from nothing, or a model's name, to the table of zero-shot, rejection fine-tuning, multi-turn DPO, SWEET-RL.
+
+    python -m training run runs/demo                       # the recipe for two CPU cores, about 20 minutes
+    python -m training run runs/llama --recipe llama.json  # your own
+
+A stage is a folder; it is made as NAME.part and renamed when it is done. So a run that was killed anywhere and is started again goes on
+with what is done, and gives the same numbers. Stages that do not need each other run side by side.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import portalocker
+import torch
+from tqdm import tqdm
+
+from training import report, stages
+from training.recipe import METHODS, Recipe, Variant
+
+Work = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A folder that is made from others."""
+
+    name: str
+    after: tuple[str, ...]
+    work: Work
+
+
+def plan(folder: Path, recipe: Recipe) -> dict[str, Stage]:
+    """Every stage of a recipe, by name."""
+    found: dict[str, Stage] = {}
+    base: tuple[str, ...] = ()
+
+    def add(name: str, after: Sequence[str], work: Callable[..., None], *arguments: Any) -> str:
+        found.setdefault(name, Stage(name, tuple(after), partial(work, folder, recipe, *arguments)))
+        return name
+
+    if recipe.base == "tiny":
+        base = (add("tiny", (), stages.tiny),)
+    for seed in recipe.seeds:
+        at = f"seed-{seed}"
+        collected = add(f"{at}/collect", base, stages.collect_, seed)
+        for variant in recipe.variants():
+            made: tuple[str, ...] = base
+            if variant.method in ("rft", "mtdpo"):
+                made = (add(f"{at}/{variant.name}", [collected], getattr(stages, variant.method), seed, variant),)
+            elif variant.method == "sweet":
+                critic = add(f"{at}/{variant.part('critic')}", [collected], stages.critic, seed, variant)
+                sampled = add(f"{at}/candidates", [collected], stages.candidates, seed)
+                ranked = add(f"{at}/{variant.part('ranked')}", [critic, sampled], stages.ranked, seed, variant)
+                made = (add(f"{at}/{variant.name}", [ranked], stages.actor, seed, variant),)
+            add(f"{at}/evaluate-{variant.name}", made, stages.evaluate_, seed, variant)
+    return found
+
+
+def run(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    """Make every stage that is not there yet, then the report. Raises what a stage raises; what was done stays done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keep_recipe(folder, recipe)
+    todo = plan(folder, recipe)
+    done = {name for name in todo if (folder / name).is_dir()}
+    started = time.monotonic()
+    if "tiny" in todo and "tiny" not in done:
+        begin(recipe.workers * recipe.threads, os.getppid())  # alone, so with all the cores
+        make(folder, recipe, "tiny")
+        done.add("tiny")
+    with (
+        ProcessPoolExecutor(recipe.workers, get_context("spawn"), begin, (recipe.threads, os.getpid())) as pool,
+        tqdm(total=len(todo), initial=len(done), desc="stages", disable=None) as bar,
+    ):
+        running: dict[Future[None], str] = {}
+        try:
+            while len(done) < len(todo):
+                for stage in ready(todo, done, set(running.values())):
+                    if len(running) < recipe.workers:
+                        running[pool.submit(make, folder, recipe, stage.name)] = stage.name
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    name = running.pop(future)
+                    future.result()
+                    done.add(name)
+                    bar.update()
+                    bar.set_postfix_str(name)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    print(f"{len(todo)} stages; {time.monotonic() - started:.0f} s of this run.")
+    return report.write(folder, recipe)
+
+
+def ready(todo: dict[str, Stage], done: set[str], running: set[str]) -> Iterator[Stage]:
+    """Stages that can begin, those that most wait for first."""
+    waiting = {name: sum(name in other.after for other in todo.values()) for name in todo}
+    free = [s for s in todo.values() if s.name not in done | running and set(s.after) <= done]
+    return iter(sorted(free, key=lambda s: -waiting[s.name]))
+
+
+def make(folder: Path, recipe: Recipe, name: str) -> None:
+    """Make one stage, unless it is there. Two processes never make one at a time."""
+    whole, part = folder / name, folder / f"{name}.part"
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    with portalocker.Lock(str(folder / f"{name}.lock"), timeout=24 * 3600):
+        if whole.is_dir():
+            return
+        part.mkdir(exist_ok=True)
+        plan(folder, recipe)[name].work(part)
+        (part / "checkpoint.pt").unlink(missing_ok=True)
+        os.replace(part, whole)
+
+
+def begin(threads: int, parent: int) -> None:
+    """Set a worker up: its share of the cores, and an end with its parent, whatever ended that."""
+    torch.set_num_threads(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def keep_recipe(folder: Path, recipe: Recipe) -> None:
+    """Keep what the folder is made with. Raises ValueError if it was made with something else."""
+    path = folder / "recipe.json"
+    text = recipe.to_json()
+    if path.exists():
+        kept = Recipe.from_json(path.read_text(encoding="utf-8"), str(path))
+        if replace(kept, workers=0, threads=0) != replace(recipe, workers=0, threads=0):
+            other = [n for n in json.loads(text) if json.loads(text)[n] != json.loads(kept.to_json())[n]]
+            raise ValueError(
+                f"{folder} was made with another recipe ({', '.join(other)}): use another folder, or {path}."
+            )
+        return
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+__all__ = ["METHODS", "Recipe", "Variant", "make", "plan", "run"]

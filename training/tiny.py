@@ -1,0 +1,248 @@
+"""Makes the small start policy of the demonstration: a Llama of a few million parameters and its tokenizer, from scratch.
+
+    python -m training tiny --out runs/demo/tiny
+
+It reads dialogues of mixed quality about our own backend tasks, generated without end: agents that ask what is open, ask in vain,
+ask twice, answer too early, and copy badly. So it knows the language of these tasks, as a large model knows that of programs, and
+answers some of them. What it does not know is how to collaborate: that is what the other stages teach. In a part of the dialogues
+the system message shows the program, so that the critic can read one there.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from nodes.collaborate.propose import BACKEND, dialogue
+from nodes.collaborate.state import Turn
+from tasks.answers import MARKER
+from tasks.colbench import Fact, Task
+from tasks.families import FAMILIES, Decision, Family, Option
+from tasks.person import Manner, answer_from_facts
+from training.fit import Fitting, fit
+from training.messages import HIDDEN, hidden_information, plain
+from training.policy import NO_TURN, Message, Rendered, collate
+
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+FILLERS = ("Is that right so far?", "I am thinking about it.", "Let me see.")
+
+
+FAMILIES_KNOWN = 6
+"""The first families: a model this small, trained for minutes, learns to write half of them well rather than all of them badly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Habits:
+    """How the agents of the corpus behave; each dialogue draws its own skill from 0 to 1."""
+
+    useful: tuple[float, float] = (0.3, 0.9)
+    """How often a question is about something open, at skill 0 and 1."""
+    early: tuple[float, float] = (0.05, 0.0)
+    """How often it answers while something is open."""
+    ready: float = 0.5
+    """How often it answers when nothing is open."""
+    slips: float = 0.03
+    """How often the answer has a decision wrong that was told."""
+    shown: float = 0.25
+    """Share of the dialogues whose system message shows the program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiny:
+    """The model and how it is made."""
+
+    width: int = 128
+    layers: int = 4
+    vocabulary: int = 4_000
+    window: int = 1_024
+    steps: int = 1_750
+    batch: int = 16
+    """Dialogues of a step."""
+    lr: float = 4e-3
+    """Of AdamW, for embeddings and norms."""
+    matrix_lr: float = 1e-2
+    """Of Muon, for the matrices (Jordan et al. 2024): a third of the steps that AdamW takes here."""
+    seed: int = 0
+    habits: Habits = field(default_factory=Habits)
+
+
+def make_dialogue(rng: random.Random, difficulties: Sequence[int], max_turns: int, habits: Habits) -> list[Message]:
+    """One dialogue as chat messages, about a task of either split: a base model has read more than it is trained on here."""
+    family = rng.choice(FAMILIES[:FAMILIES_KNOWN])
+    split: Literal["train", "test"] = rng.choice(("train", "test"))
+    truth = {d.key: rng.choice(d.of_split(split)) for d in family.decisions}
+    hidden = rng.sample(family.decisions, rng.choice(difficulties))
+    told = [truth[d.key].statement for d in family.decisions if d not in hidden]
+    task = Task(
+        task_id=f"corpus/{rng.randrange(10**9)}",
+        kind="backend",
+        description=" ".join([family.wish, *told, f"The signature of the function is: {family.signature}"]),
+        ground_truth=family.program(truth),
+        calls=(f"{family.function}()",),
+        facts=tuple(Fact(d.key, truth[d.key].value, truth[d.key].statement, d.keywords) for d in hidden),
+    )
+    turns = _talk(rng, task, family, hidden, truth, split, max_turns, habits)
+    prompt = plain(dialogue("backend", task.description, "", turns[:-1], max_turns))
+    if rng.random() < habits.shown:
+        prompt = hidden_information(prompt, task.ground_truth)
+    return [*prompt, {"role": "assistant", "content": turns[-1]["content"]}]
+
+
+def _talk(
+    rng: random.Random, task: Task, family: Family, hidden: list[Decision], truth: dict[str, Option], split: str,
+    max_turns: int, habits: Habits,
+) -> list[Turn]:  # fmt: skip
+    skill = rng.random()
+    useful, early = (low + (high - low) * skill for low, high in (habits.useful, habits.early))
+    turns: list[Turn] = []
+    open_, asked = list(hidden), list[Decision]()
+
+    def say(role: Literal["agent", "person"], content: str) -> None:
+        turns.append(Turn(role=role, content=content, thought="", leak=""))
+
+    while True:
+        last = len(turns) // 2 + 1 == max_turns
+        if last or rng.random() < (early if open_ else habits.ready):
+            say("agent", _answer(rng, family, truth, open_, split, habits))
+            return turns
+        if open_ and rng.random() < useful:
+            decision = rng.choice(open_)
+            say("agent", decision.question)
+        else:
+            vain = [d.question for d in (*asked, *(d for d in family.decisions if d not in hidden))]
+            say("agent", rng.choice([*vain, rng.choice(FILLERS)]))
+        replies = [t["content"] for t in turns if t["role"] == "person"]
+        say("person", answer_from_facts(task, turns[-1]["content"], replies, Manner(), 0))
+        heard = [d for d in open_ if truth[d.key].statement in turns[-1]["content"]]
+        asked += heard
+        open_ = [d for d in open_ if d not in heard]
+
+
+def _answer(
+    rng: random.Random, family: Family, truth: dict[str, Option], open_: list[Decision], split: str, habits: Habits
+) -> str:
+    """A program: what was told as it was told, but for slips; what was not is guessed."""
+    options = {
+        d.key: rng.choice(d.of_split(split)) if d in open_ or rng.random() < habits.slips else truth[d.key]
+        for d in family.decisions
+    }
+    return f"{MARKER}\n{family.program(options)}".strip()  # as a stored turn has it
+
+
+def corpus(seed: int, difficulties: Sequence[int], max_turns: int, habits: Habits) -> Iterator[list[Message]]:
+    """Dialogues without end, the same for a seed."""
+    rng = random.Random(f"corpus {seed}")
+    while True:
+        yield make_dialogue(rng, difficulties, max_turns, habits)
+
+
+def make_tokenizer(texts: Iterable[str], vocabulary: int, max_turns: int) -> Any:
+    """A byte-level BPE whose pieces may be whole sentences, and numbers are, so that they can be copied.
+
+    The instructions, the same in every dialogue, are a single token.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\n"), "merged_with_previous"),
+            pre_tokenizers.Split(Regex(r"\d+|(?<=[.?!]) "), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(BACKEND.format(turns=max_turns), normalized=False)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", chat_template=TEMPLATE,  # noqa: S106
+        additional_special_tokens=["<|system|>", "<|user|>", "<|assistant|>"],
+    )  # fmt: skip
+
+
+READ_FOR_TOKENIZER = 4_000  # dialogues
+SORTED = 8  # batches whose dialogues are put in order of their length: less padding
+
+
+def make_tiny(tiny: Tiny, difficulties: Sequence[int], max_turns: int, folder: Path) -> list[dict[str, float]]:
+    """Train the model and write it, with its tokenizer, into the folder; what was measured at each step."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    dialogues = corpus(tiny.seed, difficulties, max_turns, tiny.habits)
+    read = list(islice(dialogues, READ_FOR_TOKENIZER))
+    texts = (m["content"] for messages in read for m in messages[1:])
+    tokenizer = make_tokenizer(texts, tiny.vocabulary, max_turns)
+    torch.manual_seed(tiny.seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=tiny.width,
+            intermediate_size=tiny.width * 8 // 3,
+            num_hidden_layers=tiny.layers,
+            num_attention_heads=tiny.width // 32,
+            max_position_embeddings=tiny.window,
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+        )  # fmt: skip
+    )
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    optimizers = [
+        torch.optim.AdamW(others, lr=tiny.lr, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=tiny.matrix_lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+    ]
+    batches = _batches(tokenizer, islice(dialogues, tiny.steps * tiny.batch), tiny.batch)
+
+    def loss(rows: Sequence[list[Rendered]]) -> tuple[torch.Tensor, dict[str, float]]:
+        batch = collate(rows[0], tokenizer.pad_token_id, model.device)
+        labels = batch.ids.masked_fill(batch.turns == NO_TURN, -100)
+        value: torch.Tensor = model(input_ids=batch.ids, attention_mask=batch.seen, labels=labels).loss
+        return value, {}
+
+    fitting = Fitting(lr=tiny.lr, epochs=1, batch=1, micro_batch=1, warmup=0.05, least=0.05, seed=tiny.seed)
+    history = fit(model, batches, loss, fitting, folder, "tiny", optimizers)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return history
+
+
+def _batches(tokenizer: Any, dialogues: Iterator[list[Message]], size: int) -> list[list[Rendered]]:
+    """Batches of dialogues of like length."""
+    batches: list[list[Rendered]] = []
+    while block := [_rendered(tokenizer, d) for d in islice(dialogues, size * SORTED)]:
+        block.sort(key=lambda row: len(row.ids))
+        batches += [block[at : at + size] for at in range(0, len(block), size)]
+    return batches
+
+
+def _rendered(tokenizer: Any, messages: list[Message]) -> Rendered:
+    """A dialogue's tokens, marked where they are learnt from: the agent's, and where the program is shown the person's too, since
+    they follow from it."""
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    starts = {tokenizer.convert_tokens_to_ids("<|assistant|>")}
+    if HIDDEN in messages[0]["content"]:
+        starts.add(tokenizer.convert_tokens_to_ids("<|user|>"))
+    marks, said, number = [], False, 0
+    for token in ids:
+        marks.append(number if said and number else NO_TURN)
+        if token in starts:
+            said, number = True, number + 1
+        elif token == tokenizer.eos_token_id:
+            said = False
+    return Rendered(tuple(ids), tuple(marks))
