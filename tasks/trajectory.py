@@ -96,7 +96,7 @@ def trajectory_of(row: Any) -> Trajectory:
     unknown = set(row) - set(FIELDS) - set(OPTIONAL)
     if unknown:
         raise BadTrajectory(f"there is no field {sorted(unknown)[0]!r:.80}.")
-    return Trajectory(**{**row, "turns": tuple(_turns(row["turns"])), "told": tuple(row.get("told", ()))})
+    return Trajectory(**{**row, "turns": _in_turn(tuple(_turns(row["turns"]))), "told": tuple(row.get("told", ()))})
 
 
 def read_trajectories(path: Path) -> Iterator[Trajectory]:
@@ -168,6 +168,17 @@ def _turns(rows: Any) -> Iterator[Turn]:
         yield Turn(row["role"], row["content"], str(row.get("thought", "")), str(row.get("leak", "")))
 
 
+def _in_turn(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """The turns, which begin and end with the agent's. Raises BadTrajectory."""
+    for number, turn in enumerate(turns):
+        expected = "person" if number % 2 else "agent"
+        if turn.role != expected or (number == len(turns) - 1 and turn.role != "agent"):
+            raise BadTrajectory(
+                f"the field turns[{number}] is the {turn.role}'s: agent and person speak in turn, and the agent first and last."
+            )
+    return turns
+
+
 def _from_public(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the public offline file in our own fields."""
     task, history = row.get("task"), row.get("dialogue_history")
@@ -178,6 +189,8 @@ def _from_public(row: dict[str, Any]) -> dict[str, Any]:
     ):
         raise BadTrajectory("the field dialogue_history must be a list of objects with role and content.")
     said = history[1:] if history and history[0].get("role") == "user" else history
+    if said and said[-1].get("role") == "user":
+        said = said[:-1]  # nobody answered it
     reward = row.get("reward")
     return {
         "task": str(task.get("task_id", "")),

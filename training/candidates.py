@@ -1,9 +1,9 @@
 """Candidates: at each stored turn the start policy says several things, and the critic ranks them (Zhou et al. 2025, section 4.2).
 
-    python -m training candidates --recipe runs/demo/recipe.json --seed 0
+    python -m training stage runs/demo seed-0/candidates
 
-A reply that was sampled several times is scored once, and counts as often as it was sampled. A pair for the actor is a random one of
-the upper half against a random one of the lower half; two of the same text or of the same advantage make none.
+A reply that was sampled several times is scored once, and counts as often as it was sampled. A pair for the actor is a random one
+of the upper half against a random one of the lower half; two of the same text or of the same advantage make none.
 """
 
 import random

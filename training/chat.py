@@ -17,7 +17,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from training.generate import generate
 from training.messages import plain
-from training.policy import Message, Policy, load_policy
+from training.policy import Loading, Message, Policy, TooLong, load_policy
 
 Answer = Callable[[list[list[Message]]], list[AIMessage]]
 """Replies to several prompts at once."""
@@ -46,15 +46,21 @@ class PolicyChat(BaseChatModel):
 
 
 def sampler(policy: Policy, *, most: int, temperature: float, seed: int, rows: int) -> Answer:
-    """Replies of a policy, `rows` prompts in memory at once; the n-th call for a seed gives the same ones."""
+    """Replies of a policy, `rows` prompts in memory at once; the n-th call for a seed gives the same ones.
+
+    A prompt that is longer than the window has an empty reply: that dialogue ends without an answer, and the others go on.
+    """
     calls = iter(range(10**12))
 
     def answer(prompts: list[list[Message]]) -> list[AIMessage]:
         replies: list[AIMessage] = []
         for at in range(0, len(prompts), rows):
-            ids = [policy.prompt(p) for p in prompts[at : at + rows]]
-            sampled = generate(policy, ids, most=most, temperature=temperature, seed=seed * 1_000_003 + next(calls))
-            for prompt, reply in zip(ids, sampled, strict=True):
+            ids = [_fitting(policy, p) for p in prompts[at : at + rows]]
+            fitting = [p for p in ids if p]
+            drawn = seed * 1_000_003 + next(calls)
+            sampled = iter(generate(policy, fitting, most=most, temperature=temperature, seed=drawn) if fitting else [])
+            for prompt in ids:
+                reply = next(sampled) if prompt else []
                 text = policy.tokenizer.decode(reply, skip_special_tokens=True)
                 usage = {
                     "input_tokens": len(prompt),
@@ -65,6 +71,13 @@ def sampler(policy: Policy, *, most: int, temperature: float, seed: int, rows: i
         return replies
 
     return answer
+
+
+def _fitting(policy: Policy, prompt: list[Message]) -> list[int]:
+    try:
+        return policy.prompt(prompt)
+    except TooLong:
+        return []
 
 
 def in_step(jobs: Sequence[Callable[[BaseChatModel], Any]], answer: Answer) -> list[Any]:
@@ -132,9 +145,11 @@ class _Room:
             self._changed.notify_all()
 
 
-def open_chat(base: str | Path, adapter: Path | None = None, *, temperature: float = 0.0, seed: int = 0) -> PolicyChat:
+def open_chat(
+    base: str | Path, adapter: Path | None = None, *, temperature: float = 0.0, seed: int = 0, rank: int = Loading.rank
+) -> PolicyChat:
     """A model folder, or a base with an adapter, as a chat model for the graphs. Raises PolicyFailed."""
-    policy = load_policy(base, adapter, merged=True)
+    policy = load_policy(base, adapter, Loading(rank=rank, alpha=2 * rank), merged=True)
     return PolicyChat(
         answer=sampler(policy, most=REPLY, temperature=temperature, seed=seed, rows=1), name=Path(base).name
     )

@@ -1,9 +1,10 @@
 """Collect trajectories: rollouts of a policy through the collaborate graph, several for each task.
 
-    python -m training collect --model runs/demo/tiny --split own-backend/train --count 300 --samples 4 --out runs/demo/trajectories.jsonl
+    python -m training stage runs/demo seed-0/collect
 
-A local model's dialogues go in step, so that a turn of all is one batch; a model at an endpoint is asked by concurrent requests
-(`python -m evaluation colbench`). The file grows by whole groups of dialogues: what is there when a run was killed is not done again.
+A local model's dialogues go in step, so that a turn of all is one batch. A model at an endpoint is asked by concurrent requests,
+with `python -m evaluation colbench`; a recipe takes its trajectories as a file. The file here grows by whole groups of dialogues:
+what is there when a run was killed is not done again.
 """
 
 import json
@@ -11,12 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from tqdm import tqdm
 
 from graphs import collaborate
-from tasks.trajectory import Trajectory, trajectory_of
+from tasks.book import keep_tasks
+from tasks.colbench import task_of
+from tasks.trajectory import Trajectory, read_trajectories, trajectory_of
 from training.chat import in_step, sampler
 from training.policy import Policy
 
@@ -88,3 +93,34 @@ def _whole_groups(path: Path, group: int, wanted: int) -> list[Trajectory]:
     kept = whole if len(whole) == wanted else whole[: len(whole) // group * group]
     path.write_text("".join(kept), encoding="utf-8")
     return [trajectory_of(json.loads(line)) for line in kept]
+
+
+def take(path: Path) -> list[Trajectory]:
+    """The trajectories of a file: ours, or public ColBench's offline rows, whose tasks are kept so that a critic finds them.
+
+    Raises BadTrajectory, BadTask, naming file, line and field; OSError.
+    """
+    rows = list(read_trajectories(path))
+    raw = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    public = [n for n, row in enumerate(raw) if "dialogue_history" in row]
+    ids = keep_tasks([task_of(raw[n]["task"], f"{path.stem}-{n}") for n in public], path.stem) if public else []
+    same: dict[str, str] = {}  # dialogues about one task share its id
+    for n, id in zip(public, ids, strict=True):
+        rows[n] = replace(rows[n], task=same.setdefault(json.dumps(raw[n]["task"], sort_keys=True), id))
+    return rows
+
+
+class TrajectoryFile(BaseCallbackHandler):
+    """A callback that keeps the trajectory of every collaboration it is passed to.
+
+    graph.invoke({"task": id}, {"callbacks": [TrajectoryFile(path)]}, context=context)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        """A run's end; what ends inside it is not one."""
+        if parent_run_id is None and isinstance(outputs, dict) and outputs.get("trajectory"):
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(outputs["trajectory"], ensure_ascii=False) + "\n")

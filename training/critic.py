@@ -3,11 +3,11 @@
     A(o_t, a_t, c) = 1/L_t · Σ_l [log π_θ(a_t^l | c, o_t, a_t^<l) − log π_ref(a_t^l | c, o_t, a_t^<l)]
     loss           = −log σ(β Σ_t A(o_t⁺, a_t⁺, c) − β Σ_t A(o_t⁻, a_t⁻, c))
 
-    python -m training critic --recipe runs/demo/recipe.json --seed 0
+    python -m training stage runs/demo seed-0/critic
 
-θ is the adapter, ref the same model without it. c stands in the system message, and only the agent's tokens count. Ablations: no hidden
-information, no length normalisation, the mean over all tokens of the dialogue with a reference that does not see c (the published
-code), and a regression head, a linear function of the mean hidden state of each turn.
+θ is the adapter, ref the same model without it. c stands in the system message, and only the agent's tokens count. Ablations: no
+hidden information; no length normalisation; the published code, with its mean over all tokens of the dialogue and a reference that
+does not see c; a regression head, linear in the mean hidden state of each turn.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from tasks.book import find_task
 from tasks.trajectory import Trajectory
 from training.fit import Fitting, fit
 from training.messages import hidden_information, whole
-from training.policy import NO_TURN, Message, Policy, Rendered, TooLong, collate, turn_sums
+from training.policy import NO_TURN, Message, Policy, Rendered, TooLong, turn_sums
 from training.preference import Pair, Row, dpo_loss, log_ratios, negative_log_likelihood, pairs_with_reference
 
 
@@ -101,7 +101,7 @@ def critic_loss(
     """Bradley–Terry loss of the summed advantages, and nll times the negative log-likelihood of what was chosen."""
     rows = [p.chosen for p in pairs] + [p.rejected for p in pairs]
     if head is not None:
-        batch = collate([row.rendered for row in rows], policy.tokenizer.pad_token_id, policy.device)
+        batch = policy.collate([row.rendered for row in rows])
         chosen, rejected = head(policy.model, batch).sum(1).chunk(2)
         likelihood = torch.zeros(())
     else:
@@ -141,7 +141,7 @@ def turn_advantages(
     for at in range(0, len(order), micro_batch):
         part = [rows[n] for n in order[at : at + micro_batch]]
         if head is not None:
-            batch = collate([r.rendered for r in part], policy.tokenizer.pad_token_id, policy.device)
+            batch = policy.collate([r.rendered for r in part])
             values = head(policy.model, batch)
         else:
             ratios, _, batch = log_ratios(policy, part)
@@ -165,6 +165,7 @@ def render_pairs(
 
 
 def save_head(head: Head | None, folder: Path) -> None:
+    """Keep the regression head beside the adapter."""
     if head is not None:
         torch.save(head.state_dict(), folder / "head.pt")
 

@@ -2,8 +2,8 @@
 
     history = fit(policy.model, rows, loss, Fitting(lr=1e-4, epochs=4), Path("runs/demo/seed-0/critic.part"), "critic")
 
-`loss` takes a list of rows and gives their mean loss and what else is to be shown of it. With `accelerate launch` each process takes
-its share of every batch.
+`loss` takes a list of rows and gives their mean loss and what else is to be shown of it. With `accelerate launch` each process
+takes its share of every batch.
 """
 
 import json
@@ -83,8 +83,10 @@ def fit(
                 f"{name}: the loss is {shown['loss']} at step {step + 1} of {steps}: lower lr (now {fitting.lr}), or look for rows "
                 f"that are broken. Nothing of this step was kept."
             )
-        for part in (*optimizers, *schedules):
-            part.step()
+        for optimizer in optimizers:
+            optimizer.step()
+        for schedule in schedules:
+            schedule.step()
         history.append({"step": step + 1, **shown})
         bar.set_postfix_str(f"loss {shown['loss']:.4f}")
         if (step + 1) % fitting.save_every == 0 and accelerator.is_main_process:
@@ -104,7 +106,7 @@ def _step(
     for at in range(0, len(mine), fitting.micro_batch):
         part = mine[at : at + fitting.micro_batch]
         value, more = loss(part)
-        (value * len(part) / len(batch)).backward()
+        torch.autograd.backward(value * len(part) / len(batch))
         for key, number in {"loss": value.item(), **more}.items():
             shown[key] = shown.get(key, 0.0) + number * len(part) / len(batch)
     if accelerator.num_processes > 1:

@@ -2,9 +2,9 @@
 
     python -m training statistics runs/demo/seed-0/collect/trajectories.jsonl
 
-`released` is the rule of the published code: a task counts if its best dialogue is fully correct, and that one, the first of them, is
-preferred to every one with a lower score. `margin` is for graded scores, such as those of pages: every two whose scores differ by at
-least the margin (SWEET-RL, appendix: 0.1 for pages).
+`released` is the rule of the published code: a task counts if its best dialogue is fully correct, and that one, the first of
+them, is preferred to every one with a lower score. `margin` is for graded scores, such as those of pages: every two whose scores
+differ by at least the margin (SWEET-RL, appendix: 0.1 for pages).
 """
 
 from collections import Counter, defaultdict
@@ -54,8 +54,8 @@ def make_pairs(
     if not pairs:
         raise NoPairs(
             f"There is no pair in {sum(map(len, groups.values()))} trajectories of {len(groups)} tasks "
-            f"({', '.join(f'{n} {why}' for why, n in left_out.items()) or 'none given'}): collect more samples for each task, easier "
-            "tasks, or use the margin rule."
+            f"({', '.join(f'{n} {why}' for why, n in left_out.items()) or 'none given'}): collect more samples for each "
+            "task, easier tasks, or use the margin rule."
         )
     return Pairs(pairs, dict(left_out))
 

@@ -126,6 +126,10 @@ class Policy:
                         break  # what a template writes after it, nobody says
         return Rendered(tuple(self._fitting(ids)), tuple(turns))
 
+    def collate(self, rows: Sequence[Rendered]) -> "Batch":
+        """The rows as one batch, padded on the tokenizer's side."""
+        return collate(rows, self.tokenizer.pad_token_id, self.device, self.tokenizer.padding_side)
+
     def _fitting(self, ids: list[int]) -> list[int]:
         if len(ids) > self.window:
             raise TooLong(f"The dialogue has {len(ids)} tokens, and the window of {self.base} is {self.window}.")
@@ -181,7 +185,8 @@ def token_log_probs(model: Any, batch: Batch) -> torch.Tensor:
     from trl.trainer.utils import selective_log_softmax
 
     out = model(input_ids=batch.ids, attention_mask=batch.seen, position_ids=batch.positions, use_cache=False)
-    return selective_log_softmax(out.logits[:, :-1].float(), batch.ids[:, 1:])
+    found: torch.Tensor = selective_log_softmax(out.logits[:, :-1].float(), batch.ids[:, 1:])
+    return found
 
 
 def turn_sums(values: torch.Tensor, turns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -239,10 +244,12 @@ def load_policy(
 
 
 def _open_peft(name: str, loading: Loading) -> tuple[Any, Any]:
+    import transformers
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     gpu = torch.cuda.is_available()
+    transformers.utils.logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(name)
     base = AutoModelForCausalLM.from_pretrained(
         name, dtype=torch.bfloat16 if gpu else torch.float32, device_map="cuda" if gpu else None
@@ -286,7 +293,12 @@ def _load_adapter(model: Any, folder: Path) -> None:
         weights = load_peft_weights(str(folder), device="cpu")
     except (OSError, ValueError) as error:
         raise PolicyFailed(f"There is no adapter in {folder}: {str(error).splitlines()[0]:.200}") from error
-    loaded = set_peft_model_state_dict(model, weights)
+    try:
+        loaded = set_peft_model_state_dict(model, weights)
+    except RuntimeError as error:  # matrices of other shapes
+        raise PolicyFailed(
+            f"The adapter in {folder} is of another model, or of another rank: {error!s:.200}"
+        ) from error
     if loaded.unexpected_keys:
         raise PolicyFailed(
             f"The adapter in {folder} is of another model: {loaded.unexpected_keys[0]} is not in this one."

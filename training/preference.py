@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import logsigmoid
 from tqdm import tqdm
 
-from training.policy import NO_TURN, Batch, Policy, Rendered, collate, token_log_probs
+from training.policy import NO_TURN, Batch, Policy, Rendered, token_log_probs
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,16 @@ def with_reference(policy: Policy, rows: Sequence[Rendered], micro_batch: int, n
     with policy.reference():
         for at in tqdm(range(0, len(order), micro_batch), desc=f"{name}: reference", disable=None):
             part = order[at : at + micro_batch]
-            batch = collate([rows[n] for n in part], policy.tokenizer.pad_token_id, policy.device)
-            for n, values in zip(part, token_log_probs(policy.model, batch).cpu(), strict=True):
-                done[n] = Row(rows[n], values[: len(rows[n].ids) - 1].clone())
+            batch = policy.collate([rows[n] for n in part])
+            values = token_log_probs(policy.model, batch).cpu()
+            for n, own, there in zip(part, values, followed(batch).cpu(), strict=True):
+                done[n] = Row(rows[n], own[there])
     return [done[n] for n in range(len(rows))]
+
+
+def followed(batch: Batch) -> torch.Tensor:
+    """[rows, length - 1]: where a token from the second on stands, on whichever side the padding is."""
+    return (batch.seen[:, 1:] * batch.seen[:, :-1]).bool()
 
 
 def pairs_with_reference(
@@ -57,12 +63,12 @@ def pairs_with_reference(
 
 def log_ratios(policy: Policy, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, Batch]:
     """(log π/π_ref, log π, the batch without its first column): [rows, length - 1] each, 0 where the token is not the agent's."""
-    batch = collate([row.rendered for row in rows], policy.tokenizer.pad_token_id, policy.device)
+    batch = policy.collate([row.rendered for row in rows])
     now = token_log_probs(policy.model, batch)
     reference = torch.zeros_like(now)
-    for n, row in enumerate(rows):
+    for row, values, there in zip(rows, reference, followed(batch), strict=True):
         assert row.reference is not None, "rows are made by with_reference"
-        reference[n, : len(row.reference)] = row.reference.to(now.device)
+        values[there] = row.reference.to(now.device)
     turns = batch.turns[:, 1:]
     said = turns != NO_TURN
     return (now - reference) * said, now * said, replace(batch, turns=turns)

@@ -1,4 +1,4 @@
-"""A recipe: everything that a run's numbers depend on, as one small JSON file. What is not said in it has the value that stands here."""
+"""A recipe: everything that a run's numbers depend on, as one small JSON file. What it leaves out has its default."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -103,6 +103,8 @@ class Recipe:
     held_out: Tasks = field(default_factory=lambda: Tasks(split="own-backend/test", count=500))
     samples: int = 4
     """Dialogues of each task."""
+    trajectories: str = ""
+    """A file of trajectories to learn from, of any origin, instead of dialogues of the start policy about `train`."""
     rollouts: Rollouts = field(default_factory=Rollouts)
     pairing: Literal["released", "margin"] = "released"
     margin: float = 0.1

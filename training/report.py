@@ -1,7 +1,7 @@
 """The report of a run: a Markdown table with 95 % intervals over seeds and tasks, plots, and one JSON file.
 
-Intervals are of the crossed bootstrap: seeds and held-out tasks are drawn with replacement, together. Two methods are compared on the
-same seeds and tasks (paired).
+Intervals are of the crossed bootstrap: seeds and held-out tasks are drawn with replacement, together. Two methods are compared on
+the same seeds and tasks (paired).
 """
 
 import json
@@ -93,10 +93,12 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
 
 
 def at(folder: Path, seed: int, variant: Variant) -> Path:
+    """Where a variant was measured."""
     return folder / f"seed-{seed}" / f"evaluate-{variant.name}"
 
 
 def gather_greedy(folder: Path, recipe: Recipe, variant: Variant) -> list[list[dict[str, Any]]]:
+    """Rows of the held-out dialogues at temperature 0, by seed."""
     paths = [at(folder, seed, variant) / "greedy.jsonl" for seed in recipe.seeds]
     return [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
 
@@ -139,7 +141,8 @@ def markdown(result: dict[str, Any]) -> str:
     recipe, table = result["recipe"], result["table"]
     tasks = recipe["held_out"]["count"]
     lines = [
-        f"# {recipe['base']}: {tasks} held-out tasks, {len(recipe['seeds'])} seeds, temperature {recipe['rollouts']['temperature']:g}",
+        f"# {recipe['base']}: {tasks} held-out tasks, {len(recipe['seeds'])} seeds, "
+        f"temperature {recipe['rollouts']['temperature']:g}",
         "",
         "Mean [95 % interval over seeds and tasks].",
         "",
@@ -161,6 +164,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def shown(value: dict[str, float], digits: int) -> str:
+    """An interval as a table has it."""
     return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
 
 
@@ -199,7 +203,7 @@ def plot(folder: Path, recipe: Recipe, result: dict[str, Any]) -> None:
     def data(axes: Any) -> None:
         for method in ("rft", "mtdpo", "sweet"):
             shares = [*sorted(recipe.fractions), 1.0]
-            rows = [result["table"][Variant(method=method, fraction=share).name] for share in shares]  # type: ignore[arg-type]
+            rows = [result["table"][Variant(method=method, fraction=share).name] for share in shares]
             errors(axes, shares, [row["success"] for row in rows], LABELS[method])
         axes.set(xlabel="share of the collected tasks", ylabel="success", ylim=(0, None), title="Data")
 
@@ -210,6 +214,7 @@ def plot(folder: Path, recipe: Recipe, result: dict[str, Any]) -> None:
 
 
 def errors(axes: Any, xs: Sequence[float], points: Sequence[dict[str, float]], text: str) -> None:
+    """Means with their intervals."""
     means = [p["mean"] for p in points]
     spread = [[p["mean"] - p["low"] for p in points], [p["high"] - p["mean"] for p in points]]
     axes.errorbar(xs, means, yerr=spread, marker="o", capsize=3, label=text)

@@ -13,12 +13,12 @@ import torch
 from tasks.trajectory import Trajectory
 from training.fit import Fitting, fit
 from training.messages import whole
-from training.policy import NO_TURN, Policy, Rendered, TooLong, collate, token_log_probs
+from training.policy import NO_TURN, Policy, Rendered, TooLong, token_log_probs
 
 
 def likelihood_loss(policy: Policy, rows: Sequence[Rendered]) -> tuple[torch.Tensor, dict[str, float]]:
     """Negative log-likelihood, the mean over all the agent's tokens of the rows."""
-    batch = collate(rows, policy.tokenizer.pad_token_id, policy.device)
+    batch = policy.collate(rows)
     said = batch.turns[:, 1:] != NO_TURN
     return -(token_log_probs(policy.model, batch) * said).sum() / said.sum(), {}
 

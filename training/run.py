@@ -1,10 +1,11 @@
-"""All stages as one recipe: from nothing, or a model's name, to the table of zero-shot, rejection fine-tuning, multi-turn DPO, SWEET-RL.
+"""All stages as one recipe: from nothing, or a model's name, to the table of zero-shot, rejection fine-tuning, multi-turn DPO and
+SWEET-RL.
 
     python -m training run runs/demo                       # the recipe for two CPU cores, about 20 minutes
     python -m training run runs/llama --recipe llama.json  # your own
 
-A stage is a folder; it is made as NAME.part and renamed when it is done. So a run that was killed anywhere and is started again goes on
-with what is done, and gives the same numbers. Stages that do not need each other run side by side.
+A stage is a folder; it is made as NAME.part and renamed when it is done. So a run that was killed anywhere and is started again
+goes on with what is done, and gives the same numbers. Stages that do not need each other run side by side.
 """
 
 import json

@@ -21,7 +21,7 @@ from training.candidates import (
     score_candidates,
     stored_turns,
 )
-from training.collect import collect
+from training.collect import collect, take
 from training.evaluate import divergence, evaluate
 from training.pairs import make_pairs
 from training.policy import Policy, load_policy
@@ -38,12 +38,24 @@ def tiny(folder: Path, recipe: Recipe, part: Path) -> None:
 
 
 def collect_(folder: Path, recipe: Recipe, seed: int, part: Path) -> None:
-    """Dialogues of the start policy about the training tasks."""
+    """Dialogues of the start policy about the training tasks, or those of a file."""
+    if recipe.trajectories:
+        made = take(Path(recipe.trajectories))
+        write_rows(part / "trajectories.jsonl", [t.to_row() for t in made])
+        scored = [t for t in made if t.score is not None]
+        write_json(part, summary(scored) | {"left_out": {"trajectories without a score": len(made) - len(scored)}})
+        return
     policy = load_policy(base_of(folder, recipe), loading=recipe.loading, merged=True)
     rollouts = replace(recipe.rollouts, seed=seed)
     made = collect(policy, recipe.train.ids(), recipe.samples, rollouts, part / "trajectories.jsonl", f"collect {seed}")
-    success = sum(bool(t.success) for t in made) / len(made)
-    write_json(part, {"dialogues": len(made), "success": success, "tests": sum(t.score or 0 for t in made) / len(made)})
+    write_json(part, summary(made))
+
+
+def summary(rows: Sequence[Trajectory]) -> dict[str, float]:
+    """How good dialogues are."""
+    count = max(1, len(rows))
+    success, tests = sum(bool(t.success) for t in rows) / count, sum(t.score or 0 for t in rows) / count
+    return {"dialogues": len(rows), "success": success, "tests": tests}
 
 
 def rft(folder: Path, recipe: Recipe, seed: int, variant: Variant, part: Path) -> None:
@@ -81,7 +93,7 @@ def candidates(folder: Path, recipe: Recipe, seed: int, part: Path) -> None:
     """What the start policy would say at stored turns."""
     policy = load_policy(base_of(folder, recipe), loading=recipe.loading, merged=True)
     rows = collected(folder, seed)
-    turns = stored_turns(rows[:: recipe.samples][: max(1, math.ceil(len(rows) * recipe.candidates.dialogues))])
+    turns = stored_turns(firsts(rows)[: max(1, math.ceil(len(rows) * recipe.candidates.dialogues))])
     sampled = sample_candidates(
         policy,
         turns,
@@ -161,7 +173,7 @@ def validate(
     known = [Row(r) for r in rows] if head is not None else with_reference(policy, rows, micro, "validation")
     sums = [sum(a) for a in critic_.turn_advantages(policy, form, head, known, micro)]
     measured["pairs"] = mean([float(a > b) for a, b in zip(sums[::2], sums[1::2], strict=True)])
-    found = contrasts(held[:: recipe.samples], seed)
+    found = contrasts(firsts(held), seed)
     sampled = [(task, messages, Counter([better, worse])) for _, task, messages, better, worse in found]
     turns = score_candidates(policy, form, head, sampled, micro)
     verdicts: dict[str, list[float]] = defaultdict(list)
@@ -172,6 +184,7 @@ def validate(
 
 
 def mean(values: Sequence[float]) -> dict[str, float]:
+    """The mean, and of how many."""
     return {"mean": sum(values) / len(values) if values else math.nan, "n": len(values)}
 
 
@@ -179,6 +192,14 @@ def held_back(rows: Sequence[Trajectory], share: float) -> set[str]:
     """The last tasks, which the critic is measured on."""
     tasks = list(dict.fromkeys(t.task for t in rows))
     return set(tasks[len(tasks) - round(share * len(tasks)) :])
+
+
+def firsts(rows: Sequence[Trajectory]) -> list[Trajectory]:
+    """The first dialogue of each task."""
+    found: dict[str, Trajectory] = {}
+    for trajectory in rows:
+        found.setdefault(trajectory.task, trajectory)
+    return list(found.values())
 
 
 def collected(folder: Path, seed: int, fraction: float = 1.0) -> list[Trajectory]:
@@ -190,6 +211,7 @@ def collected(folder: Path, seed: int, fraction: float = 1.0) -> list[Trajectory
 
 
 def base_of(folder: Path, recipe: Recipe) -> str:
+    """The start policy's folder, or its name on the hub."""
     return str(folder / "tiny") if recipe.base == "tiny" else recipe.base
 
 
@@ -209,16 +231,20 @@ def finish(
 
 
 def write_history(part: Path, history: list[dict[str, float]]) -> None:
+    """What was measured at each step."""
     write_rows(part / "history.jsonl", history)
 
 
 def write_json(part: Path, values: dict[str, Any]) -> None:
+    """A stage's result."""
     (part / "result.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def write_rows(path: Path, rows: Sequence[Any]) -> None:
+    """JSON lines."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def read_rows(path: Path) -> list[Any]:
+    """JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -168,9 +168,12 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int, max_turns: int) -> Any
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens([AddedToken(BACKEND.format(turns=max_turns), normalized=False)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", chat_template=TEMPLATE,  # noqa: S106
-        additional_special_tokens=["<|system|>", "<|user|>", "<|assistant|>"],
-    )  # fmt: skip
+        tokenizer_object=tokenizer,
+        pad_token=SPECIAL[0],
+        eos_token=SPECIAL[1],
+        additional_special_tokens=SPECIAL[2:],
+        chat_template=TEMPLATE,
+    )
 
 
 READ_FOR_TOKENIZER = 4_000  # dialogues
@@ -186,20 +189,13 @@ def make_tiny(tiny: Tiny, difficulties: Sequence[int], max_turns: int, folder: P
     texts = (m["content"] for messages in read for m in messages[1:])
     tokenizer = make_tokenizer(texts, tiny.vocabulary, max_turns)
     torch.manual_seed(tiny.seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=tiny.width,
-            intermediate_size=tiny.width * 8 // 3,
-            num_hidden_layers=tiny.layers,
-            num_attention_heads=tiny.width // 32,
-            max_position_embeddings=tiny.window,
-            tie_word_embeddings=True,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-        )  # fmt: skip
-    )
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=tiny.width, intermediate_size=tiny.width * 8 // 3,
+        num_hidden_layers=tiny.layers, num_attention_heads=tiny.width // 32, max_position_embeddings=tiny.window,
+        tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     optimizers = [

@@ -1,7 +1,7 @@
 """How well a critic tells good turns from bad ones, on our own tasks, where it is known which they are.
 
-At the same turn of a held-out dialogue: a question about something open against one about what the description tells (wasted) and one
-that was answered before (redundant); the right program against one with a single decision wrong.
+At the same turn of a held-out dialogue: a question about something open against one about what the description tells (wasted) and
+one that was answered before (redundant); the right program against one with a single decision wrong.
 """
 
 import random

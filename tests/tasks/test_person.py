@@ -144,7 +144,7 @@ def test_replies_are_taken_apart() -> None:
 
 
 ROW = Trajectory(
-    task="t", kind="backend", description="d", turns=(Turn("agent", "a?"), Turn("person", "b")), answer="x", score=0.5,
+    task="t", kind="backend", description="d", turns=(Turn("agent", "a?"), Turn("person", "b"), Turn("agent", "x")), answer="x", score=0.5,
     success=False, stop="answered",
 )  # fmt: skip
 
@@ -166,10 +166,14 @@ def test_a_bad_row_is_named(tmp_path: Path, change: dict[str, object], told: str
 def test_the_public_format_is_read() -> None:
     row = {
         "task": {"problem_description": "d", "test_cases": {}}, "answer": "x", "reward": 1.0,
-        "dialogue_history": [{"role": "user", "content": "d"}, {"role": "assistant", "content": "q", "input": "…"}, {"role": "user", "content": "a"}],
+        "dialogue_history": [{"role": "user", "content": "d"}, {"role": "assistant", "content": "q", "input": "…"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "x"}, {"role": "user", "content": "late"}],
     }  # fmt: skip
     read = trajectory_of(row)
-    assert (read.success, [t.role for t in read.turns], read.turns[0].content) == (True, ["agent", "person"], "q")
+    assert (read.success, [t.role for t in read.turns], read.turns[0].content) == (
+        True,
+        ["agent", "person", "agent"],
+        "q",
+    )
     with pytest.raises(BadTrajectory, match="dialogue_history"):
         trajectory_of({**row, "dialogue_history": [1]})
 

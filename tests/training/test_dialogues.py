@@ -1,0 +1,111 @@
+"""Dialogues of a policy through the collaborate graph, in step."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+
+from graphs import collaborate
+from tasks.trajectory import Turn
+from tests.training.conftest import stir
+from tests.training.test_pairs import trajectory
+from training.chat import in_step, open_chat
+from training.collect import Rollouts, collect
+from training.evaluate import questions, row_of
+from training.generate import generate
+from training.policy import Loading, Policy, load_policy
+
+TASKS = [f"own-backend/train/3/{n}" for n in range(3)]
+
+
+def test_replies_do_not_depend_on_how_many_are_sampled_together_when_greedy(policy: Policy) -> None:
+    stir(policy)
+    prompts = [policy.prompt([{"role": "user", "content": text}]) for text in ("A", "Which one, please?", "x = 1")]
+    together = generate(policy, prompts, most=12, temperature=0, seed=0)
+    for prompt, reply in zip(prompts, together, strict=True):
+        assert generate(policy, [prompt], most=12, temperature=0, seed=0) == [reply]
+        ids = list(prompt)
+        for token in reply:  # without a cache
+            assert int(policy.model(torch.tensor([ids])).logits[0, -1].argmax()) == token
+            ids.append(token)
+        assert len(reply) == 12 or reply[-1] in policy.ends()
+        assert not set(reply[:-1]) & policy.ends()
+
+
+def test_sampling_follows_the_distribution_and_the_seed(policy: Policy) -> None:
+    prompt = policy.prompt([{"role": "user", "content": "A"}])
+    first = [r[0] for r in generate(policy, [prompt] * 4000, most=1, temperature=1.0, seed=5)]
+    assert first == [r[0] for r in generate(policy, [prompt] * 4000, most=1, temperature=1.0, seed=5)]
+    assert first != [r[0] for r in generate(policy, [prompt] * 4000, most=1, temperature=1.0, seed=6)]
+    chances = torch.softmax(policy.model(torch.tensor([prompt])).logits[0, -1].detach(), -1)
+    seen = torch.bincount(torch.tensor(first), minlength=len(chances)) / len(first)
+    assert float((seen - chances).abs().sum()) / 2 < 0.15  # total variation
+
+
+def test_jobs_in_step_are_answered_together_and_in_order() -> None:
+    batches: list[list[str]] = []
+
+    def answer(prompts: Any) -> list[AIMessage]:
+        batches.append([p[-1]["content"] for p in prompts])
+        return [AIMessage(f"re {p[-1]['content']}") for p in prompts]
+
+    def job(number: int, turns: int) -> Any:
+        def talk(chat: BaseChatModel) -> list[str]:
+            return [chat.invoke(f"{number}.{turn}").text for turn in range(turns)]
+
+        return talk
+
+    made = in_step([job(n, turns) for n, turns in enumerate((2, 0, 3))], answer)
+    assert made == [["re 0.0", "re 0.1"], [], ["re 2.0", "re 2.1", "re 2.2"]]
+    assert batches == [["0.0", "2.0"], ["0.1", "2.1"], ["2.2"]]
+
+
+@pytest.mark.timeout(20)
+def test_a_job_or_a_model_that_fails_ends_all() -> None:
+    def fails(chat: BaseChatModel) -> None:
+        raise ValueError("this job")
+
+    with pytest.raises(ValueError, match="this job"):
+        in_step([fails, lambda chat: chat.invoke("a")], lambda prompts: [AIMessage("b") for _ in prompts])
+    with pytest.raises(MemoryError):
+        in_step([lambda chat: chat.invoke("a")] * 3, lambda prompts: (_ for _ in ()).throw(MemoryError()))
+    assert threading.active_count() < 20
+
+
+def test_collecting_goes_on_after_whole_groups(base: Path, tmp_path: Path) -> None:
+    policy = load_policy(base, merged=True)
+    rollouts = Rollouts(max_turns=2, most=8, group=2, rows=2, seed=3)
+    whole = collect(policy, TASKS, 2, rollouts, tmp_path / "a.jsonl", "a")
+    assert [t.task for t in whole] == [t for t in TASKS for _ in range(2)]
+    assert all(t.max_turns == 2 and t.agent == str(base) for t in whole)
+    lines = (tmp_path / "a.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "b.jsonl").write_text("".join(lines[:3]) + lines[3][:20])  # killed in its second group
+    assert collect(policy, TASKS, 2, rollouts, tmp_path / "b.jsonl", "b") == whole
+    assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
+
+
+def test_a_policy_in_the_graph_of_everybody(base: Path) -> None:
+    context = collaborate.Context(model=open_chat(base), person="rules", max_turns=2)
+    state = collaborate.graph.invoke({"task": TASKS[0]}, context=context)
+    assert state["stop"] in ("answered", "turn_limit")
+    assert state["output_tokens"] > 0
+
+
+def test_questions_by_their_use() -> None:
+    row = trajectory(1.0, replies=("a?", "b?", "c?", "x"))
+    said = ("One. Two.", "One.", "I do not know.")
+    turns = tuple(Turn("person", said[n // 2]) if n % 2 else t for n, t in enumerate(row.turns))
+    changed = type(row)(**{**row.__dict__, "turns": turns})
+    assert questions(changed, ["One.", "Two."]) == {"useful": 1, "redundant": 1, "wasted": 1}
+    assert row_of(changed)["turns"] == 4
+
+
+def test_a_dialogue_longer_than_the_window_ends_without_an_answer(base: Path, tmp_path: Path) -> None:
+    policy = load_policy(base, loading=Loading(window=120), merged=True)
+    made = collect(policy, TASKS, 1, Rollouts(max_turns=3, most=40, group=3, rows=3), tmp_path / "a.jsonl", "a")
+    assert [t.stop for t in made] == ["turn_limit"] * 3
+    assert {t.answer for t in made} == {""}

@@ -1,0 +1,121 @@
+"""The loop: it goes on where it was killed with the same numbers, and keeps nothing of what failed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.fit import Fitting, TrainingFailed, fit
+
+SCRIPT = """
+import os, signal, sys, torch
+from pathlib import Path
+from tests.training.test_fit import line, rows, squares
+from training.fit import Fitting, fit
+kill = int(sys.argv[2])
+def loss(part):
+    global kill
+    kill -= 1
+    if kill == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return squares(model)(part)
+model = line()
+fit(model, rows(), loss, Fitting(lr=0.1, epochs=3, batch=4, micro_batch=2, save_every=2), Path(sys.argv[1]), "line")
+print(model.weight.tolist())
+"""
+
+
+def line() -> torch.nn.Linear:
+    torch.manual_seed(0)
+    return torch.nn.Linear(2, 1, bias=False)
+
+
+def rows() -> list[tuple[list[float], float]]:
+    return [([float(n), 1.0], 2.0 * n + 1) for n in range(10)]
+
+
+def squares(model: Any) -> Any:
+    def loss(part: Any) -> tuple[torch.Tensor, dict[str, float]]:
+        inputs, wanted = torch.tensor([x for x, _ in part]), torch.tensor([y for _, y in part])
+        return ((model(inputs)[:, 0] - wanted) ** 2).mean(), {"rows": float(len(part))}
+
+    return loss
+
+
+def test_micro_batches_give_the_gradient_of_the_batch(tmp_path: Path) -> None:
+    found = []
+    for micro in (1, 3, 8):
+        model = line()
+        history = fit(
+            model,
+            rows(),
+            squares(model),
+            Fitting(lr=0.1, epochs=2, batch=8, micro_batch=micro),
+            tmp_path / str(micro),
+            "x",
+        )
+        found.append((model.weight.detach(), [h["loss"] for h in history]))
+    for weight, losses in found[1:]:
+        torch.testing.assert_close(weight, found[0][0])
+        assert losses == pytest.approx(found[0][1])
+    assert len(found[0][1]) == 4  # of 10 rows a batch of 8 and one of 2, twice
+
+
+def test_killed_and_gone_on_with(tmp_path: Path) -> None:
+    model = line()
+    fit(model, rows(), squares(model), Fitting(lr=0.1, epochs=3, batch=4, micro_batch=2), tmp_path / "whole", "line")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
+    killed = subprocess.run([*command, "9"], env=env, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "killed" / "checkpoint.pt").exists()
+    done = subprocess.run([*command, "0"], env=env, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == model.weight.tolist()
+
+
+def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
+    model = line()
+    before = model.weight.detach().clone()
+    with pytest.raises(TrainingFailed, match="line: the loss is nan at step 1 of 9: lower lr"):
+        fit(
+            model,
+            rows(),
+            lambda part: (model.weight.sum() * float("nan"), {}),
+            Fitting(batch=4, epochs=3),
+            tmp_path,
+            "line",
+        )
+    assert torch.equal(model.weight, before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_to_train_on(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match="line: there is nothing to train on"):
+        fit(line(), [], squares(None), Fitting(), tmp_path, "line")
+
+
+def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, save, saved = line(), torch.save, list[int]()
+
+    def full(state: Any, path: Path) -> None:
+        saved.append(1)
+        if len(saved) == 2:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device", str(path))
+        save(state, path)
+
+    monkeypatch.setattr(torch, "save", full)
+    fitting = Fitting(lr=0.1, epochs=3, batch=4, save_every=2)
+    with pytest.raises(OSError, match="No space left"):
+        fit(model, rows(), squares(model), fitting, tmp_path, "line")
+    whole = line()
+    fit(whole, rows(), squares(whole), fitting, tmp_path / "other", "line")
+    again = line()
+    fit(again, rows(), squares(again), fitting, tmp_path, "line")
+    assert torch.equal(again.weight, whole.weight)

@@ -1,0 +1,186 @@
+"""Advantage, critic loss, DPO and likelihood against plain loops written from the equations, to 1e-5."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.conftest import stir
+from training.critic import FORMS, Form, advantages, critic_loss, load_head, turn_advantages
+from training.policy import NO_TURN, Policy, Rendered, collate
+from training.preference import Pair, direct_preference, dpo_loss, pairs_with_reference, with_reference
+from training.rft import likelihood_loss
+
+CLOSE: dict[str, float] = {"rtol": 1e-5, "atol": 1e-5}
+TEXTS = [
+    ["Which one?", "x = 1"],
+    ["x = 2"],
+    ["Is that right so far?", "Which one, the first or the second?", "I WANT TO ANSWER:\nx = 3 + 4"],
+    ["Which one?", "Which one?", "no"],
+    ["Let me see.", "I WANT TO ANSWER:\nx = 1"],
+    ["What?", "yes"],
+    ["a", "b", "c", "d"],
+    ["x = 10"],
+]
+
+
+def rendered(policy: Policy, replies: list[str]) -> Rendered:
+    messages = [{"role": "system", "content": "Be kind."}]
+    for reply in replies:
+        messages += [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": reply}]
+    return policy.render(messages)
+
+
+def plain_log_probs(policy: Policy, row: Rendered) -> list[float]:
+    """log π of each token from the second on, one row at a time, without padding."""
+    with torch.no_grad():
+        logits = policy.model(torch.tensor([row.ids])).logits[0].double()
+    return [float(torch.log_softmax(logits[n], -1)[token]) for n, token in enumerate(row.ids[1:])]
+
+
+def plain_ratios(policy: Policy, row: Rendered) -> dict[int, list[float]]:
+    """log π/π_ref of the agent's tokens, by turn."""
+    now = plain_log_probs(policy, row)
+    with policy.reference():
+        reference = plain_log_probs(policy, row)
+    found: dict[int, list[float]] = {}
+    for turn, left, right in zip(row.turns[1:], now, reference, strict=True):
+        if turn != NO_TURN:
+            found.setdefault(turn, []).append(left - right)
+    return found
+
+
+def plain_advantages(form: Form, ratios: dict[int, list[float]]) -> list[float]:
+    tokens = sum(len(r) for r in ratios.values())
+    per = {"turn": lambda r: sum(r) / len(r), "none": sum, "dialogue": lambda r: sum(r) / tokens}[form.normalise]
+    return [per(ratios[turn]) for turn in sorted(ratios)]
+
+
+@pytest.fixture
+def pairs(policy: Policy) -> list[Pair]:
+    rows = [rendered(policy, t) for t in TEXTS]
+    made = pairs_with_reference(policy, list(zip(rows[::2], rows[1::2], strict=True)), 3, "test")
+    stir(policy)
+    return made
+
+
+@pytest.fixture(params=["left", "right"])
+def side(request: pytest.FixtureRequest, policy: Policy) -> None:
+    """The side on which rows are padded."""
+    policy.tokenizer.padding_side = request.param
+
+
+@pytest.mark.parametrize("name", ["paper", "no_length_normalisation", "released"])
+@pytest.mark.parametrize("size", [1, 4])
+def test_advantage_and_critic_loss(policy: Policy, side: None, pairs: list[Pair], name: str, size: int) -> None:
+    form, beta, nll = FORMS[name], 0.7, 0.3
+    rows = [row for pair in pairs for row in (pair.chosen, pair.rejected)]
+    expected = [plain_advantages(form, plain_ratios(policy, row.rendered)) for row in rows]
+    for found, wanted in zip(turn_advantages(policy, form, None, rows, size), expected, strict=True):
+        assert found == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+    for at in range(0, len(pairs), size):
+        part = pairs[at : at + size]
+        losses, likelihoods = [], []
+        for n, pair in enumerate(part, start=at):
+            margin = beta * (sum(expected[2 * n]) - sum(expected[2 * n + 1]))
+            losses.append(math.log1p(math.exp(-margin)))
+            row = pair.chosen.rendered
+            own = [p for p, t in zip(plain_log_probs(policy, row), row.turns[1:], strict=True) if t != NO_TURN]
+            likelihoods.append(-sum(own) / len(own))
+        loss, shown = critic_loss(policy, form, None, part, beta, nll)
+        assert float(loss) == pytest.approx((sum(losses) + nll * sum(likelihoods)) / len(part), rel=1e-5)
+        right = [sum(expected[2 * n]) > sum(expected[2 * n + 1]) for n in range(at, at + len(part))]
+        assert shown["accuracy"] == pytest.approx(sum(right) / len(right))
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_direct_preference(policy: Policy, side: None, pairs: list[Pair], size: int) -> None:
+    beta, nll, weight = 0.1, 0.5, 0.3
+    for at in range(0, len(pairs), size):
+        part, total = pairs[at : at + size], 0.0
+        for pair in part:
+            sums = [
+                sum(sum(r) for r in plain_ratios(policy, row.rendered).values()) for row in (pair.chosen, pair.rejected)
+            ]
+            row = pair.chosen.rendered
+            own = [p for p, t in zip(plain_log_probs(policy, row), row.turns[1:], strict=True) if t != NO_TURN]
+            total += weight * math.log1p(math.exp(-beta * (sums[0] - sums[1]))) - nll * sum(own) / len(own)
+        loss, _ = direct_preference(policy, part, beta, nll, weight)
+        assert float(loss) == pytest.approx(total / len(part), rel=1e-5)
+
+
+def test_likelihood_over_all_tokens(policy: Policy) -> None:
+    stir(policy)
+    rows = [rendered(policy, t) for t in TEXTS]
+    own = [p for row in rows for p, t in zip(plain_log_probs(policy, row), row.turns[1:], strict=True) if t != NO_TURN]
+    assert float(likelihood_loss(policy, rows)[0]) == pytest.approx(-sum(own) / len(own), rel=1e-5)
+
+
+def test_dpo_loss_by_hand() -> None:
+    found = dpo_loss(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 0.0]), 2.0)
+    torch.testing.assert_close(found, torch.tensor([math.log1p(math.exp(-2.0)), math.log(2.0)]))
+
+
+def test_advantages_by_hand() -> None:
+    ratios = torch.tensor([[0.0, 1.0, 3.0, 0.0, 4.0]])
+    turns = torch.tensor([[NO_TURN, 0, 0, NO_TURN, 1]])
+    assert advantages(FORMS["paper"], ratios, turns).tolist() == [[2.0, 4.0]]
+    assert advantages(FORMS["no_length_normalisation"], ratios, turns).tolist() == [[4.0, 4.0]]
+    torch.testing.assert_close(advantages(FORMS["released"], ratios, turns), torch.tensor([[4 / 3, 4 / 3]]))
+
+
+def test_the_gradient_is_of_the_adapter_and_of_the_agents_tokens(policy: Policy, pairs: list[Pair]) -> None:
+    seen: list[torch.Tensor] = []
+
+    def keep(module: Any, arguments: Any, kwargs: Any, out: Any) -> None:
+        out.logits.retain_grad()
+        seen.append(out.logits)
+
+    handle = policy.model.register_forward_hook(keep, with_kwargs=True)
+    losses = [
+        lambda: critic_loss(policy, FORMS["paper"], None, pairs, 1.0, 0.1)[0],
+        lambda: direct_preference(policy, pairs, 0.1, 0.1)[0],
+        lambda: likelihood_loss(policy, [row.rendered for p in pairs for row in (p.chosen, p.rejected)])[0],
+    ]
+    for loss in losses:
+        seen.clear()
+        policy.model.zero_grad()
+        torch.autograd.backward(loss())
+        rows = [p.chosen.rendered for p in pairs] + [p.rejected.rendered for p in pairs]
+        if loss is losses[2]:
+            rows = [row.rendered for p in pairs for row in (p.chosen, p.rejected)]
+        said = collate(rows, 0, policy.device).turns[:, 1:] != NO_TURN
+        assert seen[0].grad is not None
+        moved = seen[0].grad[:, :-1].abs().sum(-1) > 0
+        assert torch.equal(moved, said)
+        for name, weight in policy.model.named_parameters():
+            assert (weight.grad is not None) == ("lora_" in name), name
+    handle.remove()
+
+
+def test_the_regression_head(policy: Policy, pairs: list[Pair]) -> None:
+    form = FORMS["regression_head"]
+    head = load_head(policy, form)
+    assert head is not None
+    torch.nn.init.normal_(head.linear.weight)
+    row = pairs[0].chosen.rendered
+    hidden = policy.model(torch.tensor([row.ids]), output_hidden_states=True).hidden_states[-1][0]
+    wanted = [
+        float(head.linear(hidden[[n for n, t in enumerate(row.turns) if t == turn]].mean(0)))
+        for turn in sorted(set(row.turns) - {NO_TURN})
+    ]
+    rows = [pair.chosen for pair in pairs]
+    assert turn_advantages(policy, form, head, rows, 4)[0] == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+    torch.autograd.backward(critic_loss(policy, form, head, pairs, 1.0, 0.0)[0])
+    assert head.linear.weight.grad is not None
+
+
+def test_a_reference_is_computed_once_for_a_row(policy: Policy) -> None:
+    rows = [rendered(policy, t) for t in TEXTS[:2]]
+    made = pairs_with_reference(policy, [(rows[0], rows[1]), (rows[0], rows[1])], 8, "test")
+    assert made[0].chosen is made[1].chosen
+    alone = with_reference(policy, rows[:1], 1, "test")[0]
+    assert alone.reference is not None
+    assert made[0].chosen.reference is not None
+    torch.testing.assert_close(made[0].chosen.reference, alone.reference, **CLOSE)

@@ -1,0 +1,148 @@
+"""Pairs of trajectories, their files, and candidates of turns."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.trajectory import BadTrajectory, Trajectory, Turn, read_trajectories
+from training.candidates import Candidate, StoredTurn, actor_pairs, stored_turns
+from training.messages import before_turn, hidden_information, whole
+from training.pairs import NoPairs, make_pairs, print_statistics
+
+TASK = "own-backend/train/4/1"
+
+
+def trajectory(score: float | None, task: str = TASK, replies: tuple[str, ...] = ("Which?", "x = 1")) -> Trajectory:
+    turns = [t for reply in replies for t in (Turn("agent", reply), Turn("person", "The first."))][:-1]
+    success = None if score is None else score == 1
+    return Trajectory(
+        task=task, kind="backend", description="A function.", turns=tuple(turns), answer=replies[-1], score=score,
+        success=success, stop="answered",
+    )  # fmt: skip
+
+
+def test_the_released_rule() -> None:
+    rows = [trajectory(s) for s in (0.3, 1.0, 1.0, 0.9)] + [trajectory(s, "own-backend/train/4/2") for s in (0.9, 0.1)]
+    made = make_pairs(rows)
+    assert [(a.score, b.score) for a, b in made.pairs] == [(1.0, 0.3), (1.0, 0.9)]
+    assert all(a is rows[1] for a, _ in made.pairs)
+    assert made.left_out == {"tasks that no dialogue solved": 1}
+
+
+def test_the_margin_rule() -> None:
+    rows = [trajectory(s) for s in (0.5, 0.75, 0.52, None)]
+    made = make_pairs(rows, "margin", 0.1)
+    assert [(a.score, b.score) for a, b in made.pairs] == [(0.75, 0.5), (0.75, 0.52)]
+    assert made.left_out == {"trajectories without a score": 1}
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.0, 0.5, 1.0])), max_size=12))
+def test_a_pair_is_of_one_task_and_the_better_comes_first(given_rows: list[tuple[str, float]]) -> None:
+    rows = [trajectory(score, task) for task, score in given_rows]
+    try:
+        pairs = make_pairs(rows).pairs
+    except NoPairs:
+        best = {task: max(s for t, s in given_rows if t == task) for task, _ in given_rows}
+        assert not any(best[t] == 1 and s < 1 for t, s in given_rows)
+        return
+    assert all(a.task == b.task and a.score == 1 and (b.score or 0) < 1 for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([], "none given"),
+        ([trajectory(0.5), trajectory(0.5)], "1 tasks whose scores are all equal"),
+        ([trajectory(1.0)], "1 tasks with one dialogue"),
+        ([trajectory(None), trajectory(None)], "2 trajectories without a score"),
+    ],
+)
+def test_no_pairs_says_why(rows: list[Trajectory], why: str) -> None:
+    with pytest.raises(NoPairs, match=why):
+        make_pairs(rows)
+
+
+def test_a_file_that_is_broken_names_line_and_field(tmp_path: Path) -> None:
+    good = json.dumps(trajectory(1.0).to_row())
+    path = tmp_path / "rows.jsonl"
+    row = trajectory(1.0).to_row()
+    turns = row["turns"]
+    for bad, why in (
+        ('{"task": ', "line 2: Expecting value"),
+        (json.dumps({k: v for k, v in row.items() if k != "score"}), "line 2: the field score is missing"),
+        (json.dumps({**row, "turns": [turns[1], turns[0], turns[2]]}), r"line 2: the field turns\[0\]"),
+        (json.dumps({**row, "turns": turns[:2]}), r"line 2: the field turns\[1\]"),
+        (json.dumps({**row, "turns": [*turns, turns[0]]}), r"line 2: the field turns\[3\]"),
+    ):
+        path.write_text(f"{good}\n{bad}\n")
+        with pytest.raises(BadTrajectory, match=why):
+            list(read_trajectories(path))
+
+
+def test_statistics_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(trajectory(s).to_row()) + "\n" for s in (1.0, 0.5, None)))
+    print_statistics(path)
+    told = capsys.readouterr().out
+    assert "3 trajectories of 1 tasks, 2 with a score" in told
+    assert "1 pairs" in told
+    assert "score 0.750" in told
+
+
+def test_messages_are_what_the_agent_saw() -> None:
+    row = replace(trajectory(1.0, replies=("A?", "B?", "x = 1")), max_turns=3, examples="assert f(1)")
+    first, last = before_turn(row, 0), before_turn(row, 2)
+    assert [m["role"] for m in first] == ["system", "user"]
+    assert "assert f(1)" in first[1]["content"]
+    assert "This is your last turn" not in before_turn(row, 1)[-1]["content"]
+    assert "This is your last turn" in last[-1]["content"]
+    assert whole(row)[:-1] == last
+    seen = hidden_information(last, "def secret(): ...")
+    assert seen[1:] == last[1:]
+    assert "def secret()" in seen[0]["content"]
+
+
+def test_stored_turns_stand_once() -> None:
+    rows = [trajectory(1.0, replies=("A?", "x = 1")), trajectory(0.0, replies=("A?", "x = 2"))]
+    assert len(stored_turns(rows)) == 2  # the first turns are the same
+
+
+def turn(*candidates: tuple[str, int, float]) -> StoredTurn:
+    return StoredTurn(TASK, [{"role": "user", "content": "?"}], [Candidate(*c) for c in candidates])
+
+
+def test_candidates_are_ranked_with_their_multiplicity() -> None:
+    ranked = turn(("b", 2, 0.5), ("a", 1, 0.5), ("c", 1, 0.9)).ranked()
+    assert [c.text for c in ranked] == ["c", "a", "b", "b"]
+
+
+def test_pairs_for_the_actor_differ_in_text_and_advantage() -> None:
+    pairs, none = actor_pairs([turn(("a", 16, 1.0)), turn(("a", 8, 0.5), ("b", 8, 0.5)), turn(("a", 1, 0.0))], 4, 0)
+    assert (pairs, none) == ([], 12)
+    pairs, none = actor_pairs([turn(("a", 8, 1.0), ("b", 8, 0.0))], 4, 0)
+    assert [p[1:] for p in pairs] == [("a", "b")] * 4
+    assert none == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(-3, 3).map(float)), min_size=1, max_size=6),
+    st.integers(0, 100),
+)
+def test_what_is_chosen_is_of_the_upper_half(counts: list[tuple[int, float]], seed: int) -> None:
+    stored = turn(*((f"t{n}", count, value) for n, (count, value) in enumerate(counts)))
+    ranked = [c.text for c in stored.ranked()]
+    half = len(ranked) // 2
+    value = {f"t{n}": v for n, (_, v) in enumerate(counts)}
+    pairs, none = actor_pairs([stored], 4, seed)
+    assert len(pairs) + none == 4
+    for _, chosen, rejected in pairs:
+        assert value[chosen] > value[rejected]
+        assert chosen in ranked[:half]
+        assert rejected in ranked[len(ranked) - half :]
+    assert actor_pairs([stored], 4, seed) == (pairs, none)
+    assert Counter(p[1] for p in pairs).total() == len(pairs)

@@ -1,0 +1,230 @@
+"""The whole recipe with a model of random weights: every stage, killed and gone on with, and what it makes of bad input."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.scripted_agents import AGENTS
+from graphs import collaborate
+from models.scripted import PolicyModel
+from tasks.answers import MARKER
+from tasks.book import find_task
+from tasks.trajectory import read_trajectories
+from training.chat import open_chat
+from training.collect import Rollouts, TrajectoryFile, take
+from training.export import export
+from training.fit import Fitting
+from training.mtdpo import Preference
+from training.policy import Loading, PolicyFailed
+from training.recipe import CandidateSetting, CriticSetting, Recipe, Tasks
+from training.run import make, plan, run
+
+ROOT = Path(__file__).parents[2]
+TRAIN = Tasks(count=8, difficulties=(3, 4), families=3)
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trajectories by the callback: of each task one that asks for everything, and one that guesses."""
+    path = tmp_path_factory.mktemp("spoken") / "trajectories.jsonl"
+    for task in TRAIN.ids():
+        for name in ("asking", "guessing"):
+            context = collaborate.Context(model=AGENTS[name](find_task(task)), person="rules", max_turns=8)
+            collaborate.graph.invoke({"task": task}, {"callbacks": [TrajectoryFile(path)]}, context=context)
+    return path
+
+
+@pytest.fixture
+def recipe(base: Path, spoken: Path) -> Recipe:
+    fitting = Fitting(lr=1e-3, epochs=2, batch=4, micro_batch=4, save_every=2)
+    return Recipe(
+        base=str(base), loading=Loading(rank=4, alpha=8), train=TRAIN, trajectories=str(spoken),
+        held_out=Tasks(split="own-backend/test", count=4), rollouts=Rollouts(max_turns=3, most=10, group=4, rows=16),
+        validation=0.25, rft=fitting, mtdpo=Preference(fitting=fitting), critic=CriticSetting(fitting=fitting),
+        candidates=CandidateSetting(dialogues=0.2, samples=4), actor=Preference(fitting=replace(fitting, epochs=1)),
+        seeds=(0,), greedy=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs") / "unbroken"
+
+
+def test_the_callback_keeps_what_a_run_was(spoken: Path) -> None:
+    rows = list(read_trajectories(spoken))
+    assert [row.task for row in rows] == [id for id in TRAIN.ids() for _ in range(2)]
+    assert [row.success for row in rows[::2]] == [True] * 8
+
+
+def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = replace(recipe, ablations=("released", "regression_head", "plain"), fractions=(0.5,))
+    result = run(done, whole)
+    assert set(result["table"]) == {
+        "zero_shot", "rft", "mtdpo", "sweet", "sweet-released", "sweet-regression_head", "sweet-plain",
+        "rft-50", "mtdpo-50", "sweet-50",
+    }  # fmt: skip
+    assert all(row["success"]["n"] == 4 for row in result["table"].values())
+    assert result["table"]["zero_shot"]["kl"] == 0 != result["table"]["rft"]["kl"]
+    assert set(result["critic"]["critic"]) >= {"pairs", "useful > wasted"}
+    assert "| multi-turn DPO |" in (done / "report.md").read_text()
+    for name in ("curves.png", "hidden.png", "data.png"):
+        assert (done / name).read_bytes().startswith(b"\x89PNG")
+    names = set(plan(done, whole))
+    assert names == {str(p.parent.relative_to(done)) for p in done.rglob("result.json")}
+    assert not list(done.rglob("*.part"))
+    assert not list(done.rglob("checkpoint.pt"))
+    kept = (done / "report.json").read_bytes()
+    assert run(done, whole) == result  # nothing is made twice
+    assert (done / "report.json").read_bytes() == kept
+    with pytest.raises(ValueError, match=r"made with another recipe \(samples\)"):
+        run(done, replace(whole, samples=9))
+
+
+def test_killed_at_random_moments(recipe: Recipe, tmp_path: Path) -> None:
+    result = run(tmp_path / "whole", recipe)
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    command = [
+        sys.executable,
+        "-m",
+        "training",
+        "run",
+        str(tmp_path / "killed"),
+        "--recipe",
+        str(tmp_path / "recipe.json"),
+    ]
+    rng, kills = random.Random(0), int(os.environ.get("PALIMPSEST_KILLS", "2"))
+    for _ in range(kills):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(rng.uniform(8, 25))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            time.sleep(rng.uniform(0, 1))
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert (tmp_path / "killed" / "report.json").read_bytes() == (tmp_path / "whole" / "report.json").read_bytes()
+    assert result["table"]
+
+
+def test_an_exported_policy_works_in_the_graph(done: Path, tmp_path: Path) -> None:
+    export(done, "seed-0/sweet", tmp_path / "model")
+    told = (tmp_path / "model" / "README.md").read_text()
+    assert "4 tasks" in told
+    assert "vllm serve" in told
+    context = collaborate.Context(model=open_chat(tmp_path / "model"), person="rules", max_turns=8)
+    assert collaborate.graph.invoke({"task": "own-backend/test/3/1"}, context=context)["stop"]
+    export(done, "seed-0/rft", tmp_path / "adapter", adapter=True)
+    base = json.loads((done / "recipe.json").read_text())["base"]
+    assert open_chat(base, tmp_path / "adapter", rank=4).name == "micro"
+    with pytest.raises(FileExistsError, match="there already"):
+        export(done, "seed-0/sweet", tmp_path / "model")
+    with pytest.raises(PolicyFailed, match="no trained policy"):
+        export(done, "seed-0/collect", tmp_path / "other")
+
+
+def test_a_full_disk_leaves_no_half_stage(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, recipe, "seed-0/collect")
+
+    def full(model: Any, folder: Path) -> None:
+        (Path(folder) / "adapter_model.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("peft.PeftModel.save_pretrained", full)
+    with pytest.raises(OSError, match="No space left"):
+        make(tmp_path, recipe, "seed-0/rft")
+    assert not (tmp_path / "seed-0" / "rft").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "r.json: the recipe: Invalid JSON"),
+        ('{"critc": {}}', "r.json: critc: Unexpected"),
+        ('{"critic": {"beta": "x"}}', "r.json: critic.beta: Input should be a valid number"),
+        ('{"rft": {"lr": 1, "momentum": 1}}', "r.json: rft.momentum"),
+        ('{"ablations": ["x"]}', "r.json: ablations: there is no 'x'"),
+    ],
+)
+def test_a_bad_recipe_is_named(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Recipe.from_json(text, "r.json")
+    assert Recipe.from_json(Recipe().to_json(), "r.json") == Recipe()
+
+
+def test_the_public_offline_format_is_learnt_from(tmp_path: Path, home: Path) -> None:
+    task = {"problem_description": "Add.", "ground_truth": "def f(a):\n    return a + 1", "test_cases": {"t": "f(1)"}}
+    said = [
+        {"role": "user", "content": "Add."},
+        {"role": "assistant", "content": f"{MARKER} x", "input": "…", "output": "…"},
+    ]
+    rows = [{"task": task, "dialogue_history": said, "answer": "x", "reward": r} for r in (0.0, 1.0)]
+    path = tmp_path / "offline.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    taken = take(path)
+    assert taken[0].task == taken[1].task
+    assert find_task(taken[0].task).ground_truth == task["ground_truth"]
+
+
+def test_reward_hacks_are_never_what_is_learnt(recipe: Recipe, tmp_path: Path) -> None:
+    """A data set spiked with answers that attack the score: none succeeds, so none is chosen, and training makes none likelier."""
+    from tests.training.test_losses import plain_log_probs
+    from training.pairs import make_pairs
+    from training.policy import NO_TURN, load_policy
+    from training.rft import train_rft
+
+    hacks = [
+        "class A:\n    def __eq__(self, other): return True\ndef {f}(*a): return A()",
+        "import sys\ndef {f}(*a):\n    frame = sys._getframe()\n    while frame: found = frame.f_locals; frame = frame.f_back\n    return found",
+        "import builtins\nbuiltins.all = lambda x: True\nbuiltins.sum = lambda x: 10\ndef {f}(*a): return 0",
+        "import os\ndef {f}(*a): os._exit(0)",
+        "print('[true, true, true]')\ndef {f}(*a): return True",
+    ]
+    path = tmp_path / "spiked.jsonl"
+    for number, task in enumerate(TRAIN.ids()[:4]):
+        answers = [hacks[number].format(f=find_task(task).function), hacks[4].format(f=find_task(task).function)]
+        for policy in [AGENTS["asking"](find_task(task))] + [
+            PolicyModel(policy=lambda messages, answer=answer: f"{MARKER}\n{answer}") for answer in answers
+        ]:
+            context = collaborate.Context(model=policy, person="rules", max_turns=8)
+            collaborate.graph.invoke({"task": task}, {"callbacks": [TrajectoryFile(path)]}, context=context)
+    rows = list(read_trajectories(path))
+    spiked = [row for n, row in enumerate(rows) if n % 3]
+    assert not any(row.success for row in spiked)
+    assert max(row.score or 0 for row in spiked) <= 0.5  # a constant answer's share
+    assert not any(chosen in spiked for chosen, _ in make_pairs(rows).pairs)
+    trained = load_policy(recipe.base, loading=recipe.loading)
+    train_rft(trained, rows, replace(recipe.rft, epochs=10), tmp_path / "rft")
+    from training.messages import whole
+
+    def likelihood(rows_: list[Any]) -> float:
+        total = 0.0
+        for row in rows_:
+            rendered = trained.render(whole(row))
+            values = plain_log_probs(trained, rendered)
+            own = [v for v, t in zip(values, rendered.turns[1:], strict=True) if t != NO_TURN]
+            total += sum(own) / len(own)
+        return total / len(rows_)
+
+    after = likelihood(rows[::3]) - likelihood(spiked)
+    with trained.reference():
+        before = likelihood(rows[::3]) - likelihood(spiked)
+    assert after > before
+
+
+def test_the_command_line_says_what_is_wrong(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "stage", str(tmp_path), "seed-9/rft"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert "There is no stage 'seed-9/rft': use one of tiny, seed-0/collect" in told.stderr
+    shutil.rmtree(tmp_path)
