@@ -1,15 +1,18 @@
-# Two commands: `make app` and `make test`. Each makes its own .venv the first time.
+# `make app`, `make train-demo` and `make test`: each makes its own .venv the first time.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app studio test format clean
+.PHONY: app studio train-demo test format clean
 
 app: .venv/app
 	$(BIN)/streamlit run app.py
 
 studio: .venv/studio
 	$(BIN)/langgraph dev
+
+train-demo: .venv/train
+	$(BIN)/python -m training run runs/demo
 
 test: .venv/test
 	$(BIN)/ruff check .
@@ -37,6 +40,10 @@ clean:
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[studio]'
 	touch $@
 
+.venv/train: .venv/app
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
+	touch $@
+
 .venv/test: .venv/app
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,studio,postgres]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,studio,postgres,train]'
 	touch $@

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from training.recipe import Recipe
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -29,12 +31,19 @@ def test_the_python_example_runs_and_remembers(home: Path) -> None:
 
 
 def test_its_commands_exist() -> None:
-    targets = set(re.findall(r"^make (\w+)", README, re.M))
-    assert targets == {"app", "test", "studio"}
+    targets = set(re.findall(r"^make ([\w-]+)", README, re.M))
+    assert targets == {"app", "test", "studio", "train-demo"}
     assert all(re.search(rf"^{t}:", (ROOT / "Makefile").read_text(), re.M) for t in targets)
     for arguments in sorted(set(re.findall(r"-m evaluation ((?:speed \w+|[\w-]+))", README))):
         command = [sys.executable, "-m", "evaluation", *arguments.split(), "--help"]
         assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+    for command_ in sorted(set(re.findall(r"-m training (\w+)", README))):
+        command = [sys.executable, "-m", "training", command_, "--help"]
+        assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    recipe = re.search(r"```json\n(.*?)```", README, re.S)
+    assert recipe
+    Recipe.from_json(recipe[1], "README.md")
 
 
 def test_ci_calls_the_readmes_test_command() -> None:

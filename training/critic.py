@@ -22,7 +22,7 @@ from tasks.trajectory import Trajectory
 from training.fit import Fitting, fit
 from training.messages import hidden_information, whole
 from training.policy import NO_TURN, Message, Policy, Rendered, TooLong, turn_sums
-from training.preference import Pair, Row, dpo_loss, log_ratios, negative_log_likelihood, pairs_with_reference
+from training.preference import Pair, Row, dpo_loss, log_ratios, pairs_with_reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def messages_for(form: Form, trajectory: Trajectory) -> list[Message]:
 
 def shown_to(form: Form, messages: Sequence[Message], task: str) -> list[Message]:
     """Messages with the task's hidden reference, where the critic sees it. Raises BadTask."""
-    return hidden_information(messages, find_task(task).ground_truth) if form.hidden else list(messages)
+    return hidden_information(messages, find_task(task)) if form.hidden else list(messages)
 
 
 def advantages(form: Form, ratios: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
@@ -107,7 +107,8 @@ def critic_loss(
     else:
         ratios, log_probs, batch = log_ratios(policy, rows)
         chosen, rejected = advantages(form, ratios, batch.turns).sum(1).chunk(2)
-        likelihood = negative_log_likelihood(log_probs[: len(pairs)], (batch.turns != NO_TURN)[: len(pairs)])
+        sums, counts = turn_sums(log_probs[: len(pairs)], batch.turns[: len(pairs)])
+        likelihood = -((sums / counts.clamp(min=1)).sum(1) / (counts > 0).sum(1)).mean()
     loss = dpo_loss(chosen, rejected, beta).mean() + nll * likelihood
     shown = {"accuracy": float((chosen > rejected).float().mean()), "margin": float((chosen - rejected).mean())}
     return loss, shown

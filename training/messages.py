@@ -6,6 +6,7 @@ from langchain_core.messages import BaseMessage
 
 from nodes.collaborate.propose import dialogue
 from nodes.collaborate.state import Turn
+from tasks.colbench import Task
 from tasks.trajectory import Trajectory
 from training.policy import Message
 
@@ -18,10 +19,13 @@ def plain(messages: Sequence[BaseMessage]) -> list[Message]:
     return [{"role": ROLES[m.type], "content": m.text} for m in messages]
 
 
-def hidden_information(messages: Sequence[Message], reference: str) -> list[Message]:
-    """The dialogue with the hidden reference inside the system message: what a critic sees."""
+def hidden_information(messages: Sequence[Message], task: Task) -> list[Message]:
+    """The dialogue with what the person knows inside the system message, as a critic sees it: the single facts that the
+    description leaves open, where a task has them, and the reference.
+    """
     system, *rest = messages
-    return [{"role": "system", "content": f"{system['content']}\n\n{HIDDEN}\n{reference}"}, *rest]
+    known = "\n".join([*(fact.statement for fact in task.facts), task.ground_truth])
+    return [{"role": "system", "content": f"{system['content']}\n\n{HIDDEN}\n{known}"}, *rest]
 
 
 def before_turn(trajectory: Trajectory, number: int) -> list[Message]:

@@ -92,7 +92,7 @@ def make_dialogue(rng: random.Random, difficulties: Sequence[int], max_turns: in
     turns = _talk(rng, task, family, hidden, truth, split, max_turns, habits)
     prompt = plain(dialogue("backend", task.description, "", turns[:-1], max_turns))
     if rng.random() < habits.shown:
-        prompt = hidden_information(prompt, task.ground_truth)
+        prompt = hidden_information(prompt, task)
     return [*prompt, {"role": "assistant", "content": turns[-1]["content"]}]
 
 

@@ -78,9 +78,7 @@ def propose(state: State, runtime: Runtime[Context]) -> State:
     }
 
 
-def dialogue(
-    kind: Kind, description: str, examples: str, turns: Sequence[Turn], max_turns: int
-) -> list[BaseMessage]:
+def dialogue(kind: Kind, description: str, examples: str, turns: Sequence[Turn], max_turns: int) -> list[BaseMessage]:
     """The prompt of the agent's next turn: instructions, the description with its examples, and what was said."""
     rules = (BACKEND if kind == "backend" else FRONTEND).format(turns=max_turns)
     shown = f"\n\nExamples:\n{examples}" if examples else ""

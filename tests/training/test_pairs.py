@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.book import find_task
 from tasks.trajectory import BadTrajectory, Trajectory, Turn, read_trajectories
 from training.candidates import Candidate, StoredTurn, actor_pairs, stored_turns
 from training.messages import before_turn, hidden_information, whole
@@ -102,9 +103,12 @@ def test_messages_are_what_the_agent_saw() -> None:
     assert "This is your last turn" not in before_turn(row, 1)[-1]["content"]
     assert "This is your last turn" in last[-1]["content"]
     assert whole(row)[:-1] == last
-    seen = hidden_information(last, "def secret(): ...")
+    task = find_task(TASK)
+    seen = hidden_information(last, task)
     assert seen[1:] == last[1:]
-    assert "def secret()" in seen[0]["content"]
+    assert task.ground_truth in seen[0]["content"]
+    assert all(fact.statement in seen[0]["content"] for fact in task.facts)
+    assert task.facts[0].statement not in str(last)
 
 
 def test_stored_turns_stand_once() -> None:
