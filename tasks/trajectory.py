@@ -70,7 +70,8 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "score": (int, float, type(None)), "success": (bool, type(None)), "stop": (str,),
 }  # fmt: skip
 OPTIONAL: dict[str, tuple[type, ...]] = {
-    "failure": (str,), "told": (list, tuple), "examples": (str,), "max_turns": (int,), "agent": (str,), "person": (str,), "seed": (int,), "input_tokens": (int,),
+    "failure": (str,), "told": (list, tuple), "examples": (str,),
+    "max_turns": (int,), "agent": (str,), "person": (str,), "seed": (int,), "input_tokens": (int,),
     "output_tokens": (int,), "extra": (dict,),
 }  # fmt: skip
 

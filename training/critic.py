@@ -110,7 +110,7 @@ def critic_loss(
         sums, counts = turn_sums(log_probs[: len(pairs)], batch.turns[: len(pairs)])
         likelihood = -((sums / counts.clamp(min=1)).sum(1) / (counts > 0).sum(1)).mean()
     loss = dpo_loss(chosen, rejected, beta).mean() + nll * likelihood
-    shown = {"accuracy": float((chosen > rejected).float().mean()), "margin": float((chosen - rejected).mean())}
+    shown = {"accuracy": (chosen > rejected).float().mean().item(), "margin": (chosen - rejected).mean().item()}
     return loss, shown
 
 

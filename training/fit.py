@@ -108,13 +108,13 @@ def _step(
         value, more = loss(part)
         torch.autograd.backward(value * len(part) / len(batch))
         for key, number in {"loss": value.item(), **more}.items():
-            shown[key] = shown.get(key, 0.0) + number * len(part) / len(batch)
+            shown[key] = shown.get(key, 0.0) + number * len(part) / len(mine)
     if accelerator.num_processes > 1:
         for weight in weights:
             grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
             weight.grad = accelerator.reduce(grad, "sum")
-        totals = accelerator.reduce(torch.tensor([shown.get(key, 0.0) for key in sorted(shown)]), "sum")
-        shown = dict(zip(sorted(shown), totals.tolist(), strict=True))
+        share = torch.tensor(shown.get("loss", 0.0) * len(mine) / len(batch), device=accelerator.device)
+        shown["loss"] = float(accelerator.reduce(share, "sum"))  # the rest is of this process's share
     shown["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(weights, fitting.clip))
     return shown
 

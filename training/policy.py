@@ -245,15 +245,15 @@ def load_policy(
 
 def _open_peft(name: str, loading: Loading) -> tuple[Any, Any]:
     import transformers
+    from accelerate import PartialState
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     gpu = torch.cuda.is_available()
+    place = {"": PartialState().device} if gpu else None
     transformers.utils.logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(name)
-    base = AutoModelForCausalLM.from_pretrained(
-        name, dtype=torch.bfloat16 if gpu else torch.float32, device_map="cuda" if gpu else None
-    )
+    base = AutoModelForCausalLM.from_pretrained(name, dtype=torch.bfloat16 if gpu else torch.float32, device_map=place)
     config = LoraConfig(
         r=loading.rank, lora_alpha=loading.alpha, lora_dropout=0.0, bias="none", target_modules=list(LAYERS),
         task_type="CAUSAL_LM",

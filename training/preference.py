@@ -95,7 +95,7 @@ def direct_preference(
     likelihood = negative_log_likelihood(log_probs[: len(pairs)], said)
     loss = weight * dpo_loss(chosen, rejected, beta).mean() + nll * likelihood
     shown = {
-        "accuracy": float((chosen > rejected).float().mean()), "margin": float((chosen - rejected).mean()),
-        "chosen": float(chosen.mean()), "rejected": float(rejected.mean()), "nll": float(likelihood),
+        "accuracy": (chosen > rejected).float().mean().item(), "margin": (chosen - rejected).mean().item(),
+        "chosen": chosen.mean().item(), "rejected": rejected.mean().item(), "nll": likelihood.item(),
     }  # fmt: skip
     return loss, shown

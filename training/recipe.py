@@ -34,7 +34,7 @@ class Tasks:
     """Tasks as JSON lines, such as public ColBench, instead of a split."""
     count: int = 300
     first: int = 0
-    difficulties: tuple[int, ...] = (3, 4, 5)
+    difficulties: tuple[int, ...] = (4, 5)
     """Hidden decisions, in turn."""
     families: int = FAMILIES_KNOWN
     """How many of the families of backend functions, from the first."""
@@ -98,23 +98,29 @@ class Recipe:
     base: str = "tiny"
     """`tiny`, made from scratch; or a model's folder or name on the hub."""
     tiny: Tiny = field(default_factory=Tiny)
-    loading: Loading = field(default_factory=Loading)
+    loading: Loading = field(default_factory=lambda: Loading(rank=32, alpha=64))
     train: Tasks = field(default_factory=Tasks)
     held_out: Tasks = field(default_factory=lambda: Tasks(split="own-backend/test", count=500))
     samples: int = 4
     """Dialogues of each task."""
     trajectories: str = ""
     """A file of trajectories to learn from, of any origin, instead of dialogues of the start policy about `train`."""
-    rollouts: Rollouts = field(default_factory=Rollouts)
+    rollouts: Rollouts = field(default_factory=lambda: Rollouts(max_turns=8, most=120, group=250, rows=250))
     pairing: Literal["released", "margin"] = "released"
     margin: float = 0.1
     validation: float = 0.15
     """Share of the collected tasks that the critic is measured on, and not trained."""
-    rft: Fitting = field(default_factory=Fitting)
-    mtdpo: Preference = field(default_factory=Preference)
-    critic: CriticSetting = field(default_factory=CriticSetting)
-    candidates: CandidateSetting = field(default_factory=CandidateSetting)
-    actor: Preference = field(default_factory=Preference)
+    rft: Fitting = field(default_factory=lambda: Fitting(lr=3e-3, epochs=8, batch=16, micro_batch=16))
+    mtdpo: Preference = field(default_factory=lambda: Preference(nll=0.3, fitting=Fitting(lr=5e-4, epochs=3)))
+    critic: CriticSetting = field(
+        default_factory=lambda: CriticSetting(beta=1.0, nll=2.0, fitting=Fitting(lr=2e-3, epochs=6))
+    )
+    candidates: CandidateSetting = field(default_factory=lambda: CandidateSetting(dialogues=0.07))
+    actor: Preference = field(
+        default_factory=lambda: Preference(
+            beta=0.3, nll=0.3, fitting=Fitting(lr=1e-3, epochs=1, batch=16, micro_batch=16)
+        )
+    )
     seeds: tuple[int, ...] = (0, 1, 2)
     greedy: bool = False
     """Whether held-out tasks are also worked on at temperature 0."""

@@ -10,6 +10,7 @@ goes on with what is done, and gives the same numbers. Stages that do not need e
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -109,9 +110,21 @@ def ready(todo: dict[str, Stage], done: set[str], running: set[str]) -> Iterator
 
 
 def make(folder: Path, recipe: Recipe, name: str) -> None:
-    """Make one stage, unless it is there. Two processes never make one at a time."""
+    """Make one stage, unless it is there. Two runs never make one at a time.
+
+    Under `accelerate launch` all processes work on it; the first one's files are kept.
+    """
     whole, part = folder / name, folder / f"{name}.part"
     whole.parent.mkdir(parents=True, exist_ok=True)
+    process = int(os.environ.get("RANK", "0"))
+    if process > 0:
+        if not whole.is_dir():
+            scratch = folder / f"{name}.part-{process}"
+            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.copytree(part, scratch) if part.is_dir() else scratch.mkdir()  # the checkpoint that all go on from
+            plan(folder, recipe)[name].work(scratch)
+            shutil.rmtree(scratch)
+        return
     with portalocker.Lock(str(folder / f"{name}.lock"), timeout=24 * 3600):
         if whole.is_dir():
             return

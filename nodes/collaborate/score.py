@@ -99,7 +99,8 @@ def _row(state: State, context: Context) -> Trajectory:
         {
             "task": state["task"], "kind": state["kind"], "description": state["description"], "turns": state["turns"],
             "answer": state["answer"], "score": state["score"], "success": state["success"], "stop": state["stop"],
-            "failure": state["failure"], "told": state["told"], "examples": state["examples"], "max_turns": context.max_turns, "agent": names["agent"],
+            "failure": state["failure"], "told": state["told"],
+            "examples": state["examples"], "max_turns": context.max_turns, "agent": names["agent"],
             "person": names["person"] if context.person in ("model", "vision") else context.person, "seed": context.seed,
             "input_tokens": state["input_tokens"], "output_tokens": state["output_tokens"],
         }

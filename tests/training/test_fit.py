@@ -119,3 +119,25 @@ def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path: Path, monkeypatc
     again = line()
     fit(again, rows(), squares(again), fitting, tmp_path, "line")
     assert torch.equal(again.weight, whole.weight)
+
+
+def test_two_processes_share_each_batch(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nfrom tests.training.test_fit import line, rows, squares\n"
+        "from training.fit import Fitting, fit\nmodel = line()\n"
+        "history = fit(model, rows()[:9], squares(model), Fitting(lr=0.1, epochs=2, batch=4), Path(sys.argv[1]), 'line')\n"
+        "import os, json\n"
+        "if os.environ['RANK'] == '0': print(json.dumps([model.weight.tolist(), [h['loss'] for h in history]]))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    done = subprocess.run(
+        [*command, str(script), str(tmp_path / "two")], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    weights, losses = json.loads(done.stdout.strip().splitlines()[-1])
+    alone = line()
+    history = fit(alone, rows()[:9], squares(alone), Fitting(lr=0.1, epochs=2, batch=4), tmp_path / "one", "line")
+    torch.testing.assert_close(torch.tensor(weights), alone.weight.detach())
+    assert losses == pytest.approx([h["loss"] for h in history], rel=1e-5)

@@ -22,11 +22,12 @@ from tasks.book import find_task
 from tasks.trajectory import read_trajectories
 from training.chat import open_chat
 from training.collect import Rollouts, TrajectoryFile, take
+from training.critic import CriticSetting
 from training.export import export
 from training.fit import Fitting
 from training.mtdpo import Preference
 from training.policy import Loading, PolicyFailed
-from training.recipe import CandidateSetting, CriticSetting, Recipe, Tasks
+from training.recipe import CandidateSetting, Recipe, Tasks
 from training.run import make, plan, run
 
 ROOT = Path(__file__).parents[2]
@@ -185,7 +186,7 @@ def test_reward_hacks_are_never_what_is_learnt(recipe: Recipe, tmp_path: Path) -
 
     hacks = [
         "class A:\n    def __eq__(self, other): return True\ndef {f}(*a): return A()",
-        "import sys\ndef {f}(*a):\n    frame = sys._getframe()\n    while frame: found = frame.f_locals; frame = frame.f_back\n    return found",
+        "import sys\ndef {f}(*a):\n    frame = sys._getframe().f_back\n    return frame.f_locals if frame else 1",
         "import builtins\nbuiltins.all = lambda x: True\nbuiltins.sum = lambda x: 10\ndef {f}(*a): return 0",
         "import os\ndef {f}(*a): os._exit(0)",
         "print('[true, true, true]')\ndef {f}(*a): return True",
