@@ -19,8 +19,8 @@ from training.generate import generate
 from training.messages import plain
 from training.policy import Loading, Message, Policy, TooLong, load_policy
 
-Answer = Callable[[list[list[Message]]], list[AIMessage]]
-"""Replies to several prompts at once."""
+Answer = Callable[[list[int], list[list[Message]]], list[AIMessage]]
+"""Replies to the prompts of several jobs at once, whose numbers come first."""
 REPLY = 1_024
 """Tokens of a reply, at most."""
 
@@ -42,7 +42,7 @@ class PolicyChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=self.answer([plain(messages)])[0])])
+        return ChatResult(generations=[ChatGeneration(message=self.answer([0], [plain(messages)])[0])])
 
 
 def sampler(policy: Policy, *, most: int, temperature: float, seed: int, rows: int) -> Answer:
@@ -52,7 +52,7 @@ def sampler(policy: Policy, *, most: int, temperature: float, seed: int, rows: i
     """
     calls = iter(range(10**12))
 
-    def answer(prompts: list[list[Message]]) -> list[AIMessage]:
+    def answer(numbers: list[int], prompts: list[list[Message]]) -> list[AIMessage]:
         replies: list[AIMessage] = []
         for at in range(0, len(prompts), rows):
             ids = [_fitting(policy, p) for p in prompts[at : at + rows]]
@@ -89,13 +89,14 @@ def in_step(jobs: Sequence[Callable[[BaseChatModel], Any]], answer: Answer) -> l
     room = _Room(len(jobs))
     with ThreadPoolExecutor(len(jobs)) as pool:
         futures = [pool.submit(room.work, number, job) for number, job in enumerate(jobs)]
-        while prompts := room.waiting():
+        while waiting := room.waiting():
+            numbers, prompts = [number for number, _ in waiting], [prompt for _, prompt in waiting]
             try:
-                replies = answer([prompt for _, prompt in prompts])
+                replies = answer(numbers, prompts)
             except BaseException as error:
                 room.fail(error)
                 raise
-            room.deliver([number for number, _ in prompts], replies)
+            room.deliver(numbers, replies)
         return [future.result() for future in futures]
 
 
@@ -111,7 +112,7 @@ class _Room:
 
     def work(self, number: int, job: Callable[[BaseChatModel], Any]) -> Any:
         try:
-            return job(PolicyChat(answer=lambda prompts: [self._ask(number, prompts[0])]))
+            return job(PolicyChat(answer=lambda _, prompts: [self._ask(number, prompts[0])]))
         finally:
             with self._changed:
                 self._running -= 1

@@ -22,10 +22,13 @@ from graphs import collaborate
 from tasks.book import keep_tasks
 from tasks.colbench import task_of
 from tasks.trajectory import Trajectory, read_trajectories, trajectory_of
-from training.chat import in_step, sampler
+from training.chat import Answer, in_step, sampler
 from training.policy import Policy
 
 DIALOGUE_STEPS = 20
+
+
+Voice = Callable[[list[str], int], Answer]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +49,12 @@ class Rollouts:
 
 
 def collect(
-    policy: Policy, tasks: Sequence[str], samples: int, rollouts: Rollouts, path: Path, name: str
-) -> list[Trajectory]:
+    policy: Policy, tasks: Sequence[str], samples: int, rollouts: Rollouts, path: Path, name: str,
+    voice: Voice | None = None,
+) -> list[Trajectory]:  # fmt: skip
     """`samples` dialogues about each task, by the simulated person of rules, and their trajectories in the tasks' order.
 
+    `voice` makes, for a group's tasks and a seed, who answers in the policy's place.
     Raises what the graph raises: SandboxFailed, TruthFailed, BadTask.
     """
     wanted = [(task, sample) for task in tasks for sample in range(samples)]
@@ -58,10 +63,13 @@ def collect(
     bar = tqdm(total=len(wanted), initial=len(done), desc=name, disable=None)
     while len(done) < len(wanted):
         group = wanted[len(done) : len(done) + rollouts.group]
-        answer = sampler(
-            policy, most=rollouts.most, temperature=rollouts.temperature, seed=rollouts.seed * 100_003 + len(done),
-            rows=rollouts.rows,
-        )  # fmt: skip
+        seed = rollouts.seed * 100_003 + len(done)
+        if voice is not None:
+            answer = voice([task for task, _ in group], seed)
+        else:
+            answer = sampler(
+                policy, most=rollouts.most, temperature=rollouts.temperature, seed=seed, rows=rollouts.rows
+            )
         made = in_step([_dialogue(task, sample, policy.base, rollouts) for task, sample in group], answer)
         with path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(t.to_row(), ensure_ascii=False) + "\n" for t in made))

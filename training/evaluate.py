@@ -11,7 +11,7 @@ import torch
 
 from tasks.book import find_task
 from tasks.trajectory import Trajectory
-from training.collect import Rollouts, collect
+from training.collect import Rollouts, Voice, collect
 from training.messages import whole
 from training.policy import NO_TURN, Policy
 from training.preference import log_ratios, with_reference
@@ -19,9 +19,11 @@ from training.preference import log_ratios, with_reference
 MEASURED_FOR_KL = 64  # dialogues
 
 
-def evaluate(policy: Policy, tasks: Sequence[str], rollouts: Rollouts, folder: Path, name: str) -> list[dict[str, Any]]:
+def evaluate(
+    policy: Policy, tasks: Sequence[str], rollouts: Rollouts, folder: Path, name: str, voice: Voice | None = None
+) -> list[dict[str, Any]]:
     """One dialogue about each task, and its row of the report."""
-    held = collect(policy, tasks, 1, rollouts, folder / "trajectories.jsonl", name)
+    held = collect(policy, tasks, 1, rollouts, folder / "trajectories.jsonl", name, voice)
     return [row_of(trajectory) for trajectory in held]
 
 

@@ -126,6 +126,8 @@ class Recipe:
     """Whether held-out tasks are also worked on at temperature 0."""
     ablations: tuple[str, ...] = ()
     """Forms of the critic beside the paper's, and `plain`, the actor with the paper's own weights."""
+    best_of: tuple[int, ...] = ()
+    """Numbers of candidates of which the critic takes the best at each turn, on held-out tasks."""
     fractions: tuple[float, ...] = ()
     """Shares of the data to train all methods on, beside all of it."""
     workers: int = 2

@@ -82,6 +82,7 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
     differences = {name: bootstrap(sweet - column(rows, "success")) for name, rows in found.items() if name != "sweet"}
     result = {
         "table": table, "sweet minus": differences, "critic": critics(folder, recipe), "left out": left_out(folder, recipe),
+        "best of": best_of(folder, recipe) if recipe.best_of else {},
         "recipe": json.loads(recipe.to_json()),
     }  # fmt: skip
     (folder / "report.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -108,6 +109,16 @@ def by_hidden(rows: list[list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
     hidden = np.array([row["hidden"] for row in rows[0]])
     success = column(rows, "success")
     return {str(n): bootstrap(success[:, hidden == n]) for n in sorted(set(hidden.tolist()))}
+
+
+def best_of(folder: Path, recipe: Recipe) -> dict[str, dict[str, float]]:
+    """Success with the best of N candidates at each turn; of one, the start policy itself."""
+    found = {"1": bootstrap(column(gather(folder, recipe)["zero_shot"], "success"))}
+    for samples in recipe.best_of:
+        paths = [folder / f"seed-{seed}" / f"best-of-{samples}" / "rows.jsonl" for seed in recipe.seeds]
+        rows = [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
+        found[str(samples)] = bootstrap(column(rows, "success"))
+    return found
 
 
 def critics(folder: Path, recipe: Recipe) -> dict[str, Any]:
@@ -160,6 +171,13 @@ def markdown(result: dict[str, Any]) -> str:
     for name, measured in result["critic"].items():
         parts = [f"{key} {value['mean']:.3f} (n = {value['n']})" for key, value in measured.items()]
         lines.append(f"- {name}: {', '.join(parts)}")
+    if result["best of"]:
+        lines += [
+            "",
+            "Success when the critic, which sees the reference, takes the best of N candidates at each turn:",
+            "",
+        ]
+        lines += [f"- N = {samples}: {shown(value, 3)}" for samples, value in result["best of"].items()]
     return "\n".join(lines) + "\n"
 
 
@@ -169,7 +187,7 @@ def shown(value: dict[str, float], digits: int) -> str:
 
 
 def plot(folder: Path, recipe: Recipe, result: dict[str, Any]) -> None:
-    """Write curves.png, hidden.png and, with fractions, data.png."""
+    """Write curves.png, hidden.png and, where the recipe has them, best-of.png and data.png."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -207,7 +225,15 @@ def plot(folder: Path, recipe: Recipe, result: dict[str, Any]) -> None:
             errors(axes, shares, [row["success"] for row in rows], LABELS[method])
         axes.set(xlabel="share of the collected tasks", ylabel="success", ylim=(0, None), title="Data")
 
+    def best(axes: Any) -> None:
+        points = result["best of"]
+        errors(axes, list(map(int, points)), list(points.values()), "start policy, best of N by the critic")
+        axes.set(xlabel="candidates at each turn", ylabel="success", ylim=(0, None), title="What the critic knows")
+        axes.set_xscale("log", base=2)
+
     save("curves.png", curves)
+    if recipe.best_of:
+        save("best-of.png", best)
     save("hidden.png", hidden)
     if recipe.fractions:
         save("data.png", data)

@@ -54,6 +54,9 @@ def plan(folder: Path, recipe: Recipe) -> dict[str, Stage]:
     for seed in recipe.seeds:
         at = f"seed-{seed}"
         collected = add(f"{at}/collect", base, stages.collect_, seed)
+        for samples in recipe.best_of:
+            judge = add(f"{at}/critic", [collected], stages.critic, seed, Variant(method="sweet"))
+            add(f"{at}/best-of-{samples}", [judge], stages.best_of_, seed, samples)
         for variant in recipe.variants():
             made: tuple[str, ...] = base
             if variant.method in ("rft", "mtdpo"):
@@ -125,7 +128,9 @@ def make(folder: Path, recipe: Recipe, name: str) -> None:
             plan(folder, recipe)[name].work(scratch)
             shutil.rmtree(scratch)
         return
-    with portalocker.Lock(str(folder / f"{name}.lock"), timeout=24 * 3600):
+    lock = folder / ".locks" / name.replace("/", ".")
+    lock.parent.mkdir(exist_ok=True)
+    with portalocker.Lock(str(lock), timeout=24 * 3600):
         if whole.is_dir():
             return
         part.mkdir(exist_ok=True)

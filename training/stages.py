@@ -13,6 +13,7 @@ from training import actor as actor_
 from training import critic as critic_
 from training import mtdpo as mtdpo_
 from training import rft as rft_
+from training.best_of import best_of
 from training.candidates import (
     Candidate,
     StoredTurn,
@@ -159,6 +160,18 @@ def evaluate_(folder: Path, recipe: Recipe, seed: int, variant: Variant, part: P
         policy = load_policy(base_of(folder, recipe), adapter, recipe.loading)
         kl = divergence(policy, list(read_trajectories(part / "trajectories.jsonl")), recipe.rft.micro_batch)
     write_json(part, {"kl": kl})
+
+
+def best_of_(folder: Path, recipe: Recipe, seed: int, samples: int, part: Path) -> None:
+    """Held-out tasks with the best of several candidates at each turn, as the critic sees it."""
+    form, trained = critic_.FORMS["paper"], folder / f"seed-{seed}" / "critic"
+    start = load_policy(base_of(folder, recipe), loading=recipe.loading, merged=True)
+    judge = load_policy(base_of(folder, recipe), trained, recipe.loading)
+    rollouts = replace(recipe.rollouts, seed=1_000 + seed)
+    voice = best_of(start, judge, form, None, samples, rollouts)
+    rows = evaluate(start, recipe.held_out.ids(), rollouts, part, f"best of {samples}, {seed}", voice)
+    write_rows(part / "rows.jsonl", rows)
+    write_json(part, {"success": mean([float(row["success"]) for row in rows])})
 
 
 def validate(

@@ -49,7 +49,7 @@ def test_sampling_follows_the_distribution_and_the_seed(policy: Policy) -> None:
 def test_jobs_in_step_are_answered_together_and_in_order() -> None:
     batches: list[list[str]] = []
 
-    def answer(prompts: Any) -> list[AIMessage]:
+    def answer(numbers: Any, prompts: Any) -> list[AIMessage]:
         batches.append([p[-1]["content"] for p in prompts])
         return [AIMessage(f"re {p[-1]['content']}") for p in prompts]
 
@@ -70,9 +70,9 @@ def test_a_job_or_a_model_that_fails_ends_all() -> None:
         raise ValueError("this job")
 
     with pytest.raises(ValueError, match="this job"):
-        in_step([fails, lambda chat: chat.invoke("a")], lambda prompts: [AIMessage("b") for _ in prompts])
+        in_step([fails, lambda chat: chat.invoke("a")], lambda _, prompts: [AIMessage("b") for _ in prompts])
     with pytest.raises(MemoryError):
-        in_step([lambda chat: chat.invoke("a")] * 3, lambda prompts: (_ for _ in ()).throw(MemoryError()))
+        in_step([lambda chat: chat.invoke("a")] * 3, lambda _, prompts: (n for n in ()).throw(MemoryError()))
     assert threading.active_count() < 20
 
 

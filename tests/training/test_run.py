@@ -69,7 +69,7 @@ def test_the_callback_keeps_what_a_run_was(spoken: Path) -> None:
 
 
 def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = replace(recipe, ablations=("released", "regression_head", "plain"), fractions=(0.5,))
+    whole = replace(recipe, ablations=("released", "regression_head", "plain"), fractions=(0.5,), best_of=(2,))
     result = run(done, whole)
     assert set(result["table"]) == {
         "zero_shot", "rft", "mtdpo", "sweet", "sweet-released", "sweet-regression_head", "sweet-plain",
@@ -79,7 +79,8 @@ def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys
     assert result["table"]["zero_shot"]["kl"] == 0 != result["table"]["rft"]["kl"]
     assert set(result["critic"]["critic"]) >= {"pairs", "useful > wasted"}
     assert "| multi-turn DPO |" in (done / "report.md").read_text()
-    for name in ("curves.png", "hidden.png", "data.png"):
+    assert set(result["best of"]) == {"1", "2"}
+    for name in ("curves.png", "hidden.png", "data.png", "best-of.png"):
         assert (done / name).read_bytes().startswith(b"\x89PNG")
     names = set(plan(done, whole))
     assert names == {str(p.parent.relative_to(done)) for p in done.rglob("result.json")}
