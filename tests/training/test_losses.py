@@ -1,6 +1,7 @@
 """Advantage, critic loss, DPO and likelihood against plain loops written from the equations, to 1e-5."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,19 @@ import pytest
 import torch
 
 from tests.training.conftest import stir
-from training.critic import FORMS, Form, advantages, critic_loss, load_head, turn_advantages
+from tests.training.test_pairs import trajectory
+from training.candidates import score_candidates
+from training.critic import (
+    FORMS,
+    Form,
+    advantages,
+    critic_loss,
+    load_head,
+    shown_to,
+    turn_advantages,
+    without_hidden,
+)
+from training.messages import before_turn
 from training.policy import NO_TURN, Policy, Rendered, collate
 from training.preference import Pair, direct_preference, dpo_loss, pairs_with_reference, with_reference
 from training.rft import likelihood_loss
@@ -188,3 +201,24 @@ def test_a_reference_is_computed_once_for_a_row(policy: Policy) -> None:
     assert alone.reference is not None
     assert made[0].chosen.reference is not None
     torch.testing.assert_close(made[0].chosen.reference, alone.reference)
+
+
+@pytest.mark.parametrize("name", ["paper", "released", "no_hidden_information"])
+def test_candidates_are_scored_after_what_was_said(policy: Policy, name: str) -> None:
+    stir(policy)
+    form, task = FORMS[name], "own-backend/train/4/1"
+    messages = before_turn(trajectory(1.0, replies=("Which one?", "x = 1")), 1)
+    texts = ["x = 1", "Which one, the first or the second?"]
+    turn = score_candidates(policy, form, None, [(task, messages, Counter(texts))], 8)[0]
+    assert [c.text for c in turn.candidates] == texts
+    assert turn.messages == messages
+    for candidate in turn.candidates:
+        reply = {"role": "assistant", "content": candidate.text}
+        seen = policy.render([*shown_to(form, messages, task), reply], only=1)
+        blind = policy.render([*shown_to(without_hidden(form), messages, task), reply], only=1)
+        now = plain_turns(plain_log_probs(policy, seen), seen)[1]
+        with policy.reference():
+            reference = plain_turns(plain_log_probs(policy, blind), blind)[1]
+        assert len(now) == len(reference)
+        assert candidate.advantage == pytest.approx((sum(now) - sum(reference)) / len(now), rel=1e-4, abs=1e-5)
+    assert (blind.ids == seen.ids) == (name != "released")
