@@ -1,6 +1,7 @@
-"""`python -m training run FOLDER`: the whole recipe; `stage FOLDER NAME`: one stage of it; `export`, `pairs`: see --help."""
+"""`python -m training run FOLDER`: the whole recipe; `stage FOLDER NAME`: one stage of it; `export`, `statistics`: see --help."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -54,6 +55,13 @@ def _do(arguments: argparse.Namespace) -> None:
     stages = plan(arguments.folder, recipe)
     if arguments.name not in stages:
         raise ValueError(f"There is no stage {arguments.name!r}: use one of {', '.join(stages)}.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        missing = [name for name in stages[arguments.name].after if not (arguments.folder / name).is_dir()]
+        if missing:
+            raise ValueError(f"{missing[0]} is not there yet: make it first, without `accelerate launch`.")
+        make(arguments.folder, recipe, arguments.name)
+        return
+    recipe.check_held_out()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     keep_recipe(arguments.folder, recipe)
     wanted = [arguments.name]

@@ -2,7 +2,7 @@
 
 loss = −log σ(β′ log π_φ/π_ref (a⁺ | o_t) − β′ log π_φ/π_ref (a⁻ | o_t)) + nll · NLL(a⁺)
 
-python -m training stage runs/demo seed-0/actor
+python -m training stage runs/demo seed-0/sweet
 """
 
 from collections.abc import Sequence

@@ -12,11 +12,11 @@ from langchain_core.messages import AIMessage
 from training.candidates import sample_candidates, score_candidates
 from training.chat import Answer
 from training.collect import Rollouts, Voice
-from training.critic import Form, Head
+from training.critic import Form
 from training.policy import Message, Policy
 
 
-def best_of(start: Policy, critic: Policy, form: Form, head: Head | None, samples: int, rollouts: Rollouts) -> Voice:
+def best_of(start: Policy, critic: Policy, form: Form, samples: int, rollouts: Rollouts, micro_batch: int) -> Voice:
     """Who answers with the best of `samples` candidates."""
 
     def voice(tasks: Sequence[str], seed: int) -> Answer:
@@ -27,7 +27,7 @@ def best_of(start: Policy, critic: Policy, form: Form, head: Head | None, sample
             sampled = sample_candidates(
                 start, turns, samples=samples, most=rollouts.most, rows=rollouts.rows, seed=seed * 1_009 + next(calls)
             )
-            scored = score_candidates(critic, form, head, sampled, rollouts.rows)
+            scored = score_candidates(critic, form, None, sampled, micro_batch)
             best = {repr((turn.task, turn.messages)): turn.ranked()[0].text for turn in scored}
             return [AIMessage(best.get(repr(turn), "")) for turn in turns]  # what does not fit the window says nothing
 

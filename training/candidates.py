@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
+from tasks.answers import split_reply
 from tasks.trajectory import Trajectory
 from training.critic import Form, Head, shown_to, turn_advantages, without_hidden
 from training.generate import generate
@@ -75,8 +76,8 @@ def sample_candidates(
     for at in tqdm(range(0, len(fitting), at_once), desc="candidates", disable=None):
         part = fitting[at : at + at_once]
         prompts = [ids for _, _, ids in part for _ in range(samples)]
-        replies = generate(start, prompts, most=most, temperature=1.0, seed=seed * 1_000_003 + at)
-        texts = [start.tokenizer.decode(r, skip_special_tokens=True).strip() for r in replies]
+        replies = generate(start, prompts, most=most, temperature=1.0, seed=seed * 1_000_003 + 500_000 + at)
+        texts = [split_reply(start.tokenizer.decode(r, skip_special_tokens=True))[1] for r in replies]  # what is said
         for n, (task, messages, _) in enumerate(part):
             said = Counter(t for t in texts[n * samples : (n + 1) * samples] if t)
             if said:

@@ -1,9 +1,10 @@
 """A policy as a chat model for the graphs, in process: alone, or many dialogues in step so that their turns are one batch.
 
-model = open_chat(Path("runs/demo/seed-0/actor"))
+model = open_chat("runs/demo/tiny", Path("runs/demo/seed-0/sweet"))
 runtime.solve("collaborate", "thread-1", "own-backend/test/4/7", collaborate.Context(model=model, person="rules"))
 """
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,14 +90,13 @@ def in_step(jobs: Sequence[Callable[[BaseChatModel], Any]], answer: Answer) -> l
     room = _Room(len(jobs))
     with ThreadPoolExecutor(len(jobs)) as pool:
         futures = [pool.submit(room.work, number, job) for number, job in enumerate(jobs)]
-        while waiting := room.waiting():
-            numbers, prompts = [number for number, _ in waiting], [prompt for _, prompt in waiting]
-            try:
-                replies = answer(numbers, prompts)
-            except BaseException as error:
-                room.fail(error)
-                raise
-            room.deliver(numbers, replies)
+        try:
+            while waiting := room.waiting():
+                numbers, prompts = [number for number, _ in waiting], [prompt for _, prompt in waiting]
+                room.deliver(numbers, answer(numbers, prompts))
+        except BaseException as error:
+            room.fail(error)  # nobody waits for ever
+            raise
         return [future.result() for future in futures]
 
 
@@ -146,11 +146,13 @@ class _Room:
             self._changed.notify_all()
 
 
-def open_chat(
-    base: str | Path, adapter: Path | None = None, *, temperature: float = 0.0, seed: int = 0, rank: int = Loading.rank
-) -> PolicyChat:
-    """A model folder, or a base with an adapter, as a chat model for the graphs. Raises PolicyFailed."""
-    policy = load_policy(base, adapter, Loading(rank=rank, alpha=2 * rank), merged=True)
+def open_chat(base: str | Path, adapter: Path | None = None, *, temperature: float = 0.0, seed: int = 0) -> PolicyChat:
+    """A model folder, or a base with an adapter, as a chat model for the graphs. Raises PolicyFailed, OSError."""
+    loading = Loading()
+    if adapter is not None:
+        config = json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8"))
+        loading = Loading(rank=config["r"], alpha=config["lora_alpha"])
+    policy = load_policy(base, adapter, loading, merged=True)
     return PolicyChat(
         answer=sampler(policy, most=REPLY, temperature=temperature, seed=seed, rows=1), name=Path(base).name
     )

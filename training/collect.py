@@ -96,8 +96,9 @@ def _whole_groups(path: Path, group: int, wanted: int) -> list[Trajectory]:
     """What an earlier run finished: a group that a kill cut off is dropped."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
+    whole = [
+        f"{line}\n" for line in path.read_text(encoding="utf-8").split("\n")[:-1]
+    ]  # the last was cut off, or is none
     kept = whole if len(whole) == wanted else whole[: len(whole) // group * group]
     path.write_text("".join(kept), encoding="utf-8")
     return [trajectory_of(json.loads(line)) for line in kept]
@@ -109,7 +110,7 @@ def take(path: Path) -> list[Trajectory]:
     Raises BadTrajectory, BadTask, naming file, line and field; OSError.
     """
     rows = list(read_trajectories(path))
-    raw = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    raw = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     public = [n for n, row in enumerate(raw) if "dialogue_history" in row]
     ids = keep_tasks([task_of(raw[n]["task"], f"{path.stem}-{n}") for n in public], path.stem) if public else []
     same: dict[str, str] = {}  # dialogues about one task share its id

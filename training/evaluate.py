@@ -4,6 +4,7 @@ python -m training stage runs/demo seed-0/evaluate-sweet
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tasks.book import find_task
 from tasks.trajectory import Trajectory
 from training.collect import Rollouts, Voice, collect
 from training.messages import whole
-from training.policy import NO_TURN, Policy
+from training.policy import NO_TURN, Policy, TooLong
 from training.preference import log_ratios, with_reference
 
 MEASURED_FOR_KL = 64  # dialogues
@@ -58,11 +59,14 @@ def questions(trajectory: Trajectory, statements: Sequence[str]) -> dict[str, in
 @torch.inference_mode()
 def divergence(policy: Policy, trajectories: Sequence[Trajectory], micro_batch: int) -> float:
     """KL(π ‖ π_ref) of an agent's token, in nats: the mean log-ratio of what the policy said, over its first 64 dialogues."""
-    rows = [policy.render(whole(t)) for t in trajectories[:MEASURED_FOR_KL]]
+    rows = []
+    for trajectory in trajectories[:MEASURED_FOR_KL]:
+        with suppress(TooLong):  # its last reply ran into the window's end
+            rows.append(policy.render(whole(trajectory)))
     total, tokens = 0.0, 0
     known = with_reference(policy, rows, micro_batch, "divergence")
     for at in range(0, len(known), micro_batch):
         ratios, _, batch = log_ratios(policy, known[at : at + micro_batch])
         total += float(ratios.sum())
         tokens += int((batch.turns != NO_TURN).sum())
-    return total / tokens
+    return total / max(1, tokens)

@@ -28,7 +28,8 @@ def generate(
     replies: list[list[int]] = [[] for _ in prompts]
     cache = DynamicCache()
     positions = (seen.cumsum(1) - 1).clamp(min=0)
-    for _ in range(min(most, policy.window - length)):
+    room = [min(most, policy.window - len(p)) for p in prompts]
+    for said in range(1, max(room) + 1):
         out = policy.model(
             input_ids=ids, attention_mask=seen, position_ids=positions, past_key_values=cache, use_cache=True,
             logits_to_keep=1,
@@ -37,7 +38,7 @@ def generate(
         ids = _next(out.logits[:, -1].float(), temperature, generator)
         for row, token in zip(alive, ids[:, 0].tolist(), strict=True):
             replies[row].append(token)
-        left = ~torch.isin(ids[:, 0], ends)
+        left = ~torch.isin(ids[:, 0], ends) & torch.tensor([room[row] > said for row in alive], device=ids.device)
         if not bool(left.any()):
             break
         positions = positions[:, -1:] + 1

@@ -1,4 +1,7 @@
-"""What a policy reads: the chat messages of a trajectory, the same as its graph showed, with or without the hidden information."""
+"""What a policy reads: the chat messages of a trajectory, the same as its graph showed, with or without the hidden information.
+
+What is learnt is what is said: thoughts are not in later prompts, and so neither in the replies that are trained.
+"""
 
 from collections.abc import Sequence
 

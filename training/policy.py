@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jinja2 import TemplateError
 
 Message = Mapping[str, str]
 """role (system, user, assistant) and content, as chat templates take them."""
 NO_TURN = -1
+A_DAY = "26 Jul 2024"
+"""For templates that show today's date: a run must not depend on the day."""
 
 
 class PolicyFailed(RuntimeError):
@@ -137,13 +140,24 @@ class Policy:
 
     def _text(self, messages: Sequence[Message], reply_follows: bool) -> str:
         rows = [{"role": m["role"], "content": self._plain(m["content"])} for m in messages]
-        text: str = self.tokenizer.apply_chat_template(rows, tokenize=False, add_generation_prompt=reply_follows)
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                rows,
+                tokenize=False,
+                add_generation_prompt=reply_follows,
+                date_string=A_DAY,
+                strftime_now=lambda _: A_DAY,
+            )
+        except TemplateError as error:
+            raise PolicyFailed(f"The chat template of {self.base} refuses the dialogue: {error}") from error
         return text
 
     def _plain(self, content: str) -> str:
         """Text without the template's own tokens: what somebody says must not pose as another's turn."""
-        for token in self.tokenizer.all_special_tokens:
-            content = content.replace(token, "")
+        special = {t.content for t in self.tokenizer.added_tokens_decoder.values() if t.special}
+        while found := [token for token in special if token in content]:
+            for token in found:
+                content = content.replace(token, "")
         return content
 
 
@@ -208,12 +222,13 @@ def load_policy(
 ) -> Policy:
     """A model with a new adapter, which changes nothing yet, or with a saved one. Raises PolicyFailed.
 
-    `merged`: only to sample from; on a CPU the adapter becomes a part of the weights, which is a third faster.
+    `merged`: only to sample from; the adapter becomes a part of the weights, which is a third faster, unless they have 4 bits.
+    Transformers loads it then, since Unsloth's models do not take a cache that rows leave.
     """
     loading = loading or Loading()
     torch.manual_seed(loading.seed)
     gpu = torch.cuda.is_available()
-    unsloth = loading.loader == "unsloth" or (loading.loader == "auto" and gpu)
+    unsloth = not merged and (loading.loader == "unsloth" or (loading.loader == "auto" and gpu))
     if loading.four_bit and not gpu:
         raise PolicyFailed("four_bit takes a GPU, and there is none: leave it out.")
     name = str(base)
@@ -236,7 +251,7 @@ def load_policy(
         tokenizer.pad_token = tokenizer.eos_token
     if adapter is not None:
         _load_adapter(model, Path(adapter))
-    if merged and not unsloth:
+    if merged and not loading.four_bit:
         model = model.merge_and_unload()
     model.eval()
     window = min(loading.window, getattr(model.config, "max_position_embeddings", loading.window))
@@ -247,13 +262,16 @@ def _open_peft(name: str, loading: Loading) -> tuple[Any, Any]:
     import transformers
     from accelerate import PartialState
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
     gpu = torch.cuda.is_available()
     place = {"": PartialState().device} if gpu else None
     transformers.utils.logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(name)
-    base = AutoModelForCausalLM.from_pretrained(name, dtype=torch.bfloat16 if gpu else torch.float32, device_map=place)
+    base = AutoModelForCausalLM.from_pretrained(
+        name, dtype=torch.bfloat16 if gpu else torch.float32, device_map=place,
+        quantization_config=BitsAndBytesConfig(load_in_4bit=True) if loading.four_bit else None,
+    )  # fmt: skip
     config = LoraConfig(
         r=loading.rank, lora_alpha=loading.alpha, lora_dropout=0.0, bias="none", target_modules=list(LAYERS),
         task_type="CAUSAL_LM",
@@ -280,8 +298,11 @@ def _open_unsloth(name: str, loading: Loading) -> tuple[Any, Any]:
     )  # fmt: skip
     model = FastLanguageModel.get_peft_model(
         base, r=loading.rank, lora_alpha=loading.alpha, lora_dropout=0.0, bias="none", target_modules=list(LAYERS),
-        use_gradient_checkpointing="unsloth" if gpu else False,
+        use_gradient_checkpointing="unsloth" if gpu else False, random_state=loading.seed,
     )  # fmt: skip
+    tokenizer.padding_side = (
+        "right"  # in training its attention is causal alone, and would see what is padded at the left
+    )
     return model, tokenizer
 
 
@@ -299,6 +320,9 @@ def _load_adapter(model: Any, folder: Path) -> None:
         raise PolicyFailed(
             f"The adapter in {folder} is of another model, or of another rank: {error!s:.200}"
         ) from error
+    lost = [name for name in loaded.missing_keys if "lora_" in name]
+    if lost:
+        raise PolicyFailed(f"The adapter in {folder} is of another model: it has nothing for {lost[0]}.")
     if loaded.unexpected_keys:
         raise PolicyFailed(
             f"The adapter in {folder} is of another model: {loaded.unexpected_keys[0]} is not in this one."

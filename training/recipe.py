@@ -1,14 +1,16 @@
 """A recipe: everything that a run's numbers depend on, as one small JSON file. What it leaves out has its default."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from tasks.book import keep_file
+from tasks.book import find_task, keep_file
 from tasks.families import FAMILIES
+from tasks.trajectory import read_trajectories
 from training.collect import Rollouts
 from training.critic import FORMS, CriticSetting
 from training.fit import Fitting
@@ -19,6 +21,13 @@ from training.tiny import FAMILIES_KNOWN, Tiny
 Method = Literal["zero_shot", "rft", "mtdpo", "sweet"]
 METHODS: tuple[Method, ...] = ("zero_shot", "rft", "mtdpo", "sweet")
 STRICT = ConfigDict(extra="forbid")
+
+
+def _over(default: Any, given: Any) -> Any:
+    """What is given, and the default for what it leaves out, at every depth."""
+    if isinstance(default, dict) and isinstance(given, dict):
+        return {**default, **{key: _over(default.get(key), value) for key, value in given.items()}}
+    return given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +74,8 @@ class CandidateSetting:
     samples: int = 16
     draws: int = 4
     """Pairs of a turn."""
+    micro_batch: int = 8
+    """Candidates that the critic reads at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +97,7 @@ class Variant:
     def part(self, what: str) -> str:
         """Name of one of its stages."""
         form = "" if self.form == "paper" else f"-{self.form}"
-        return f"{what}{form}" + (f"-{self.fraction:.0%}".rstrip("%") if self.fraction < 1 else "")
+        return f"{what}{form}" + (f"-{100 * self.fraction:g}" if self.fraction < 1 else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +126,7 @@ class Recipe:
     critic: CriticSetting = field(
         default_factory=lambda: CriticSetting(beta=1.0, nll=2.0, fitting=Fitting(lr=2e-3, epochs=6))
     )
-    candidates: CandidateSetting = field(default_factory=lambda: CandidateSetting(dialogues=0.07))
+    candidates: CandidateSetting = field(default_factory=lambda: CandidateSetting(dialogues=0.07, micro_batch=128))
     actor: Preference = field(
         default_factory=lambda: Preference(
             beta=0.3, nll=0.3, fitting=Fitting(lr=1e-3, epochs=1, batch=16, micro_batch=16)
@@ -139,7 +150,8 @@ class Recipe:
     def from_json(text: str, where: str) -> "Recipe":
         """Raises ValueError, naming the file and the field."""
         try:
-            recipe: Recipe = TypeAdapter(Recipe).validate_json(text)
+            given = TypeAdapter(dict[str, Any]).validate_json(text)
+            recipe: Recipe = TypeAdapter(Recipe).validate_python(_over(json.loads(Recipe().to_json()), given))
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{where}: {'.'.join(map(str, first['loc'])) or 'the recipe'}: {first['msg']}.") from error
@@ -151,6 +163,18 @@ class Recipe:
     def to_json(self) -> str:
         text: bytes = TypeAdapter(Recipe).dump_json(self, indent=1)
         return text.decode() + "\n"
+
+    def check_held_out(self) -> None:
+        """Raise ValueError if a task is both learnt from and measured on."""
+        held = {(t.description, t.ground_truth): t.task_id for t in map(find_task, self.held_out.ids())}
+        if self.trajectories:
+            learnt = [(row.task, row.description) for row in read_trajectories(Path(self.trajectories))]
+            held_descriptions = {description: id for (description, _), id in held.items()}
+            both = [id for id, description in learnt if description in held_descriptions]
+        else:
+            both = [t.task_id for t in map(find_task, self.train.ids()) if (t.description, t.ground_truth) in held]
+        if both:
+            raise ValueError(f"held_out has tasks that are learnt from, such as {both[0]}: choose others.")
 
     def variants(self) -> Iterator[Variant]:
         """The lines of the table."""

@@ -26,6 +26,9 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 
 def bootstrap(values: Values, seed: int = SEED) -> dict[str, float]:
     """Mean of values [seeds, tasks] with its 95 % interval; both are resampled."""
+    values = values[:, ~np.isnan(values).any(axis=0)]  # tasks of which it is not known
+    if not values.size:
+        return {"mean": 0.0, "low": 0.0, "high": 0.0, "n": 0}
     rng = np.random.default_rng(seed)
     seeds, tasks = values.shape
     means = np.empty(RESAMPLES)
@@ -41,11 +44,18 @@ def gather(folder: Path, recipe: Recipe, file: str = "rows.jsonl") -> dict[str, 
     found: dict[str, list[list[dict[str, Any]]]] = {}
     for variant in recipe.variants():
         paths = [folder / f"seed-{seed}" / f"evaluate-{variant.name}" / file for seed in recipe.seeds]
-        found[variant.name] = [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
+        found[variant.name] = [
+            [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line] for path in paths
+        ]
     tasks = {tuple(row["task"] for row in rows) for seeds in found.values() for rows in seeds}
     if len(tasks) != 1:
         raise ValueError(f"{folder}: the methods were measured on different tasks; remove its evaluate- folders.")
     return found
+
+
+def read_rows(path: Path) -> list[Any]:
+    """JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def column(rows: list[list[dict[str, Any]]], name: str) -> Values:
@@ -83,7 +93,7 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
     result = {
         "table": table, "sweet minus": differences, "critic": critics(folder, recipe), "left out": left_out(folder, recipe),
         "best of": best_of(folder, recipe) if recipe.best_of else {},
-        "recipe": json.loads(recipe.to_json()),
+        "recipe": {k: v for k, v in json.loads(recipe.to_json()).items() if k != "workers"},
     }  # fmt: skip
     (folder / "report.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     text = markdown(result)
@@ -101,7 +111,7 @@ def at(folder: Path, seed: int, variant: Variant) -> Path:
 def gather_greedy(folder: Path, recipe: Recipe, variant: Variant) -> list[list[dict[str, Any]]]:
     """Rows of the held-out dialogues at temperature 0, by seed."""
     paths = [at(folder, seed, variant) / "greedy.jsonl" for seed in recipe.seeds]
-    return [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
+    return [read_rows(path) for path in paths]
 
 
 def by_hidden(rows: list[list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
@@ -116,7 +126,7 @@ def best_of(folder: Path, recipe: Recipe) -> dict[str, dict[str, float]]:
     found = {"1": bootstrap(column(gather(folder, recipe)["zero_shot"], "success"))}
     for samples in recipe.best_of:
         paths = [folder / f"seed-{seed}" / f"best-of-{samples}" / "rows.jsonl" for seed in recipe.seeds]
-        rows = [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
+        rows = [read_rows(path) for path in paths]
         found[str(samples)] = bootstrap(column(rows, "success"))
     return found
 
@@ -128,12 +138,14 @@ def critics(folder: Path, recipe: Recipe) -> dict[str, Any]:
         if variant.method == "sweet" and not variant.plain:
             paths = [folder / f"seed-{seed}" / variant.part("critic") / "result.json" for seed in recipe.seeds]
             measured = [json.loads(path.read_text())["validation"] for path in paths]
-            found[variant.part("critic")] = {
-                name: {"mean": float(np.mean([m[name]["mean"] for m in measured if name in m])),
-                       "n": sum(m[name]["n"] for m in measured if name in m)}
-                for name in measured[0]
-            }  # fmt: skip
+            found[variant.part("critic")] = {name: pooled([m[name] for m in measured]) for name in measured[0]}
     return found
+
+
+def pooled(measured: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean over all that was measured, None of nothing, and of how many."""
+    count = sum(m["n"] for m in measured)
+    return {"mean": sum(m["mean"] * m["n"] for m in measured if m["n"]) / count if count else None, "n": count}
 
 
 def left_out(folder: Path, recipe: Recipe) -> dict[str, Any]:
@@ -150,7 +162,7 @@ def left_out(folder: Path, recipe: Recipe) -> dict[str, Any]:
 def markdown(result: dict[str, Any]) -> str:
     """The report as a person reads it."""
     recipe, table = result["recipe"], result["table"]
-    tasks = recipe["held_out"]["count"]
+    tasks = table["zero_shot"]["success"]["n"] // len(recipe["seeds"])
     lines = [
         f"# {recipe['base']}: {tasks} held-out tasks, {len(recipe['seeds'])} seeds, "
         f"temperature {recipe['rollouts']['temperature']:g}",
@@ -169,7 +181,7 @@ def markdown(result: dict[str, Any]) -> str:
         lines.append(f"- SWEET-RL − {table[name]['label']}: {shown(value, 3)}")
     lines += ["", "What the critic gets right on tasks that it was not trained on:", ""]
     for name, measured in result["critic"].items():
-        parts = [f"{key} {value['mean']:.3f} (n = {value['n']})" for key, value in measured.items()]
+        parts = [f"{key} {v['mean']:.3f} (n = {v['n']})" for key, v in measured.items() if v["n"]]
         lines.append(f"- {name}: {', '.join(parts)}")
     if result["best of"]:
         lines += [
@@ -204,7 +216,7 @@ def plot(folder: Path, recipe: Recipe, result: dict[str, Any]) -> None:
     def curves(axes: Any) -> None:
         for stage in ("rft", "mtdpo", "critic", "sweet"):
             path = folder / f"seed-{recipe.seeds[0]}" / stage / "history.jsonl"
-            losses = [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+            losses = [row["loss"] for row in read_rows(path)]
             width = max(1, len(losses) // 20)
             smooth = np.convolve(losses, np.ones(width) / width, "valid")
             axes.plot(np.linspace(0, 1, len(smooth)), smooth, label="actor" if stage == "sweet" else stage)

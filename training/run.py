@@ -23,6 +23,7 @@ from typing import Any
 
 import portalocker
 import torch
+from accelerate import PartialState
 from tqdm import tqdm
 
 from training import report, stages
@@ -72,17 +73,21 @@ def plan(folder: Path, recipe: Recipe) -> dict[str, Stage]:
 
 def run(folder: Path, recipe: Recipe) -> dict[str, Any]:
     """Make every stage that is not there yet, then the report. Raises what a stage raises; what was done stays done."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "`run` starts processes of its own: use `accelerate launch` with `stage`, for one stage at a time."
+        )
+    recipe.check_held_out()
     folder.mkdir(parents=True, exist_ok=True)
     keep_recipe(folder, recipe)
     todo = plan(folder, recipe)
     done = {name for name in todo if (folder / name).is_dir()}
     started = time.monotonic()
     if "tiny" in todo and "tiny" not in done:
-        begin(recipe.workers * recipe.threads, os.getppid())  # alone, so with all the cores
         make(folder, recipe, "tiny")
         done.add("tiny")
     with (
-        ProcessPoolExecutor(recipe.workers, get_context("spawn"), begin, (recipe.threads, os.getpid())) as pool,
+        ProcessPoolExecutor(recipe.workers, get_context("spawn"), begin, (os.getpid(),)) as pool,
         tqdm(total=len(todo), initial=len(done), desc="stages", disable=None) as bar,
     ):
         running: dict[Future[None], str] = {}
@@ -106,10 +111,13 @@ def run(folder: Path, recipe: Recipe) -> dict[str, Any]:
 
 
 def ready(todo: dict[str, Stage], done: set[str], running: set[str]) -> Iterator[Stage]:
-    """Stages that can begin, those that most wait for first."""
-    waiting = {name: sum(name in other.after for other in todo.values()) for name in todo}
+    """Stages that can begin, those at the head of the longest way to the end first."""
+
+    def way(name: str) -> int:
+        return 1 + max((way(other.name) for other in todo.values() if name in other.after), default=0)
+
     free = [s for s in todo.values() if s.name not in done | running and set(s.after) <= done]
-    return iter(sorted(free, key=lambda s: -waiting[s.name]))
+    return iter(sorted(free, key=lambda s: -way(s.name)))
 
 
 def make(folder: Path, recipe: Recipe, name: str) -> None:
@@ -119,13 +127,22 @@ def make(folder: Path, recipe: Recipe, name: str) -> None:
     """
     whole, part = folder / name, folder / f"{name}.part"
     whole.parent.mkdir(parents=True, exist_ok=True)
-    process = int(os.environ.get("RANK", "0"))
-    if process > 0:
-        if not whole.is_dir():
-            scratch = folder / f"{name}.part-{process}"
+    torch.set_num_threads(
+        2 * recipe.threads if name == "tiny" else recipe.threads
+    )  # sums depend on it; tiny is made alone
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not whole.is_dir():
+        part.mkdir(exist_ok=True)
+        everyone = PartialState()
+        scratch = part if everyone.is_main_process else folder / f"{name}.part-{everyone.process_index}"
+        if not everyone.is_main_process:
             shutil.rmtree(scratch, ignore_errors=True)
-            shutil.copytree(part, scratch) if part.is_dir() else scratch.mkdir()  # the checkpoint that all go on from
-            plan(folder, recipe)[name].work(scratch)
+            shutil.copytree(part, scratch)  # with the checkpoint that all go on from
+        everyone.wait_for_everyone()
+        plan(folder, recipe)[name].work(scratch)
+        everyone.wait_for_everyone()
+        if everyone.is_main_process:
+            finish(part, whole)
+        else:
             shutil.rmtree(scratch)
         return
     lock = folder / ".locks" / name.replace("/", ".")
@@ -135,13 +152,17 @@ def make(folder: Path, recipe: Recipe, name: str) -> None:
             return
         part.mkdir(exist_ok=True)
         plan(folder, recipe)[name].work(part)
-        (part / "checkpoint.pt").unlink(missing_ok=True)
-        os.replace(part, whole)
+        finish(part, whole)
 
 
-def begin(threads: int, parent: int) -> None:
-    """Set a worker up: its share of the cores, and an end with its parent, whatever ended that."""
-    torch.set_num_threads(threads)
+def finish(part: Path, whole: Path) -> None:
+    """A stage is done: what it went on from goes, and it has its name."""
+    (part / "checkpoint.pt").unlink(missing_ok=True)
+    os.replace(part, whole)
+
+
+def begin(parent: int) -> None:
+    """Set a worker up: it ends with its parent, whatever ended that."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
     def watch() -> None:
@@ -158,7 +179,7 @@ def keep_recipe(folder: Path, recipe: Recipe) -> None:
     text = recipe.to_json()
     if path.exists():
         kept = Recipe.from_json(path.read_text(encoding="utf-8"), str(path))
-        if replace(kept, workers=0, threads=0) != replace(recipe, workers=0, threads=0):
+        if replace(kept, workers=0) != replace(recipe, workers=0):
             other = [n for n in json.loads(text) if json.loads(text)[n] != json.loads(kept.to_json())[n]]
             raise ValueError(
                 f"{folder} was made with another recipe ({', '.join(other)}): use another folder, or {path}."

@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from tasks.book import find_task
 from tasks.trajectory import Trajectory, read_trajectories
 from training import actor as actor_
 from training import critic as critic_
@@ -24,17 +25,19 @@ from training.candidates import (
 )
 from training.collect import collect, take
 from training.evaluate import divergence, evaluate
-from training.pairs import make_pairs
+from training.pairs import NoPairs, make_pairs
 from training.policy import Policy, load_policy
 from training.preference import Row, with_reference
 from training.recipe import Recipe, Variant
+from training.report import read_rows
 from training.tiny import make_tiny
 from training.turn_ranking import contrasts
 
 
 def tiny(folder: Path, recipe: Recipe, part: Path) -> None:
     """The start policy of the demonstration."""
-    history = make_tiny(recipe.tiny, recipe.train.difficulties, recipe.rollouts.max_turns, part)
+    later = {find_task(id).ground_truth for id in (*recipe.train.ids(), *recipe.held_out.ids())}
+    history = make_tiny(recipe.tiny, recipe.train.difficulties, recipe.rollouts.max_turns, part, later)
     write_history(part, history)
 
 
@@ -94,7 +97,7 @@ def candidates(folder: Path, recipe: Recipe, seed: int, part: Path) -> None:
     """What the start policy would say at stored turns."""
     policy = load_policy(base_of(folder, recipe), loading=recipe.loading, merged=True)
     rows = collected(folder, seed)
-    turns = stored_turns(firsts(rows)[: max(1, math.ceil(len(rows) * recipe.candidates.dialogues))])
+    turns = stored_turns(asked_at(rows, recipe))
     sampled = sample_candidates(
         policy,
         turns,
@@ -104,7 +107,12 @@ def candidates(folder: Path, recipe: Recipe, seed: int, part: Path) -> None:
         seed=seed,
     )
     write_rows(part / "candidates.jsonl", [{"task": t, "messages": m, "said": dict(said)} for t, m, said in sampled])
-    write_json(part, {"turns": len(turns), "left out: turns longer than the window": len(turns) - len(sampled)})
+    write_json(part, {"turns": len(turns), "left_out": {"turns longer than the window": len(turns) - len(sampled)}})
+
+
+def asked_at(rows: Sequence[Trajectory], recipe: Recipe) -> list[Trajectory]:
+    """The dialogues at whose turns the start policy is asked: a share of all, at most one of each task."""
+    return firsts(rows)[: max(1, math.ceil(len(rows) * recipe.candidates.dialogues))]
 
 
 def ranked(folder: Path, recipe: Recipe, seed: int, variant: Variant, part: Path) -> None:
@@ -113,12 +121,12 @@ def ranked(folder: Path, recipe: Recipe, seed: int, variant: Variant, part: Path
     trained = at / variant.part("critic")
     policy = load_policy(base_of(folder, recipe), trained, recipe.loading)
     head = critic_.load_head(policy, form, trained)
-    tasks = {t.task for t in collected(folder, seed, variant.fraction)}
+    tasks = {t.task for t in asked_at(collected(folder, seed, variant.fraction), recipe)}
     rows = [row for row in read_rows(at / "candidates" / "candidates.jsonl") if row["task"] in tasks]
     sampled = [(row["task"], row["messages"], Counter(row["said"])) for row in rows]
-    scored = score_candidates(policy, form, head, sampled, recipe.rollouts.rows)
+    scored = score_candidates(policy, form, head, sampled, recipe.candidates.micro_batch)
     write_rows(part / "ranked.jsonl", [asdict(turn) for turn in scored])
-    write_json(part, {"turns": len(scored), "left out: turns longer than the window": len(sampled) - len(scored)})
+    write_json(part, {"turns": len(scored), "left_out": {"turns longer than the window": len(sampled) - len(scored)}})
 
 
 def actor(folder: Path, recipe: Recipe, seed: int, variant: Variant, part: Path) -> None:
@@ -168,7 +176,7 @@ def best_of_(folder: Path, recipe: Recipe, seed: int, samples: int, part: Path) 
     start = load_policy(base_of(folder, recipe), loading=recipe.loading, merged=True)
     judge = load_policy(base_of(folder, recipe), trained, recipe.loading)
     rollouts = replace(recipe.rollouts, seed=1_000 + seed)
-    voice = best_of(start, judge, form, None, samples, rollouts)
+    voice = best_of(start, judge, form, samples, rollouts, recipe.candidates.micro_batch)
     rows = evaluate(start, recipe.held_out.ids(), rollouts, part, f"best of {samples}, {seed}", voice)
     write_rows(part / "rows.jsonl", rows)
     write_json(part, {"success": mean([float(row["success"]) for row in rows])})
@@ -180,25 +188,31 @@ def validate(
     """Pair accuracy, and with own tasks how often the better turn has the higher advantage."""
     micro = recipe.critic.fitting.micro_batch
     measured: dict[str, Any] = {}
-    pairs = make_pairs(held, recipe.pairing, recipe.margin).pairs
+    try:
+        pairs = make_pairs(held, recipe.pairing, recipe.margin).pairs
+    except NoPairs:
+        pairs = []
     rendered, _ = critic_.render_pairs(policy, form, pairs)
     rows = [row for pair in rendered for row in pair]
     known = [Row(r) for r in rows] if head is not None else with_reference(policy, rows, micro, "validation")
     sums = [sum(a) for a in critic_.turn_advantages(policy, form, head, known, micro)]
     measured["pairs"] = mean([float(a > b) for a, b in zip(sums[::2], sums[1::2], strict=True)])
+    verdicts: dict[str, list[float]] = {"useful > wasted": [], "useful > redundant": [], "right > wrong": []}
     found = contrasts(firsts(held), seed)
     sampled = [(task, messages, Counter([better, worse])) for _, task, messages, better, worse in found]
-    turns = score_candidates(policy, form, head, sampled, micro)
-    verdicts: dict[str, list[float]] = defaultdict(list)
-    for (contrast, *_), turn in zip(found, turns, strict=True):
-        better, worse = (c.advantage for c in turn.candidates)
-        verdicts[contrast].append(float(better > worse))
+    scored = {
+        repr((turn.task, turn.messages, [c.text for c in turn.candidates])): turn.candidates
+        for turn in score_candidates(policy, form, head, sampled, micro)
+    }
+    for contrast, task, messages, better, worse in found:
+        if both := scored.get(repr((task, messages, [better, worse]))):  # not those longer than the window
+            verdicts[contrast].append(float(both[0].advantage > both[1].advantage))
     return {**measured, **{contrast: mean(values) for contrast, values in verdicts.items()}}
 
 
-def mean(values: Sequence[float]) -> dict[str, float]:
-    """The mean, and of how many."""
-    return {"mean": sum(values) / len(values) if values else math.nan, "n": len(values)}
+def mean(values: Sequence[float]) -> dict[str, float | None]:
+    """The mean, None of nothing, and of how many."""
+    return {"mean": sum(values) / len(values) if values else None, "n": len(values)}
 
 
 def held_back(rows: Sequence[Trajectory], share: float) -> set[str]:
@@ -256,8 +270,3 @@ def write_json(part: Path, values: dict[str, Any]) -> None:
 def write_rows(path: Path, rows: Sequence[Any]) -> None:
     """JSON lines."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
-def read_rows(path: Path) -> list[Any]:
-    """JSON lines."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

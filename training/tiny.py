@@ -1,6 +1,6 @@
 """Makes the small start policy of the demonstration: a Llama of a few million parameters and its tokenizer, from scratch.
 
-    python -m training tiny --out runs/demo/tiny
+    python -m training stage runs/demo tiny
 
 It reads dialogues of mixed quality about our own backend tasks, generated without end: agents that ask what is open, ask in vain,
 ask twice, answer too early, and copy badly. So it knows the language of these tasks, as a large model knows that of programs, and
@@ -9,7 +9,7 @@ the system message shows the program, so that the critic can read one there.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -74,11 +74,18 @@ class Tiny:
     habits: Habits = field(default_factory=Habits)
 
 
-def make_dialogue(rng: random.Random, difficulties: Sequence[int], max_turns: int, habits: Habits) -> list[Message]:
-    """One dialogue as chat messages, about a task of either split: a base model has read more than it is trained on here."""
-    family = rng.choice(FAMILIES[:FAMILIES_KNOWN])
-    split: Literal["train", "test"] = rng.choice(("train", "test"))
-    truth = {d.key: rng.choice(d.of_split(split)) for d in family.decisions}
+def make_dialogue(
+    rng: random.Random, difficulties: Sequence[int], max_turns: int, habits: Habits, avoid: Set[str] = frozenset()
+) -> list[Message]:
+    """One dialogue as chat messages, about a program of either split that is not in `avoid`: a base model has read of all that
+    there is, and not what it is asked later.
+    """
+    while True:
+        family = rng.choice(FAMILIES[:FAMILIES_KNOWN])
+        split: Literal["train", "test"] = rng.choice(("train", "test"))
+        truth = {d.key: rng.choice(d.of_split(split)) for d in family.decisions}
+        if family.program(truth) not in avoid:
+            break
     hidden = rng.sample(family.decisions, rng.choice(difficulties))
     told = [truth[d.key].statement for d in family.decisions if d not in hidden]
     task = Task(
@@ -137,11 +144,13 @@ def _answer(
     return f"{MARKER}\n{family.program(options)}".strip()  # as a stored turn has it
 
 
-def corpus(seed: int, difficulties: Sequence[int], max_turns: int, habits: Habits) -> Iterator[list[Message]]:
+def corpus(
+    seed: int, difficulties: Sequence[int], max_turns: int, habits: Habits, avoid: Set[str] = frozenset()
+) -> Iterator[list[Message]]:
     """Dialogues without end, the same for a seed."""
     rng = random.Random(f"corpus {seed}")
     while True:
-        yield make_dialogue(rng, difficulties, max_turns, habits)
+        yield make_dialogue(rng, difficulties, max_turns, habits, avoid)
 
 
 def make_tokenizer(texts: Iterable[str], vocabulary: int, max_turns: int) -> Any:
@@ -180,11 +189,15 @@ READ_FOR_TOKENIZER = 4_000  # dialogues
 SORTED = 8  # batches whose dialogues are put in order of their length: less padding
 
 
-def make_tiny(tiny: Tiny, difficulties: Sequence[int], max_turns: int, folder: Path) -> list[dict[str, float]]:
-    """Train the model and write it, with its tokenizer, into the folder; what was measured at each step."""
+def make_tiny(
+    tiny: Tiny, difficulties: Sequence[int], max_turns: int, folder: Path, avoid: Set[str] = frozenset()
+) -> list[dict[str, float]]:
+    """Train the model and write it, with its tokenizer, into the folder; what was measured at each step. It reads of no program
+    in `avoid`, the tasks that it is to work on later.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    dialogues = corpus(tiny.seed, difficulties, max_turns, tiny.habits)
+    dialogues = corpus(tiny.seed, difficulties, max_turns, tiny.habits, avoid)
     read = list(islice(dialogues, READ_FOR_TOKENIZER))
     texts = (m["content"] for messages in read for m in messages[1:])
     tokenizer = make_tokenizer(texts, tiny.vocabulary, max_turns)

@@ -1,5 +1,6 @@
 """Dialogues of a policy through the collaborate graph, in step."""
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from tasks.trajectory import Turn
 from tests.training.conftest import stir
 from tests.training.test_pairs import trajectory
 from training.chat import in_step, open_chat
-from training.collect import Rollouts, collect
+from training.collect import Rollouts, collect, take
 from training.evaluate import questions, row_of
 from training.generate import generate
 from training.policy import Loading, Policy, load_policy
+from training.report import read_rows
 
 TASKS = [f"own-backend/train/3/{n}" for n in range(3)]
 
@@ -71,8 +73,12 @@ def test_a_job_or_a_model_that_fails_ends_all() -> None:
 
     with pytest.raises(ValueError, match="this job"):
         in_step([fails, lambda chat: chat.invoke("a")], lambda _, prompts: [AIMessage("b") for _ in prompts])
+
+    def full(numbers: Any, prompts: Any) -> list[AIMessage]:
+        raise MemoryError
+
     with pytest.raises(MemoryError):
-        in_step([lambda chat: chat.invoke("a")] * 3, lambda _, prompts: (n for n in ()).throw(MemoryError()))
+        in_step([lambda chat: chat.invoke("a")] * 3, full)
     assert threading.active_count() < 20
 
 
@@ -109,3 +115,19 @@ def test_a_dialogue_longer_than_the_window_ends_without_an_answer(base: Path, tm
     made = collect(policy, TASKS, 1, Rollouts(max_turns=3, most=40, group=3, rows=3), tmp_path / "a.jsonl", "a")
     assert [t.stop for t in made] == ["turn_limit"] * 3
     assert {t.answer for t in made} == {""}
+
+
+def test_a_long_prompt_cuts_no_other_reply(policy: Policy) -> None:
+    policy.window = 40
+    policy.model.generation_config.eos_token_id = None
+    prompts = [[7] * 5, [7] * 38, [7] * 40]
+    policy.ends = lambda: {-1}  # type: ignore[method-assign]
+    assert [len(r) for r in generate(policy, prompts[:2], most=20, temperature=0, seed=0)] == [20, 2]
+
+
+def test_lines_are_those_of_the_file_alone(base: Path, tmp_path: Path) -> None:
+    row = trajectory(1.0, replies=("one\u2028two\x85", "x"))
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps(row.to_row(), ensure_ascii=False) + "\n", encoding="utf-8")
+    assert take(path) == [row]
+    assert read_rows(path)[0]["turns"][0]["content"] == "one\u2028two\x85"

@@ -131,7 +131,7 @@ def test_two_processes_share_each_batch(tmp_path: Path) -> None:
         "if os.environ['RANK'] == '0': print(json.dumps([model.weight.tolist(), [h['loss'] for h in history]]))\n"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
         [*command, str(script), str(tmp_path / "two")], env=env, capture_output=True, text=True, check=False
     )

@@ -1,6 +1,7 @@
 """Pairs of trajectories, their files, and candidates of turns."""
 
 import json
+import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from tasks.trajectory import BadTrajectory, Trajectory, Turn, read_trajectories
 from training.candidates import Candidate, StoredTurn, actor_pairs, stored_turns
 from training.messages import before_turn, hidden_information, whole
 from training.pairs import NoPairs, make_pairs, print_statistics
+from training.recipe import Recipe, Tasks
+from training.tiny import Habits, make_dialogue
 
 TASK = "own-backend/train/4/1"
 
@@ -150,3 +153,23 @@ def test_what_is_chosen_is_of_the_upper_half(counts: list[tuple[int, float]], se
         assert rejected in ranked[len(ranked) - half :]
     assert actor_pairs([stored], 4, seed) == (pairs, none)
     assert Counter(p[1] for p in pairs).total() == len(pairs)
+
+
+def test_a_recipe_says_only_what_differs() -> None:
+    recipe = Recipe.from_json('{"held_out": {"count": 9}, "critic": {"beta": 0.5}}', "r")
+    assert (recipe.held_out.split, recipe.held_out.count) == ("own-backend/test", 9)
+    assert (recipe.critic.beta, recipe.critic.fitting) == (0.5, Recipe().critic.fitting)
+    with pytest.raises(ValueError, match="held_out has tasks that are learnt from, such as own-backend/train/4/0"):
+        Recipe(train=Tasks(count=5), held_out=Tasks(count=5)).check_held_out()
+    Recipe(train=Tasks(count=5), held_out=Tasks(split="own-backend/test", count=5)).check_held_out()
+
+
+def test_the_start_policy_never_reads_what_it_is_asked_later() -> None:
+    held = {find_task(id).ground_truth for id in Tasks(split="own-backend/test", count=30).ids()}
+    read = make_dialogue(random.Random(0), (4,), 8, Habits(shown=1.0))[0]["content"]
+    program = read[read.index("import math") :]  # the first draw, which is now to be avoided
+    assert program not in make_dialogue(random.Random(0), (4,), 8, Habits(shown=1.0), {program})[0]["content"]
+    kept = {
+        d[0]["content"] for n in range(300) for d in [make_dialogue(random.Random(n), (4,), 8, Habits(shown=1.0), held)]
+    }
+    assert not any(program.strip() in text for text in kept for program in held)

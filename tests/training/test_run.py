@@ -128,7 +128,7 @@ def test_an_exported_policy_works_in_the_graph(done: Path, tmp_path: Path) -> No
     assert collaborate.graph.invoke({"task": "own-backend/test/3/1"}, context=context)["stop"]
     export(done, "seed-0/rft", tmp_path / "adapter", adapter=True)
     base = json.loads((done / "recipe.json").read_text())["base"]
-    assert open_chat(base, tmp_path / "adapter", rank=4).name == "micro"
+    assert open_chat(base, tmp_path / "adapter").name == "micro"
     with pytest.raises(FileExistsError, match="there already"):
         export(done, "seed-0/sweet", tmp_path / "model")
     with pytest.raises(PolicyFailed, match="no trained policy"):
