@@ -5,8 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-from training.recipe import Recipe
-
 
 def main() -> None:
     """Parse the command line, and run."""
@@ -44,6 +42,7 @@ def _do(arguments: argparse.Namespace) -> None:
 
         export(arguments.folder, arguments.name, arguments.out, adapter=arguments.adapter)
         return
+    from training.recipe import Recipe
     from training.run import keep_recipe, make, plan, run
 
     kept = arguments.folder / "recipe.json"

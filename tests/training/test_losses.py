@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from training.critic import (
     without_hidden,
 )
 from training.messages import before_turn
-from training.policy import NO_TURN, Policy, Rendered, collate
+from training.policy import NO_TURN, Loading, Policy, Rendered, collate, load_policy
 from training.preference import Pair, direct_preference, dpo_loss, pairs_with_reference, with_reference
 from training.rft import likelihood_loss
 
@@ -222,3 +223,14 @@ def test_candidates_are_scored_after_what_was_said(policy: Policy, name: str) ->
         assert len(now) == len(reference)
         assert candidate.advantage == pytest.approx((sum(now) - sum(reference)) / len(now), rel=1e-4, abs=1e-5)
     assert (blind.ids == seen.ids) == (name != "released")
+
+
+def test_activations_computed_again_give_the_same_gradient(policy: Policy, base: Path, pairs: list[Pair]) -> None:
+    other = stir(load_policy(base, loading=Loading(rank=4, alpha=8, recompute=True)))
+    found = []
+    for one in (policy, other):
+        one.model.train()
+        torch.autograd.backward(critic_loss(one, FORMS["paper"], None, pairs, 1.0, 0.1)[0])
+        found.append([weight.grad for weight in one.trainable()])
+    for left, right in zip(*found, strict=True):
+        torch.testing.assert_close(left, right)

@@ -105,7 +105,7 @@ def test_killed_at_random_moments(recipe: Recipe, tmp_path: Path) -> None:
         "--recipe",
         str(tmp_path / "recipe.json"),
     ]
-    rng, kills = random.Random(0), int(os.environ.get("PALIMPSEST_KILLS", "2"))
+    rng, kills = random.Random(0), int(os.environ.get("PALIMPSEST_KILLS", "1"))
     for _ in range(kills):
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
