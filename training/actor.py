@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.candidates import ActorPair
-from training.fit import fit
-from training.mtdpo import Preference
+from training.mtdpo import Preference, fit_pairs
 from training.policy import Policy, TooLong
-from training.preference import direct_preference, pairs_with_reference
 
 
 def train_actor(
@@ -31,10 +29,4 @@ def train_actor(
             too_long += 1
         else:
             rendered.append((first, second))
-    rows = pairs_with_reference(policy, rendered, preference.fitting.micro_batch, "actor")
-    history = fit(
-        policy.model, rows,
-        lambda part: direct_preference(policy, part, preference.beta, preference.nll, preference.weight),
-        preference.fitting, folder, "actor",
-    )  # fmt: skip
-    return history, {"pairs longer than the window": too_long}
+    return fit_pairs(policy, rendered, preference, folder, "actor"), {"pairs longer than the window": too_long}

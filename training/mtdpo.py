@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from tasks.trajectory import Trajectory
 from training.fit import Fitting, fit
 from training.messages import whole
-from training.policy import Policy, TooLong
-from training.preference import direct_preference, pairs_with_reference
+from training.policy import Policy, Rendered, TooLong
+from training.preference import Pair, direct_preference, pairs_with_reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +42,16 @@ def train_mtdpo(
             rendered.append((policy.render(whole(chosen)), policy.render(whole(rejected))))
         except TooLong:
             too_long += 1
-    rows = pairs_with_reference(policy, rendered, preference.fitting.micro_batch, "mtdpo")
-    history = fit(
-        policy.model, rows,
-        lambda part: direct_preference(policy, part, preference.beta, preference.nll, preference.weight),
-        preference.fitting, folder, "mtdpo",
-    )  # fmt: skip
-    return history, {"pairs longer than the window": too_long}
+    return fit_pairs(policy, rendered, preference, folder, "mtdpo"), {"pairs longer than the window": too_long}
+
+
+def fit_pairs(
+    policy: Policy, rendered: Sequence[tuple[Rendered, Rendered]], preference: Preference, folder: Path, name: str
+) -> list[dict[str, float]]:
+    """Train the adapter on rendered pairs, of dialogues or of turns; what was measured at each step. Raises TrainingFailed."""
+    rows = pairs_with_reference(policy, rendered, preference.fitting.micro_batch, name)
+
+    def loss(part: Sequence[Pair]) -> tuple[torch.Tensor, dict[str, float]]:
+        return direct_preference(policy, part, preference.beta, preference.nll, preference.weight)
+
+    return fit(policy.model, rows, loss, preference.fitting, folder, name)

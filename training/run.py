@@ -27,7 +27,7 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from training import report, stages
-from training.recipe import METHODS, Recipe, Variant
+from training.recipe import Recipe, Variant
 
 Work = Callable[[Path], None]
 
@@ -188,6 +188,3 @@ def keep_recipe(folder: Path, recipe: Recipe) -> None:
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
-
-
-__all__ = ["METHODS", "Recipe", "Variant", "make", "plan", "run"]
