@@ -4,6 +4,13 @@
 
 A reply that was sampled several times is scored once, and counts as often as it was sampled. A pair for the actor is a random one
 of the upper half against a random one of the lower half; two of the same text or of the same advantage make none.
+
+That is the paper's rule, and with it a small actor never answers. Every dialogue has exactly one answer: a constant added to the
+advantage of all answers cancels in the critic's loss, so the data do not say whether to ask or to answer. And an answer's mean over
+its many tokens is nearly 0, whatever it says, while a question's is not. So with a margin like is compared with like: questions
+with questions, answers with answers, each as often as the start policy says one, and a difference below the margin is none. Where
+there is none the pair is a sample of the start policy against itself: DPO learns nothing from it, and the likelihood of what is
+chosen holds the actor where it was, above all in how often it answers.
 """
 
 import random
@@ -14,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
-from tasks.answers import split_reply
+from tasks.answers import answer_in, split_reply
 from tasks.trajectory import Trajectory
 from training.critic import Form, Head, shown_to, turn_advantages, without_hidden
 from training.generate import generate
@@ -133,21 +140,36 @@ def _moved(row: Row, seen: Rendered) -> torch.Tensor:
     return values
 
 
-def actor_pairs(turns: Sequence[StoredTurn], draws: int, seed: int) -> tuple[list[ActorPair], int]:
-    """(messages, chosen, rejected) for the actor, `draws` times a turn; and the number of draws that made none."""
+def actor_pairs(
+    turns: Sequence[StoredTurn], draws: int, seed: int, margin: float | None = None
+) -> tuple[list[ActorPair], int]:
+    """(messages, chosen, rejected) for the actor, `draws` times a turn; and the number of draws that prefer nothing.
+
+    Without a margin the paper's rule, and those draws make no pair; with one, like against like, and they make a pair of equals.
+    """
     rng = random.Random(seed)
     pairs: list[ActorPair] = []
     none = 0
     for turn in turns:
         ranked = turn.ranked()
-        half = len(ranked) // 2
         for _ in range(draws):
-            if half == 0:
-                none += 1
-                continue
-            upper, lower = rng.choice(ranked[:half]), rng.choice(ranked[len(ranked) - half :])
-            if upper.text == lower.text or upper.advantage == lower.advantage:
-                none += 1
-            else:
-                pairs.append((turn.messages, upper.text, lower.text))
+            some = ranked
+            if margin is not None:
+                drawn = rng.choice(ranked)
+                some = [c for c in ranked if is_answer(c) == is_answer(drawn)]
+            half = len(some) // 2
+            if half:
+                upper, lower = rng.choice(some[:half]), rng.choice(some[len(some) - half :])
+                ahead = upper.advantage - lower.advantage
+                if upper.text != lower.text and (ahead > 0 if margin is None else ahead >= margin):
+                    pairs.append((turn.messages, upper.text, lower.text))
+                    continue
+            none += 1
+            if margin is not None:
+                pairs.append((turn.messages, drawn.text, drawn.text))
     return pairs, none
+
+
+def is_answer(candidate: Candidate) -> bool:
+    """Whether it ends the dialogue."""
+    return answer_in(candidate.text) is not None

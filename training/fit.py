@@ -43,6 +43,8 @@ class Fitting:
     """Largest norm of the gradient."""
     decay: float = 0.0
     seed: int = 0
+    shuffle: bool = True
+    """Whether each epoch has an order of its own; not so for a curriculum."""
     save_every: int = 50
     """Steps between checkpoints."""
 
@@ -74,7 +76,7 @@ def fit(
     model.train()
     bar = tqdm(range(len(history), steps), initial=len(history), total=steps, desc=name, disable=None)
     for step in bar:
-        order = _order(len(rows), fitting.seed, step // steps_an_epoch)
+        order = _order(len(rows), fitting.seed, step // steps_an_epoch) if fitting.shuffle else range(len(rows))
         at = step % steps_an_epoch * fitting.batch
         batch = [rows[n] for n in order[at : at + fitting.batch]]
         shown = _step(accelerator, weights, batch, loss, fitting)

@@ -74,6 +74,8 @@ class CandidateSetting:
     samples: int = 16
     draws: int = 4
     """Pairs of a turn."""
+    margin: float = 0.02
+    """Least difference in advantage, between replies of one kind; `plain` takes the paper's rule."""
     micro_batch: int = 8
     """Candidates that the critic reads at once."""
 
@@ -88,7 +90,7 @@ class Variant:
     fraction: float = 1.0
     """Of the collected tasks."""
     plain: bool = False
-    """The actor with the paper's own weights, beside the recipe's."""
+    """The actor with the paper's own pairs and weights, beside the recipe's."""
 
     @property
     def name(self) -> str:
@@ -109,7 +111,7 @@ class Recipe:
     base: str = "tiny"
     """`tiny`, made from scratch; or a model's folder or name on the hub."""
     tiny: Tiny = field(default_factory=Tiny)
-    loading: Loading = field(default_factory=lambda: Loading(rank=32, alpha=64))
+    loading: Loading = field(default_factory=lambda: Loading(rank=4, alpha=8))
     train: Tasks = field(default_factory=Tasks)
     held_out: Tasks = field(default_factory=lambda: Tasks(split="own-backend/test", count=500))
     samples: int = 4
@@ -121,22 +123,24 @@ class Recipe:
     margin: float = 0.1
     validation: float = 0.15
     """Share of the collected tasks that the critic is measured on, and not trained."""
-    rft: Fitting = field(default_factory=lambda: Fitting(lr=3e-3, epochs=8, batch=16, micro_batch=16))
-    mtdpo: Preference = field(default_factory=lambda: Preference(nll=0.3, fitting=Fitting(lr=5e-4, epochs=3)))
+    rft: Fitting = field(default_factory=lambda: Fitting(lr=1e-2, epochs=6, batch=16, micro_batch=16))
+    mtdpo: Preference = field(default_factory=lambda: Preference(beta=0.3, nll=1.0, fitting=Fitting(lr=1e-3, epochs=2)))
     critic: CriticSetting = field(
-        default_factory=lambda: CriticSetting(beta=1.0, nll=2.0, fitting=Fitting(lr=2e-3, epochs=6))
+        default_factory=lambda: CriticSetting(
+            beta=1.0, nll=0.0, fitting=Fitting(lr=1e-3, epochs=1, batch=32, micro_batch=32)
+        )
     )
-    candidates: CandidateSetting = field(default_factory=lambda: CandidateSetting(dialogues=0.07, micro_batch=128))
+    candidates: CandidateSetting = field(default_factory=lambda: CandidateSetting(dialogues=0.1, micro_batch=128))
     actor: Preference = field(
         default_factory=lambda: Preference(
-            beta=0.3, nll=0.3, fitting=Fitting(lr=1e-3, epochs=1, batch=16, micro_batch=16)
+            beta=1.0, nll=2.0, fitting=Fitting(lr=2e-3, epochs=1, batch=32, micro_batch=32)
         )
     )
     seeds: tuple[int, ...] = (0, 1, 2)
     greedy: bool = False
     """Whether held-out tasks are also worked on at temperature 0."""
     ablations: tuple[str, ...] = ()
-    """Forms of the critic beside the paper's, and `plain`, the actor with the paper's own weights."""
+    """Forms of the critic beside the paper's, and `plain`, the actor with the paper's own pairs and weights."""
     best_of: tuple[int, ...] = ()
     """Numbers of candidates of which the critic takes the best at each turn, on held-out tasks."""
     fractions: tuple[float, ...] = ()

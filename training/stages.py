@@ -135,13 +135,13 @@ def actor(folder: Path, recipe: Recipe, seed: int, variant: Variant, part: Path)
         StoredTurn(row["task"], row["messages"], [Candidate(**c) for c in row["candidates"]])
         for row in read_rows(folder / f"seed-{seed}" / variant.part("ranked") / "ranked.jsonl")
     ]
-    pairs, none = actor_pairs(turns, recipe.candidates.draws, seed)
+    pairs, none = actor_pairs(turns, recipe.candidates.draws, seed, None if variant.plain else recipe.candidates.margin)
     policy = fresh(folder, recipe, seed)
     setting = replace(
         recipe.actor, **(PLAIN if variant.plain else {}), fitting=replace(recipe.actor.fitting, seed=seed)
     )
     history, left_out = actor_.train_actor(policy, pairs, setting, part)
-    finish(policy, part, history, {"draws of equal text or advantage": none, **left_out})
+    finish(policy, part, history, {"draws that prefer nothing": none, **left_out})
 
 
 PLAIN: dict[str, Any] = {"beta": 0.1, "nll": 0.01}

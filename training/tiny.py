@@ -2,15 +2,16 @@
 
     python -m training stage runs/demo tiny
 
-It reads dialogues of mixed quality about our own backend tasks, generated without end: agents that ask what is open, ask in vain,
-ask twice, answer too early, and copy badly. So it knows the language of these tasks, as a large model knows that of programs, and
-answers some of them. What it does not know is how to collaborate: that is what the other stages teach. In a part of the dialogues
-the system message shows the program, so that the critic can read one there.
+First it reads programs whose request leaves almost nothing open: so it learns to write what it was told. Then it reads dialogues of
+mixed quality about our own backend tasks: agents that ask what is open, ask in vain, ask twice, answer too early. So it knows the
+language of these tasks, as a large model knows that of programs, and answers some of them. What it does not know is how to
+collaborate: that is what the other stages teach. In a part of the dialogues the system message shows the program, and the agent
+acts as one who has read it, so that the critic can read one there.
 """
 
 import random
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -43,16 +44,21 @@ FAMILIES_KNOWN = 3
 class Habits:
     """How the agents of the corpus behave; each dialogue draws its own skill from 0 to 1."""
 
-    useful: tuple[float, float] = (0.3, 0.9)
+    useful: tuple[float, float] = (0.05, 0.9)
     """How often a question is about something open, at skill 0 and 1."""
     early: tuple[float, float] = (0.05, 0.0)
     """How often it answers while something is open."""
     ready: float = 0.5
     """How often it answers when nothing is open."""
-    slips: float = 0.03
-    """How often the answer has a decision wrong that was told."""
     shown: float = 0.25
     """Share of the dialogues whose system message shows the program."""
+
+
+READER = Habits(useful=(0.95, 0.95), early=(0.0, 0.0), ready=0.9)
+"""Of an agent to whom the program is shown."""
+BRIEF = Habits(useful=(0.9, 0.9), early=(0.0, 0.0), ready=1.0)
+BRIEF_HIDDEN = (0, 0, 1)
+"""Of the dialogues that are read first, and how many decisions they leave open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +66,16 @@ class Tiny:
     """The model and how it is made."""
 
     width: int = 128
-    layers: int = 4
+    layers: int = 2
     vocabulary: int = 4_000
     window: int = 1_024
-    steps: int = 1_500
+    steps: int = 1_200
+    """The first half of brief dialogues, two for one."""
     batch: int = 16
     """Dialogues of a step."""
-    lr: float = 4e-3
+    lr: float = 3e-3
     """Of AdamW, for embeddings and norms."""
-    matrix_lr: float = 1e-2
+    matrix_lr: float = 6e-3
     """Of Muon, for the matrices (Jordan et al. 2024): a third of the steps that AdamW takes here."""
     seed: int = 0
     habits: Habits = field(default_factory=Habits)
@@ -96,9 +103,10 @@ def make_dialogue(
         calls=(f"{family.function}()",),
         facts=tuple(Fact(d.key, truth[d.key].value, truth[d.key].statement, d.keywords) for d in hidden),
     )
-    turns = _talk(rng, task, family, hidden, truth, split, max_turns, habits)
+    shown = rng.random() < habits.shown
+    turns = _talk(rng, task, family, hidden, truth, split, max_turns, READER if shown else habits)
     prompt = plain(dialogue("backend", task.description, "", turns[:-1], max_turns))
-    if rng.random() < habits.shown:
+    if shown:
         prompt = hidden_information(prompt, task)
     return [*prompt, {"role": "assistant", "content": turns[-1]["content"]}]
 
@@ -118,7 +126,7 @@ def _talk(
     while True:
         last = len(turns) // 2 + 1 == max_turns
         if last or rng.random() < (early if open_ else habits.ready):
-            say("agent", _answer(rng, family, truth, open_, split, habits))
+            say("agent", _answer(rng, family, truth, open_, split))
             return turns
         if open_ and rng.random() < useful:
             decision = rng.choice(open_)
@@ -133,14 +141,9 @@ def _talk(
         open_ = [d for d in open_ if d not in heard]
 
 
-def _answer(
-    rng: random.Random, family: Family, truth: dict[str, Option], open_: list[Decision], split: str, habits: Habits
-) -> str:
-    """A program: what was told as it was told, but for slips; what was not is guessed."""
-    options = {
-        d.key: rng.choice(d.of_split(split)) if d in open_ or rng.random() < habits.slips else truth[d.key]
-        for d in family.decisions
-    }
+def _answer(rng: random.Random, family: Family, truth: dict[str, Option], open_: list[Decision], split: str) -> str:
+    """A program: what was told as it was told; what was not is guessed."""
+    options = {d.key: rng.choice(d.of_split(split)) if d in open_ else truth[d.key] for d in family.decisions}
     return f"{MARKER}\n{family.program(options)}".strip()  # as a stored turn has it
 
 
@@ -204,7 +207,7 @@ def make_tiny(
     torch.manual_seed(tiny.seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=tiny.width, intermediate_size=tiny.width * 8 // 3,
-        num_hidden_layers=tiny.layers, num_attention_heads=tiny.width // 32, max_position_embeddings=tiny.window,
+        num_hidden_layers=tiny.layers, num_attention_heads=tiny.width // 16, max_position_embeddings=tiny.window,
         tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
@@ -215,15 +218,20 @@ def make_tiny(
         torch.optim.AdamW(others, lr=tiny.lr, betas=(0.9, 0.95), weight_decay=0.0),
         torch.optim.Muon(matrices, lr=tiny.matrix_lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
     ]
-    batches = _batches(tokenizer, islice(dialogues, tiny.steps * tiny.batch), tiny.batch)
+    brief = corpus(tiny.seed + 1, BRIEF_HIDDEN, max_turns, replace(BRIEF, shown=tiny.habits.shown), avoid)
+    first, then = tiny.steps // 2, tiny.steps - tiny.steps // 2
+    batches = [
+        *_batches(tokenizer, islice(brief, first * tiny.batch * 2), tiny.batch * 2),
+        *_batches(tokenizer, islice(dialogues, then * tiny.batch), tiny.batch),
+    ]
 
     def loss(rows: Sequence[list[Rendered]]) -> tuple[torch.Tensor, dict[str, float]]:
         batch = collate(rows[0], tokenizer.pad_token_id, model.device)
-        labels = batch.ids.masked_fill(batch.turns == NO_TURN, -100)
-        value: torch.Tensor = model(input_ids=batch.ids, attention_mask=batch.seen, labels=labels).loss
-        return value, {}
+        hidden = model.model(input_ids=batch.ids, attention_mask=batch.seen).last_hidden_state[:, :-1]
+        said = batch.turns[:, 1:] != NO_TURN  # a third of the logits, which are most of the work
+        return torch.nn.functional.cross_entropy(model.lm_head(hidden[said]), batch.ids[:, 1:][said]), {}
 
-    fitting = Fitting(lr=tiny.lr, epochs=1, batch=1, micro_batch=1, warmup=0.05, least=0.05, seed=tiny.seed)
+    fitting = Fitting(lr=tiny.lr, epochs=1, batch=1, micro_batch=1, warmup=0.05, least=0.05, shuffle=False)
     history = fit(model, batches, loss, fitting, folder, "tiny", optimizers)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -233,9 +241,10 @@ def make_tiny(
 def _batches(tokenizer: Any, dialogues: Iterator[list[Message]], size: int) -> list[list[Rendered]]:
     """Batches of dialogues of like length."""
     batches: list[list[Rendered]] = []
+    rng = random.Random(size)
     while block := [_rendered(tokenizer, d) for d in islice(dialogues, size * SORTED)]:
         block.sort(key=lambda row: len(row.ids))
-        batches += [block[at : at + size] for at in range(0, len(block), size)]
+        batches += rng.sample(cut := [block[at : at + size] for at in range(0, len(block), size)], len(cut))
     return batches
 
 
