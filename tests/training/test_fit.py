@@ -79,6 +79,21 @@ def test_killed_and_gone_on_with(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == model.weight.tolist()
 
 
+def test_a_curriculum_keeps_its_order(tmp_path: Path) -> None:
+    for shuffle in (True, False):
+        seen: list[Any] = []
+        model = line()
+
+        def loss(part: Any, seen: list[Any] = seen, model: Any = model) -> tuple[torch.Tensor, dict[str, float]]:
+            seen.extend(part)
+            return squares(model)(part)
+
+        fitting = Fitting(epochs=2, batch=4, micro_batch=4, shuffle=shuffle)
+        fit(model, rows(), loss, fitting, tmp_path / str(shuffle), "line")
+        assert (seen == rows() * 2) is not shuffle
+        assert sorted(seen) == sorted(rows() * 2)
+
+
 def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
     model = line()
     before = model.weight.detach().clone()

@@ -128,6 +128,19 @@ def test_direct_preference(policy: Policy, side: None, pairs: list[Pair], size: 
         assert float(loss) == pytest.approx(total / len(part), rel=1e-5)
 
 
+def test_a_pair_of_equals_is_held_by_its_likelihood_alone(policy: Policy, pairs: list[Pair]) -> None:
+    def gradient(weight: float, nll: float) -> torch.Tensor:
+        policy.model.zero_grad()
+        loss, _ = direct_preference(policy, [Pair(pairs[0].chosen, pairs[0].chosen)], 2.0, nll, weight)
+        torch.autograd.backward(loss)
+        return torch.cat([w.grad.flatten() for w in policy.model.parameters() if w.grad is not None])
+
+    assert gradient(1.0, 0.0).abs().max() < 1e-5
+    held = gradient(1.0, 0.5)
+    assert held.abs().max() > 1e-3
+    assert torch.allclose(held, gradient(0.0, 0.5), atol=1e-4)
+
+
 def test_likelihood_over_all_tokens(policy: Policy) -> None:
     stir(policy)
     rows = [rendered(policy, t) for t in TEXTS]

@@ -10,15 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.answers import MARKER
 from tasks.book import find_task
+from tasks.families import FAMILIES
 from tasks.trajectory import BadTrajectory, Trajectory, Turn, read_trajectories
 from training.candidates import Candidate, StoredTurn, actor_pairs, stored_turns
-from training.messages import before_turn, hidden_information, whole
+from training.messages import HIDDEN, before_turn, hidden_information, whole
 from training.pairs import NoPairs, make_pairs, print_statistics
 from training.recipe import Recipe, Tasks
 from training.tiny import Habits, make_dialogue
 
 TASK = "own-backend/train/4/1"
+QUESTIONS = {decision.question for family in FAMILIES for decision in family.decisions}
 
 
 def trajectory(score: float | None, task: str = TASK, replies: tuple[str, ...] = ("Which?", "x = 1")) -> Trajectory:
@@ -153,6 +156,44 @@ def test_what_is_chosen_is_of_the_upper_half(counts: list[tuple[int, float]], se
         assert rejected in ranked[len(ranked) - half :]
     assert actor_pairs([stored], 4, seed) == (pairs, none)
     assert Counter(p[1] for p in pairs).total() == len(pairs)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(-3, 3).map(float), st.booleans()), min_size=1, max_size=6),
+    st.sampled_from([0.5, 2.0]),
+    st.integers(0, 100),
+)
+def test_with_a_margin_like_is_compared_with_like(
+    counts: list[tuple[int, float, bool]], margin: float, seed: int
+) -> None:
+    said = {f"{MARKER} t{n}" if answer else f"t{n}": value for n, (_, value, answer) in enumerate(counts)}
+    stored = turn(*((text, counts[n][0], value) for n, (text, value) in enumerate(said.items())))
+    pairs, none = actor_pairs([stored], 8, seed, margin)
+    assert len(pairs) == 8
+    assert sum(chosen == rejected for _, chosen, rejected in pairs) == none
+    for _, chosen, rejected in pairs:
+        assert (MARKER in chosen) == (MARKER in rejected)
+        assert chosen == rejected or said[chosen] - said[rejected] >= margin
+
+
+def test_an_answer_is_said_as_often_as_the_start_policy_says_one() -> None:
+    """Whatever its advantage: it cannot be compared with a question's."""
+    stored = turn((f"{MARKER} x", 4, -9.0), ("a", 6, 1.0), ("b", 6, 0.0))
+    pairs, _ = actor_pairs([stored], 4_000, 0, 0.5)
+    answers = sum(MARKER in chosen for _, chosen, _ in pairs)
+    assert 850 < answers < 1_150  # a quarter
+
+
+def test_who_is_shown_the_program_asks_what_it_leaves_open() -> None:
+    """The start policy learns from such dialogues what the critic builds on."""
+    idle = Habits(useful=(0.0, 0.0), early=(0.0, 0.0), shown=0.5)
+    told: dict[bool, list[int]] = {True: [], False: []}
+    for number in range(60):
+        messages = make_dialogue(random.Random(number), (4,), 8, idle)
+        asked = {m["content"] for m in messages if m["role"] == "assistant"}
+        told[HIDDEN in messages[0]["content"]].append(len(asked & QUESTIONS))
+    assert sum(told[True]) / len(told[True]) > 3.5
+    assert sum(told[False]) / len(told[False]) < 3
 
 
 def test_a_recipe_says_only_what_differs() -> None:
