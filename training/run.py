@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -173,18 +173,23 @@ def begin(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+LINES = ("seeds", "ablations", "best_of", "fractions", "workers")
+"""What says which stages there are, and nothing of what they do."""
+
+
 def keep_recipe(folder: Path, recipe: Recipe) -> None:
-    """Keep what the folder is made with. Raises ValueError if it was made with something else."""
+    """Keep what the folder is made with; a recipe that asks for other lines of the table goes on with the stages that are there.
+    Raises ValueError if they were made with something else.
+    """
     path = folder / "recipe.json"
     text = recipe.to_json()
     if path.exists():
-        kept = Recipe.from_json(path.read_text(encoding="utf-8"), str(path))
-        if replace(kept, workers=0) != replace(recipe, workers=0):
-            other = [n for n in json.loads(text) if json.loads(text)[n] != json.loads(kept.to_json())[n]]
+        kept = json.loads(Recipe.from_json(path.read_text(encoding="utf-8"), str(path)).to_json())
+        other = [name for name, value in json.loads(text).items() if value != kept[name] and name not in LINES]
+        if other:
             raise ValueError(
                 f"{folder} was made with another recipe ({', '.join(other)}): use another folder, or {path}."
             )
-        return
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)

@@ -69,8 +69,8 @@ class Tiny:
     layers: int = 2
     vocabulary: int = 4_000
     window: int = 1_024
-    steps: int = 1_200
-    """The first half of brief dialogues, two for one."""
+    steps: int = 2_000
+    """The first third of brief dialogues, two for one."""
     batch: int = 16
     """Dialogues of a step."""
     lr: float = 3e-3
@@ -219,7 +219,7 @@ def make_tiny(
         torch.optim.Muon(matrices, lr=tiny.matrix_lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
     ]
     brief = corpus(tiny.seed + 1, BRIEF_HIDDEN, max_turns, replace(BRIEF, shown=tiny.habits.shown), avoid)
-    first, then = tiny.steps // 2, tiny.steps - tiny.steps // 2
+    first, then = tiny.steps // 3, tiny.steps - tiny.steps // 3
     batches = [
         *_batches(tokenizer, islice(brief, first * tiny.batch * 2), tiny.batch * 2),
         *_batches(tokenizer, islice(dialogues, then * tiny.batch), tiny.batch),

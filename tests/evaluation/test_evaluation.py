@@ -77,7 +77,7 @@ def test_locomo_through_the_graph(tmp_path: Path) -> None:
 @pytest.mark.parametrize("storage", ["recall", "archival"])
 def test_nested_kv_needs_one_search_more_than_there_are_levels(tmp_path: Path, storage: str) -> None:
     result = evaluate(
-        "nested-kv", "--levels", "1", "3", "--samples", "2", "--storage", storage, out=tmp_path / "out.json"
+        "nested-kv", "--levels", "1", "3", "--samples", "1", "--storage", storage, out=tmp_path / "out.json"
     )
     assert [(row["records"], row["accuracy"]["mean"], row["searches"]["mean"]) for row in result["levels"]] == [
         (1, 1.0, 2.0),

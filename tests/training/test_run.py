@@ -91,6 +91,9 @@ def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys
     assert (done / "report.json").read_bytes() == kept
     with pytest.raises(ValueError, match=r"made with another recipe \(samples\)"):
         run(done, replace(whole, samples=9))
+    fewer = run(done, replace(whole, ablations=(), fractions=(), best_of=()))
+    assert fewer["table"] == {name: result["table"][name] for name in ("zero_shot", "rft", "mtdpo", "sweet")}
+    assert run(done, whole) == result
 
 
 def test_killed_at_random_moments(recipe: Recipe, tmp_path: Path) -> None:

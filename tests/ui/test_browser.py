@@ -60,6 +60,7 @@ def page() -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         opened = browser.new_page(viewport={"width": 1300, "height": 900})
         opened.set_default_timeout(60_000)
+        expect.set_options(timeout=30_000)  # two tests at a time on two cores
         yield opened
         browser.close()
 
