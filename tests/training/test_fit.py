@@ -86,7 +86,8 @@ def test_a_curriculum_keeps_its_order(tmp_path: Path) -> None:
 
         def loss(part: Any, seen: list[Any] = seen, model: Any = model) -> tuple[torch.Tensor, dict[str, float]]:
             seen.extend(part)
-            return squares(model)(part)
+            value, shown = squares(model)(part)
+            return value, shown
 
         fitting = Fitting(epochs=2, batch=4, micro_batch=4, shuffle=shuffle)
         fit(model, rows(), loss, fitting, tmp_path / str(shuffle), "line")
