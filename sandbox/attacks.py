@@ -920,7 +920,7 @@ def open_stage() -> Iterator[Stage]:
         try:
             yield stage
         finally:
-            del os.environ["PALIMPSEST_STAGE_SECRET"]
+            os.environ.pop("PALIMPSEST_STAGE_SECRET", None)  # a stage within this one has taken it away
             stage.close()
 
 
