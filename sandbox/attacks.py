@@ -916,11 +916,14 @@ def open_stage() -> Iterator[Stage]:
     """A stage in a new folder, its token in this process's environment while it stands."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(Path(folder))
+        outer = os.environ.pop("PALIMPSEST_STAGE_SECRET", None)  # of a stage that this one stands within
         os.environ["PALIMPSEST_STAGE_SECRET"] = stage.token
         try:
             yield stage
         finally:
-            os.environ.pop("PALIMPSEST_STAGE_SECRET", None)  # a stage within this one has taken it away
+            del os.environ["PALIMPSEST_STAGE_SECRET"]
+            if outer is not None:
+                os.environ["PALIMPSEST_STAGE_SECRET"] = outer
             stage.close()
 
 

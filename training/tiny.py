@@ -1,4 +1,4 @@
-"""Makes the small start policy of the demonstration: a Llama of a few million parameters and its tokenizer, from scratch.
+"""Makes the small start policy of the demonstration: a Llama of 0.6 million parameters and its tokenizer, from scratch.
 
     python -m training stage runs/demo tiny
 

@@ -1,5 +1,6 @@
 """The attack suite on every back end of this machine, and on none: a suite that cannot fail proves nothing."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -54,6 +55,14 @@ def test_without_locks_most_attacks_succeed(naked: Sandbox) -> None:
             won += bool(strike(attack, naked, stage))
     assert won >= 0.8 * len(harmless)
     assert "succeeded" in selftest.broken(naked)
+
+
+def test_a_stage_within_a_stage_gives_its_secret_back() -> None:
+    with open_stage() as outer:
+        with open_stage() as inner:
+            assert os.environ["PALIMPSEST_STAGE_SECRET"] == inner.token
+        assert os.environ["PALIMPSEST_STAGE_SECRET"] == outer.token
+    assert "PALIMPSEST_STAGE_SECRET" not in os.environ
 
 
 @pytest.mark.usefixtures("built")
