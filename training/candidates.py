@@ -5,12 +5,13 @@
 A reply that was sampled several times is scored once, and counts as often as it was sampled. A pair for the actor is a random one
 of the upper half against a random one of the lower half; two of the same text or of the same advantage make none.
 
-That is the paper's rule, and with it a small actor never answers. Every dialogue has exactly one answer: a constant added to the
-advantage of all answers cancels in the critic's loss, so the data do not say whether to ask or to answer. And an answer's mean over
-its many tokens is nearly 0, whatever it says, while a question's is not. So with a margin like is compared with like: questions
-with questions, answers with answers, each as often as the start policy says one, and a difference below the margin is none. Where
-there is none the pair is a sample of the start policy against itself: DPO learns nothing from it, and the likelihood of what is
-chosen holds the actor where it was, above all in how often it answers.
+That is the paper's rule, and with it a small actor answers too early, or, where the reference sees c, never. Every dialogue has
+exactly one answer: a constant added to the advantage of all answers cancels in the critic's loss, so the data do not say whether to
+ask or to answer. And an answer's mean over its many tokens is nearly 0, whatever it says, while that of a question asked in vain is
+below it. So with a margin like is compared with like: questions with questions, answers with answers, each as often as the start
+policy says one, and a difference below the margin is none. Where there is none the pair is a sample of the start policy against
+itself: DPO learns nothing from it, and the likelihood of what is chosen holds the actor where it was, above all in how often it
+answers.
 """
 
 import random

@@ -1,13 +1,15 @@
 """The critic: a turn-wise advantage that sees the hidden reference (Zhou et al. 2025, section 4.1).
 
-    A(o_t, a_t, c) = 1/L_t · Σ_l [log π_θ(a_t^l | c, o_t, a_t^<l) − log π_ref(a_t^l | c, o_t, a_t^<l)]
+    A(o_t, a_t, c) = 1/L_t · Σ_l [log π_θ(a_t^l | c, o_t, a_t^<l) − log π_ref(a_t^l | o_t, a_t^<l)]
     loss           = −log σ(β Σ_t A(o_t⁺, a_t⁺, c) − β Σ_t A(o_t⁻, a_t⁻, c))
 
     python -m training stage runs/demo seed-0/critic
 
-θ is the adapter, ref the same model without it. c stands in the system message, and only the agent's tokens count. Ablations: no
-hidden information; no length normalisation; the published code, with its mean over all tokens of the dialogue and a reference that
-does not see c; a regression head, linear in the mean hidden state of each turn.
+θ is the adapter, ref the same model without it. c stands in the system message, and only the agent's tokens count. The reference
+sees c while the critic is trained, where that is a constant of each pair, and not while it scores: so does the published code. In
+the paper's text it sees c in both; then all that the start policy can read in c cancels, which in our demonstration is most of what
+there is to know of a question (`paper` in the ablations). The other ablations: no hidden information; no length normalisation; the
+published code's mean over all tokens of the dialogue; a regression head, linear in the mean hidden state of each turn; no training.
 """
 
 from collections.abc import Sequence
@@ -27,15 +29,17 @@ from training.preference import Pair, Row, dpo_loss, log_ratios, pairs_with_refe
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """Which critic it is; the defaults are the paper's."""
+    """Which critic it is."""
 
     hidden: bool = True
     """Whether it sees the reference."""
     normalise: Literal["turn", "none", "dialogue"] = "turn"
     """Mean over each turn's tokens; sum; or, as in the published code, the mean over all the agent's tokens of the dialogue."""
-    reference_sees: bool = True
-    """Whether the reference policy sees it too when candidates are scored; not so in the published code."""
+    reference_sees: bool = False
+    """Whether the reference policy sees it too when candidates are scored."""
     head: Literal["log_ratio", "regression"] = "log_ratio"
+    trained: bool = True
+    """If not, the start policy itself is the critic: what it reads in c is all that it knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +52,13 @@ class CriticSetting:
 
 
 FORMS = {
-    "paper": Form(),
+    "default": Form(),
+    "paper": Form(reference_sees=True),
     "no_hidden_information": Form(hidden=False),
     "no_length_normalisation": Form(normalise="none"),
-    "released": Form(normalise="dialogue", reference_sees=False),
+    "released": Form(normalise="dialogue"),
     "regression_head": Form(head="regression"),
+    "untrained": Form(trained=False),
 }
 
 

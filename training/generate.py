@@ -1,4 +1,6 @@
-"""Sampling from a policy in batches: rows that have ended leave the batch, and the same seed gives the same replies."""
+"""Sampling from a policy in batches: a prompt that is there many times is read once, rows that have ended leave the batch, and the
+same seed gives the same replies.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +22,11 @@ def generate(
 
     generator = torch.Generator(device=policy.device).manual_seed(seed)
     ends = torch.tensor(sorted(policy.ends()), device=policy.device)
-    length = max(len(p) for p in prompts)
+    alone = {tuple(p): n for n, p in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    length = max(len(p) for p in alone)
     pad = policy.tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (length - len(p)) + list(p) for p in prompts], device=policy.device)
-    seen = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts], device=policy.device)
+    ids = torch.tensor([[pad] * (length - len(p)) + list(p) for p in alone], device=policy.device)
+    seen = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in alone], device=policy.device)
     alive = list(range(len(prompts)))
     replies: list[list[int]] = [[] for _ in prompts]
     cache = DynamicCache()
@@ -34,8 +37,12 @@ def generate(
             input_ids=ids, attention_mask=seen, position_ids=positions, past_key_values=cache, use_cache=True,
             logits_to_keep=1,
         )  # fmt: skip
-        cache = out.past_key_values
-        ids = _next(out.logits[:, -1].float(), temperature, generator)
+        cache, logits = out.past_key_values, out.logits[:, -1].float()
+        if said == 1 and len(alone) < len(prompts):
+            each = torch.tensor([alone[tuple(p)] for p in prompts], device=policy.device)
+            cache.batch_select_indices(each)
+            logits, seen, positions = logits[each], seen[each], positions[each]
+        ids = _next(logits, temperature, generator)
         for row, token in zip(alive, ids[:, 0].tolist(), strict=True):
             replies[row].append(token)
         left = ~torch.isin(ids[:, 0], ends) & torch.tensor([room[row] > said for row in alive], device=ids.device)

@@ -41,7 +41,7 @@ class Tasks:
     )
     file: str = ""
     """Tasks as JSON lines, such as public ColBench, instead of a split."""
-    count: int = 300
+    count: int = 150
     first: int = 0
     difficulties: tuple[int, ...] = (4, 5)
     """Hidden decisions, in turn."""
@@ -74,7 +74,7 @@ class CandidateSetting:
     samples: int = 16
     draws: int = 4
     """Pairs of a turn."""
-    margin: float = 0.02
+    margin: float = 0.2
     """Least difference in advantage, between replies of one kind; `plain` takes the paper's rule."""
     micro_batch: int = 8
     """Candidates that the critic reads at once."""
@@ -85,7 +85,7 @@ class Variant:
     """One line of the table."""
 
     method: Method
-    form: str = "paper"
+    form: str = "default"
     """Of the critic."""
     fraction: float = 1.0
     """Of the collected tasks."""
@@ -98,7 +98,7 @@ class Variant:
 
     def part(self, what: str) -> str:
         """Name of one of its stages."""
-        form = "" if self.form == "paper" else f"-{self.form}"
+        form = "" if self.form == "default" else f"-{self.form}"
         return f"{what}{form}" + (f"-{100 * self.fraction:g}" if self.fraction < 1 else "")
 
 
@@ -113,34 +113,35 @@ class Recipe:
     tiny: Tiny = field(default_factory=Tiny)
     loading: Loading = field(default_factory=lambda: Loading(rank=4, alpha=8))
     train: Tasks = field(default_factory=Tasks)
-    held_out: Tasks = field(default_factory=lambda: Tasks(split="own-backend/test", count=500))
+    held_out: Tasks = field(default_factory=lambda: Tasks(split="own-backend/test", count=500, first=500))
+    """The first 500 were looked at while the demonstration was made."""
     samples: int = 4
     """Dialogues of each task."""
     trajectories: str = ""
     """A file of trajectories to learn from, of any origin, instead of dialogues of the start policy about `train`."""
-    rollouts: Rollouts = field(default_factory=lambda: Rollouts(max_turns=8, most=120, group=250, rows=250))
+    rollouts: Rollouts = field(default_factory=lambda: Rollouts(max_turns=7, most=120, group=250, rows=250))
     pairing: Literal["released", "margin"] = "released"
     margin: float = 0.1
     validation: float = 0.15
     """Share of the collected tasks that the critic is measured on, and not trained."""
-    rft: Fitting = field(default_factory=lambda: Fitting(lr=1e-2, epochs=6, batch=16, micro_batch=16))
-    mtdpo: Preference = field(default_factory=lambda: Preference(beta=0.3, nll=1.0, fitting=Fitting(lr=1e-3, epochs=2)))
+    rft: Fitting = field(default_factory=lambda: Fitting(lr=5e-3, epochs=6, batch=16, micro_batch=16))
+    mtdpo: Preference = field(default_factory=lambda: Preference(beta=0.3, nll=1.0, fitting=Fitting(lr=2e-3, epochs=3)))
     critic: CriticSetting = field(
         default_factory=lambda: CriticSetting(
-            beta=1.0, nll=0.0, fitting=Fitting(lr=1e-3, epochs=1, batch=32, micro_batch=32)
+            beta=1.0, nll=0.0, fitting=Fitting(lr=5e-3, epochs=1, batch=16, micro_batch=16)
         )
     )
-    candidates: CandidateSetting = field(default_factory=lambda: CandidateSetting(dialogues=0.1, micro_batch=128))
+    candidates: CandidateSetting = field(default_factory=lambda: CandidateSetting(dialogues=0.15, micro_batch=128))
     actor: Preference = field(
         default_factory=lambda: Preference(
-            beta=1.0, nll=2.0, fitting=Fitting(lr=2e-3, epochs=1, batch=32, micro_batch=32)
+            beta=1.0, nll=2.0, fitting=Fitting(lr=2e-3, epochs=1, batch=16, micro_batch=16)
         )
     )
     seeds: tuple[int, ...] = (0, 1, 2)
     greedy: bool = False
     """Whether held-out tasks are also worked on at temperature 0."""
     ablations: tuple[str, ...] = ()
-    """Forms of the critic beside the paper's, and `plain`, the actor with the paper's own pairs and weights."""
+    """Forms of the critic beside the default, and `plain`, the actor with the paper's own pairs and weights."""
     best_of: tuple[int, ...] = ()
     """Numbers of candidates of which the critic takes the best at each turn, on held-out tasks."""
     fractions: tuple[float, ...] = ()

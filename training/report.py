@@ -66,7 +66,7 @@ def column(rows: list[list[dict[str, Any]]], name: str) -> Values:
 def label(variant: Variant) -> str:
     """Of a line of the table."""
     text = LABELS[variant.method]
-    if variant.form != "paper":
+    if variant.form != "default":
         text += f", {variant.form.replace('_', ' ')}"
     if variant.plain:
         text += ", the paper's own weights"

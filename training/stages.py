@@ -87,7 +87,9 @@ def critic(folder: Path, recipe: Recipe, seed: int, variant: Variant, part: Path
     held = held_back(rows, recipe.validation)
     pairs = make_pairs([t for t in rows if t.task not in held], recipe.pairing, recipe.margin)
     setting = replace(recipe.critic, fitting=replace(recipe.critic.fitting, seed=seed))
-    history, left_out = critic_.train_critic(policy, form, head, pairs.pairs, setting, part)
+    history, left_out = [], {}
+    if form.trained:
+        history, left_out = critic_.train_critic(policy, form, head, pairs.pairs, setting, part)
     critic_.save_head(head, part)
     measured = validate(policy, form, head, [t for t in rows if t.task in held], recipe, seed)
     finish(policy, part, history, {**pairs.left_out, **left_out}, measured)
@@ -172,7 +174,7 @@ def evaluate_(folder: Path, recipe: Recipe, seed: int, variant: Variant, part: P
 
 def best_of_(folder: Path, recipe: Recipe, seed: int, samples: int, part: Path) -> None:
     """Held-out tasks with the best of several candidates at each turn, as the critic sees it."""
-    form, trained = critic_.FORMS["paper"], folder / f"seed-{seed}" / "critic"
+    form, trained = critic_.FORMS["default"], folder / f"seed-{seed}" / "critic"
     start = load_policy(base_of(folder, recipe), loading=recipe.loading, merged=True)
     judge = load_policy(base_of(folder, recipe), trained, recipe.loading)
     rollouts = replace(recipe.rollouts, seed=1_000 + seed)

@@ -1,4 +1,4 @@
-"""Makes the small start policy of the demonstration: a Llama of 0.6 million parameters and its tokenizer, from scratch.
+"""Makes the small start policy of the demonstration: a Llama of 1.2 million parameters and its tokenizer, from scratch.
 
     python -m training stage runs/demo tiny
 
@@ -42,11 +42,11 @@ FAMILIES_KNOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Habits:
-    """How the agents of the corpus behave; each dialogue draws its own skill from 0 to 1."""
+    """How the agents of the corpus behave, at every turn anew: which turn of a dialogue was good is for training to find out."""
 
-    useful: tuple[float, float] = (0.05, 0.9)
-    """How often a question is about something open, at skill 0 and 1."""
-    early: tuple[float, float] = (0.05, 0.0)
+    useful: float = 0.5
+    """How often a question is about something open."""
+    early: float = 0.03
     """How often it answers while something is open."""
     ready: float = 0.5
     """How often it answers when nothing is open."""
@@ -54,9 +54,9 @@ class Habits:
     """Share of the dialogues whose system message shows the program."""
 
 
-READER = Habits(useful=(0.95, 0.95), early=(0.0, 0.0), ready=0.9)
+READER = Habits(useful=0.95, early=0.0, ready=0.9)
 """Of an agent to whom the program is shown."""
-BRIEF = Habits(useful=(0.9, 0.9), early=(0.0, 0.0), ready=1.0)
+BRIEF = Habits(useful=0.9, early=0.0, ready=1.0)
 BRIEF_HIDDEN = (0, 0, 1)
 """Of the dialogues that are read first, and how many decisions they leave open."""
 
@@ -65,11 +65,11 @@ BRIEF_HIDDEN = (0, 0, 1)
 class Tiny:
     """The model and how it is made."""
 
-    width: int = 128
+    width: int = 192
     layers: int = 2
     vocabulary: int = 4_000
     window: int = 1_024
-    steps: int = 2_000
+    steps: int = 1_400
     """The first third of brief dialogues, two for one."""
     batch: int = 16
     """Dialogues of a step."""
@@ -115,8 +115,6 @@ def _talk(
     rng: random.Random, task: Task, family: Family, hidden: list[Decision], truth: dict[str, Option], split: str,
     max_turns: int, habits: Habits,
 ) -> list[Turn]:  # fmt: skip
-    skill = rng.random()
-    useful, early = (low + (high - low) * skill for low, high in (habits.useful, habits.early))
     turns: list[Turn] = []
     open_, asked = list(hidden), list[Decision]()
 
@@ -125,10 +123,10 @@ def _talk(
 
     while True:
         last = len(turns) // 2 + 1 == max_turns
-        if last or rng.random() < (early if open_ else habits.ready):
+        if last or rng.random() < (habits.early if open_ else habits.ready):
             say("agent", _answer(rng, family, truth, open_, split))
             return turns
-        if open_ and rng.random() < useful:
+        if open_ and rng.random() < habits.useful:
             decision = rng.choice(open_)
             say("agent", decision.question)
         else:

@@ -186,7 +186,7 @@ def test_an_answer_is_said_as_often_as_the_start_policy_says_one() -> None:
 
 def test_who_is_shown_the_program_asks_what_it_leaves_open() -> None:
     """The start policy learns from such dialogues what the critic builds on."""
-    idle = Habits(useful=(0.0, 0.0), early=(0.0, 0.0), shown=0.5)
+    idle = Habits(useful=0.0, early=0.0, shown=0.5)
     told: dict[bool, list[int]] = {True: [], False: []}
     for number in range(60):
         messages = make_dialogue(random.Random(number), (4,), 8, idle)

@@ -69,10 +69,13 @@ def test_the_callback_keeps_what_a_run_was(spoken: Path) -> None:
 
 
 def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = replace(recipe, ablations=("released", "regression_head", "plain"), fractions=(0.5,), best_of=(2,))
+    whole = replace(
+        recipe, ablations=("paper", "regression_head", "untrained", "plain"), fractions=(0.5,), best_of=(2,)
+    )
     result = run(done, whole)
     assert set(result["table"]) == {
-        "zero_shot", "rft", "mtdpo", "sweet", "sweet-released", "sweet-regression_head", "sweet-plain",
+        "zero_shot", "rft", "mtdpo", "sweet", "sweet-paper", "sweet-regression_head", "sweet-untrained",
+        "sweet-plain",
         "rft-50", "mtdpo-50", "sweet-50",
     }  # fmt: skip
     assert all(row["success"]["n"] == 4 for row in result["table"].values())
