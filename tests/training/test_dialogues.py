@@ -26,7 +26,7 @@ TASKS = [f"own-backend/train/3/{n}" for n in range(3)]
 
 def test_replies_do_not_depend_on_how_many_are_sampled_together_when_greedy(policy: Policy) -> None:
     stir(policy)
-    prompts = [policy.prompt([{"role": "user", "content": text}]) for text in ("A", "Which one, please?", "x = 1")]
+    prompts = [policy.prompt([{"role": "user", "content": text}]) for text in ("A", "Which one, please?", "A", "x = 1")]
     together = generate(policy, prompts, most=12, temperature=0, seed=0)
     for prompt, reply in zip(prompts, together, strict=True):
         assert generate(policy, [prompt], most=12, temperature=0, seed=0) == [reply]

@@ -28,6 +28,7 @@ from training.fit import Fitting
 from training.mtdpo import Preference
 from training.policy import Loading, PolicyFailed
 from training.recipe import CandidateSetting, Recipe, Tasks
+from training.report import read_rows
 from training.run import make, plan, run
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,9 @@ def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys
     assert set(result["best of"]) == {"1", "2"}
     for name in ("curves.png", "hidden.png", "data.png", "best-of.png"):
         assert (done / name).read_bytes().startswith(b"\x89PNG")
+    assert not read_rows(done / "seed-0" / "critic-untrained" / "history.jsonl")
+    ranked = read_rows(done / "seed-0" / "ranked-untrained" / "ranked.jsonl")
+    assert any(c["advantage"] for row in ranked for c in row["candidates"])  # it reads what is hidden
     names = set(plan(done, whole))
     assert names == {str(p.parent.relative_to(done)) for p in done.rglob("result.json")}
     assert not list(done.rglob("*.part"))
