@@ -198,7 +198,7 @@ def validate(
     rows = [row for pair in rendered for row in pair]
     known = [Row(r) for r in rows] if head is not None else with_reference(policy, rows, micro, "validation")
     sums = [sum(a) for a in critic_.turn_advantages(policy, form, head, known, micro)]
-    measured["pairs"] = mean([float(a > b) for a, b in zip(sums[::2], sums[1::2], strict=True)])
+    measured["pairs"] = mean([ahead(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)])
     verdicts: dict[str, list[float]] = {"useful > wasted": [], "useful > redundant": [], "right > wrong": []}
     found = contrasts(firsts(held), seed)
     sampled = [(task, messages, Counter([better, worse])) for _, task, messages, better, worse in found]
@@ -208,8 +208,13 @@ def validate(
     }
     for contrast, task, messages, better, worse in found:
         if both := scored.get(repr((task, messages, [better, worse]))):  # not those longer than the window
-            verdicts[contrast].append(float(both[0].advantage > both[1].advantage))
+            verdicts[contrast].append(ahead(both[0].advantage, both[1].advantage))
     return {**measured, **{contrast: mean(values) for contrast, values in verdicts.items()}}
+
+
+def ahead(better: float, worse: float) -> float:
+    """1 if the better is ranked above the worse, half if they are equal: what guessing would give."""
+    return (float(better > worse) + float(better >= worse)) / 2
 
 
 def mean(values: Sequence[float]) -> dict[str, float | None]:

@@ -90,6 +90,7 @@ def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys
     assert not read_rows(done / "seed-0" / "critic-untrained" / "history.jsonl")
     ranked = read_rows(done / "seed-0" / "ranked-untrained" / "ranked.jsonl")
     assert any(c["advantage"] for row in ranked for c in row["candidates"])  # it reads what is hidden
+    assert result["critic"]["critic-untrained"]["pairs"]["mean"] == 0.5  # of the pairs alone nothing is known
     names = set(plan(done, whole))
     assert names == {str(p.parent.relative_to(done)) for p in done.rglob("result.json")}
     assert not list(done.rglob("*.part"))
@@ -104,6 +105,7 @@ def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys
     assert run(done, whole) == result
 
 
+@pytest.mark.timeout(300 * KILLS)
 def test_killed_at_random_moments(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text(recipe.to_json())
 
