@@ -87,7 +87,8 @@ def critic(folder: Path, recipe: Recipe, seed: int, variant: Variant, part: Path
     held = held_back(rows, recipe.validation)
     pairs = make_pairs([t for t in rows if t.task not in held], recipe.pairing, recipe.margin)
     setting = replace(recipe.critic, fitting=replace(recipe.critic.fitting, seed=seed))
-    history, left_out = [], {}
+    history: list[dict[str, float]] = []
+    left_out: dict[str, int] = {}
     if form.trained:
         history, left_out = critic_.train_critic(policy, form, head, pairs.pairs, setting, part)
     critic_.save_head(head, part)
