@@ -123,7 +123,7 @@ def test_killed_at_random_moments(recipe: Recipe, tmp_path: Path) -> None:
     while kills:
         process = subprocess.Popen(command("killed"), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            process.wait(rng.uniform(0.3, 0.8) * took)
+            process.wait(rng.uniform(0.25, 0.6) * took)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
