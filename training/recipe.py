@@ -26,6 +26,8 @@ STRICT = ConfigDict(extra="forbid")
 def _over(default: Any, given: Any) -> Any:
     """What is given, and the default for what it leaves out, at every depth."""
     if isinstance(default, dict) and isinstance(given, dict):
+        if given.get("file"):
+            default = {**default, "first": 0}  # which tasks of a split were not looked at says nothing of a file
         return {**default, **{key: _over(default.get(key), value) for key, value in given.items()}}
     return given
 
@@ -49,9 +51,12 @@ class Tasks:
     """How many of the families of backend functions, from the first."""
 
     def ids(self) -> list[str]:
-        """Their ids. Raises BadTask, OSError."""
+        """Their ids. Raises BadTask, OSError, ValueError if a file has none."""
         if self.file:
-            return keep_file(Path(self.file), self.first + self.count)[self.first :]
+            kept = keep_file(Path(self.file), self.first + self.count)
+            if not kept[self.first :]:
+                raise ValueError(f"{self.file} has {len(kept)} tasks: there is none from number {self.first} on.")
+            return kept[self.first :]
         return [
             f"{self.split}/{self.difficulties[n % len(self.difficulties)]}/{self._seed(n)}"
             for n in range(self.first, self.first + self.count)

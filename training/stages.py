@@ -197,6 +197,7 @@ def validate(
         pairs = []
     rendered, _ = critic_.render_pairs(policy, form, pairs)
     rows = [row for pair in rendered for row in pair]
+    # As in training, the reference sees what the critic sees; for the contrasts as where candidates are scored.
     known = [Row(r) for r in rows] if head is not None else with_reference(policy, rows, micro, "validation")
     sums = [sum(a) for a in critic_.turn_advantages(policy, form, head, known, micro)]
     measured["pairs"] = mean([ahead(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.answers import MARKER
 from tasks.book import find_task
+from tasks.colbench import write_tasks
 from tasks.families import FAMILIES
 from tasks.trajectory import BadTrajectory, Trajectory, Turn, read_trajectories
 from training.candidates import Candidate, StoredTurn, actor_pairs, stored_turns
@@ -203,6 +204,18 @@ def test_a_recipe_says_only_what_differs() -> None:
     with pytest.raises(ValueError, match="held_out has tasks that are learnt from, such as own-backend/train/4/0"):
         Recipe(train=Tasks(count=5), held_out=Tasks(count=5)).check_held_out()
     Recipe(train=Tasks(count=5), held_out=Tasks(split="own-backend/test", count=5)).check_held_out()
+
+
+def test_a_file_of_tasks_is_read_from_its_first(tmp_path: Path) -> None:
+    """Whatever tasks of our own the demonstration is measured on."""
+    path = tmp_path / "mine.jsonl"
+    write_tasks([find_task(id) for id in Tasks(count=3).ids()], path)
+    held = Recipe.from_json(json.dumps({"held_out": {"file": str(path), "count": 2}}), "r").held_out
+    assert [find_task(id).ground_truth for id in held.ids()] == [
+        find_task(id).ground_truth for id in Tasks(count=2).ids()
+    ]
+    with pytest.raises(ValueError, match=r"mine\.jsonl has 3 tasks: there is none from number 3 on"):
+        replace(held, first=3).ids()
 
 
 def test_the_start_policy_never_reads_what_it_is_asked_later() -> None:

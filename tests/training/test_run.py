@@ -110,7 +110,8 @@ def test_killed_at_random_moments(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text(recipe.to_json())
 
     def command(name: str) -> list[str]:
-        return [*f"{sys.executable} -m training run {tmp_path / name} --recipe {tmp_path / 'recipe.json'}".split()]
+        recipe_file = str(tmp_path / "recipe.json")
+        return [sys.executable, "-m", "training", "run", str(tmp_path / name), "--recipe", recipe_file]
 
     def there(name: str) -> list[str]:
         return sorted(p.name for p in (tmp_path / name).glob("*/*/"))
