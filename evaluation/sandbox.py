@@ -9,15 +9,17 @@ import argparse
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.report import print_table, write_json
+from evaluation.report import interval, print_table, write_json
 from sandbox.attacks import ATTACKS, open_stage, strike
 from sandbox.python import STRONGEST_FIRST, Sandbox, SandboxUnavailable, open_sandbox
 
@@ -31,7 +33,7 @@ def f(x):
 CALLS = [f"f({n})" for n in range(10)]
 LOOP = "def f(x):\n    while True: pass\n"
 LOOPS_EVERY = 20  # 5 %
-ROUNDS = 3
+SLOWER = 8  # how many times fewer programs go to subprocess.run
 ROOT = Path(__file__).parent.parent
 
 
@@ -39,7 +41,7 @@ def per_minute(run: Callable[[int], Any], programs: int, workers: int) -> float:
     """Programs a minute, `workers` at a time."""
     begun = time.perf_counter()
     with ThreadPoolExecutor(workers) as pool:
-        list(tqdm(pool.map(run, range(programs)), total=programs, leave=False, disable=None))
+        list(pool.map(run, range(programs)))
     return 60 * programs / (time.perf_counter() - begun)
 
 
@@ -55,22 +57,35 @@ def run_same(number: int) -> None:
     subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, cwd=ROOT)  # noqa: S603
 
 
-def measure_speed(sandbox: Sandbox, programs: int, workers: int) -> tuple[float, float]:
-    """Programs a minute: small ones of ten calls, and the same with 5 % endless loops."""
+def run_small(sandbox: Sandbox, number: int = 0) -> None:
+    """A small program of ten calls."""
+    outcome = sandbox.run(PROGRAM, CALLS)
+    if outcome.why != "done":
+        raise AssertionError(f"a right program ended as {outcome.why}")
 
-    def small(number: int) -> None:
-        outcome = sandbox.run(PROGRAM, CALLS)
-        if outcome.why != "done":
-            raise AssertionError(f"a right program ended as {outcome.why}")
 
-    def mixed(number: int) -> None:
-        if number % LOOPS_EVERY:
-            small(number)
-        elif sandbox.run(LOOP, CALLS).why != "cpu":
-            raise AssertionError("an endless loop was not stopped for its CPU time")
+def run_mixed(sandbox: Sandbox, number: int) -> None:
+    """The same, but for an endless loop now and then."""
+    if number % LOOPS_EVERY:
+        run_small(sandbox, number)
+    elif sandbox.run(LOOP, CALLS).why != "cpu":
+        raise AssertionError("an endless loop was not stopped for its CPU time")
 
-    small(0)
-    return per_minute(small, programs, workers), per_minute(mixed, max(LOOPS_EVERY, programs // 4), workers)
+
+def measure_speeds(boxes: dict[str, Sandbox], programs: int, rounds: int, workers: int) -> dict[str, list[float]]:
+    """Programs a minute in each round. A round takes all in turn, so that the machine's slow minutes fall on all alike."""
+    some = max(LOOPS_EVERY, programs // rounds)
+    few = max(2 * workers, some // SLOWER)
+    measured: dict[str, list[float]] = defaultdict(list)
+    for box in boxes.values():
+        run_small(box)  # its workers are started at the first
+    for _ in tqdm(range(rounds), desc="speed", disable=None):
+        measured["plain"].append(per_minute(run_plain, few, workers))
+        measured["same"].append(per_minute(run_same, few, workers))
+        for kind, box in boxes.items():
+            measured[kind].append(per_minute(partial(run_small, box), some, workers))
+            measured[f"{kind}, loops"].append(per_minute(partial(run_mixed, box), some, workers))
+    return measured
 
 
 def measure_attacks(sandbox: Sandbox) -> tuple[Counter[str], list[str]]:
@@ -88,7 +103,8 @@ def measure_attacks(sandbox: Sandbox) -> tuple[Counter[str], list[str]]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--programs", type=int, default=2_000, help="programs in each timing")
+    parser.add_argument("--programs", type=int, default=2_000, help="programs in each timing, over all rounds")
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--backends", nargs="+", choices=STRONGEST_FIRST, default=list(STRONGEST_FIRST))
     parser.add_argument("--out", type=Path, help="JSON file of the result")
@@ -96,44 +112,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure each back end that this machine allows, and name those that it does not."""
-    speeds: dict[str, Any] = {}
     attacks: dict[str, Any] = {}
     absent: dict[str, str] = {}
-    fewer = max(20, arguments.programs // 20)
-    plain, same = (per_minute(run, fewer, arguments.workers) for run in (run_plain, run_same))
-    for kind in arguments.backends:
-        try:
-            with open_sandbox(kind, arguments.workers) as sandbox:
-                rounds = [measure_speed(sandbox, arguments.programs, arguments.workers) for _ in range(ROUNDS)]
-                held, won = measure_attacks(sandbox)
-        except SandboxUnavailable as error:
-            absent[kind] = str(error)
-            continue
-        small, mixed = (sorted(column)[ROUNDS // 2] for column in zip(*rounds, strict=True))
-        speeds[kind] = {
-            "small": small,
-            "with_loops": mixed,
-            "over_subprocess": small / plain,
-            "over_same": small / same,
-            "rounds": rounds,
+    boxes: dict[str, Sandbox] = {}
+    with ExitStack() as stack:
+        for kind in arguments.backends:
+            try:
+                boxes[kind] = stack.enter_context(open_sandbox(kind, arguments.workers))
+            except SandboxUnavailable as error:
+                absent[kind] = str(error)
+        measured = measure_speeds(boxes, arguments.programs, arguments.rounds, arguments.workers)
+        for kind, box in boxes.items():
+            held, won = measure_attacks(box)
+            attacks[kind] = {"held": dict(held), "won": won}
+    speeds = {
+        name: {
+            "per_minute": interval(values),
+            **{f"over_{base}": interval(_ratios(values, measured[base])) for base in ("plain", "same")},
         }
-        attacks[kind] = {"held": dict(held), "won": won}
+        for name, values in measured.items()
+    }
+    names = {"plain": "subprocess.run, prints", "same": "subprocess.run, the same answers"}
     print_table(
-        f"Programs of {len(CALLS)} calls a minute, {arguments.workers} at a time, median of {ROUNDS} rounds",
-        ["back end", "small", "5 % endless loops", "× subprocess.run", "× the same answers"],
+        f"Programs of {len(CALLS)} calls a minute, {arguments.workers} at a time, mean of {arguments.rounds} rounds [95 %]",
+        ["", "programs a minute", "× subprocess.run", "× the same answers"],
         [
-            *[
-                [
-                    k,
-                    f"{s['small']:,.0f}",
-                    f"{s['with_loops']:,.0f}",
-                    f"{s['over_subprocess']:.1f}",
-                    f"{s['over_same']:.1f}",
-                ]
-                for k, s in speeds.items()
-            ],
-            ["subprocess.run, prints", f"{plain:,.0f}", "–", "1.0", f"{plain / same:.1f}"],
-            ["subprocess.run, the same answers", f"{same:,.0f}", "–", f"{same / plain:.1f}", "1.0"],
+            [names.get(name, name), _whole(s["per_minute"]), _tenths(s["over_plain"]), _tenths(s["over_same"])]
+            for name, s in speeds.items()
         ],
     )
     groups = Counter(a.group for a in ATTACKS)
@@ -146,6 +151,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         print(f"{kind}: " + ("; ".join(table["won"]) or "no attack succeeded"))
     for kind, why in absent.items():
         print(f"{kind} is not to be had here: {why}")
-    result = {"subprocess": plain, "subprocess_same": same, "speeds": speeds, "attacks": attacks, "absent": absent}
+    result = {"speeds": speeds, "rounds": measured, "attacks": attacks, "absent": absent}
     write_json(arguments.out, "sandbox", result)
     return result
+
+
+def _ratios(values: list[float], base: list[float]) -> list[float]:
+    return [value / other for value, other in zip(values, base, strict=True)]
+
+
+def _whole(value: dict[str, float]) -> str:
+    return f"{value['mean']:,.0f} [{value['low']:,.0f}, {value['high']:,.0f}]"
+
+
+def _tenths(value: dict[str, float]) -> str:
+    return f"{value['mean']:.1f} [{value['low']:.1f}, {value['high']:.1f}]"

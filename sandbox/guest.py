@@ -40,9 +40,12 @@ DEPTH = 100
 MESSAGE_CHARACTERS = 300
 
 _BASES: tuple[type[Any], ...] = (int, float, complex, str, bytes, tuple, list, dict, set, frozenset)
-_STANDARD: dict[type[Any], type[Any]] = {Counter: dict, OrderedDict: dict, defaultdict: dict, bytearray: bytes}
+_WRITTEN_AS: dict[type[Any], type[Any]] = {
+    **{base: base for base in _BASES}, Counter: dict, OrderedDict: dict, defaultdict: dict, bytearray: bytes,
+}  # fmt: skip
+_TAGS: dict[type[Any], str] = {list: "l", tuple: "t", set: "S", frozenset: "F"}
 
-_WRITTEN: dict[type[Any], Callable[[Any], str]] = {
+_EXACT_TEXT: dict[type[Any], Callable[[Any], str]] = {
     datetime.datetime: datetime.datetime.isoformat,
     datetime.date: datetime.date.isoformat,
     datetime.time: datetime.time.isoformat,
@@ -51,6 +54,9 @@ _WRITTEN: dict[type[Any], Callable[[Any], str]] = {
     fractions.Fraction: fractions.Fraction.__str__,
 }
 """Values of the standard library that have an exact text."""
+
+quoted: Callable[[str], str] = json.encoder.encode_basestring_ascii
+"""A text as JSON."""
 
 
 class Unwritable(Exception):
@@ -64,42 +70,48 @@ def load(names: list[str]) -> None:
             importlib.import_module(name)
 
 
+def prepare() -> None:
+    """Make what the one program of this process finds, as it is in a fresh interpreter."""
+    global _output, _module
+    builtins.__dict__.update(exit=sys.exit, quit=sys.exit)  # as an interpreter has them
+    random.seed(0)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed(0)
+    _output = sys.stdout = sys.stderr = Output()
+    _module = sys.modules[MODULE] = types.ModuleType(MODULE)
+
+
 def run(code: str, calls: list[str], start: int, output_characters: int, emit: Callable[[str], None]) -> None:
     """Run `code` as a module, then evaluate `calls[start:]` in it; `emit(line)` gets JSON lines as they are known.
 
     Lines: ["ready"] once the module has run; [n, "R", value] or [n, "E", exception, message, line, arguments] for call n;
     ["failed", exception, message, line, arguments] if the module raised; ["output", text] for what was printed since the last.
     """
-    output = Output(output_characters)
-    sys.stdout = sys.stderr = output
-    random.seed(0)
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed(0)
+    output, module = _output, _module
+    output.left = output_characters
     room = [MOST_BYTES]
-    module = types.ModuleType(MODULE)
-    sys.modules[MODULE] = module
-    builtins.__dict__.update(exit=sys.exit, quit=sys.exit)  # as an interpreter has them
     try:
         exec(compile(code.removeprefix("\ufeff"), f"<{MODULE}>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
     except BaseException as error:
         output.drain(emit)
-        emit(_line("failed", *_told(error)))
+        emit(f'["failed",{_told(error)}]\n')
         return
     output.drain(emit)
-    emit(_line("ready"))
+    emit('["ready"]\n')
     for number in range(start, len(calls)):
         try:
             value = eval(compile(calls[number], f"<call {number}>", "eval", dont_inherit=True), module.__dict__)  # noqa: S307
-            answer = _line(number, "R", typed(value, room))
+            answer = f'[{number},"R",{written(value, room)}]\n'
         except Unwritable as error:
-            answer = _line(number, "R", ["!", str(error)])
+            answer = f'[{number},"R",["!",{quoted(str(error))}]]\n'
         except BaseException as error:
-            answer = _line(number, "E", *_told(error))
-        output.drain(emit)
+            answer = f'[{number},"E",{_told(error)}]\n'
+        if output.parts:
+            output.drain(emit)
         emit(answer)
 
 
-def typed(value: Any, room: list[int], depth: int = 0) -> Any:
+def written(value: Any, room: list[int], depth: int = 0) -> str:
     """Typed JSON of a value of exact builtin types. Raises Unwritable.
 
     A subclass that compares as its base does (an IntEnum, a named tuple) is written as its base, read by the base's own
@@ -108,41 +120,49 @@ def typed(value: Any, room: list[int], depth: int = 0) -> Any:
     kind = type(value)
     if value is None or kind is bool:
         _take(room, 5)
-        return value
-    if kind in _WRITTEN:
-        _take(room, 12 + len(text := _WRITTEN[kind](value)))
-        return ["o", kind.__name__, text]
-    base = kind if kind in _BASES else _STANDARD.get(kind) or _base(kind)
+        return "null" if value is None else "true" if value else "false"
+    base = _WRITTEN_AS.get(kind) or _base(kind)
     if base is None:
-        plain = _from_numpy(value, kind)
-        if plain is None:
-            raise Unwritable(f"a value of type {kind.__name__:.60}")
-        return typed(plain, room, depth)
-    if depth >= DEPTH:
-        raise Unwritable(f"a value nested more than {DEPTH} deep")
-    if base is str:
-        text = str.__str__(value) if kind is str else "".join(str.__iter__(value))
-        _take(room, 2 + len(text))
-        _take(room, len(json.dumps(text)) - len(text))
-        return text
+        return _written_otherwise(value, kind, room, depth)
     if base is int:
         _take(room, 10 + int.bit_length(value) // 4)
-        return ["i", int.__format__(value, "x")]
+        return f'["i","{int.__format__(value, "x")}"]'
+    if base is str:
+        text = value if kind is str else "".join(str.__iter__(value))
+        _take(room, 2 + len(text))
+        line = quoted(text)
+        _take(room, len(line) - len(text))
+        return line
     if base is float:
         _take(room, 30)
-        return ["f", float.__repr__(value)]
+        return f'["f","{float.__repr__(value)}"]'
     if base is complex:
         _take(room, 60)
-        return ["c", float.__repr__(value.real), float.__repr__(value.imag)]
+        return f'["c","{float.__repr__(value.real)}","{float.__repr__(value.imag)}"]'
     if base is bytes:
         _take(room, 8 + 2 * len(value))
-        return ["b", bytes(value).hex()]
+        return f'["b","{bytes(value).hex()}"]'
+    if depth >= DEPTH:
+        raise Unwritable(f"a value nested more than {DEPTH} deep")
     _take(room, 8)
     if base is dict:
-        return ["d", [[typed(k, room, depth + 1), typed(v, room, depth + 1)] for k, v in dict.items(value)]]
-    if base in (set, frozenset):
-        return ["S" if base is set else "F", [typed(item, room, depth + 1) for item in base.__iter__(value)]]
-    return ["l" if base is list else "t", [typed(item, room, depth + 1) for item in base.__iter__(value)]]
+        pairs = [f"[{written(k, room, depth + 1)},{written(v, room, depth + 1)}]" for k, v in dict.items(value)]
+        return f'["d",[{",".join(pairs)}]]'
+    return f'["{_TAGS[base]}",[{",".join([written(item, room, depth + 1) for item in base.__iter__(value)])}]]'
+
+
+def _written_otherwise(value: Any, kind: type[Any], room: list[int], depth: int) -> str:
+    """A value of the standard library that has an exact text, or a NumPy scalar as the Python number that it equals."""
+    if kind in _EXACT_TEXT:
+        text = _EXACT_TEXT[kind](value)
+        _take(room, 12 + len(text))
+        return f'["o","{kind.__name__}",{quoted(text)}]'
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and issubclass(kind, numpy.generic):
+        item = value.item()
+        if type(item) in (bool, int, float, complex, str, bytes):
+            return written(item, room, depth)
+    raise Unwritable(f"a value of type {kind.__name__:.60}")
 
 
 def _base(kind: type[Any]) -> type[Any] | None:
@@ -152,15 +172,6 @@ def _base(kind: type[Any]) -> type[Any] | None:
     return None
 
 
-def _from_numpy(value: Any, kind: type[Any]) -> Any:
-    """A NumPy scalar as the Python number that it equals."""
-    numpy = sys.modules.get("numpy")
-    if numpy is None or not issubclass(kind, numpy.generic):
-        return None
-    item = value.item()
-    return item if type(item) in (bool, int, float, complex, str, bytes) else None
-
-
 def _take(room: list[int], size: int) -> None:
     room[0] -= size + 2
     if room[0] < 0:
@@ -168,14 +179,13 @@ def _take(room: list[int], size: int) -> None:
         raise Unwritable(f"more than {MOST_BYTES} bytes of answers")
 
 
-def _told(error: BaseException) -> tuple[str, str, int, Any]:
+def _told(error: BaseException) -> str:
     """An exception's name, message, line in the program and plain arguments; all may be the program's own code, and raise."""
-    name, message, line, arguments = "Exception", "", 0, None
+    name, message, line, arguments = "Exception", "", 0, "null"
     with contextlib.suppress(BaseException):
         name = f"{type(error).__name__:.60}"
     with contextlib.suppress(BaseException):
-        message = str(error)[:MESSAGE_CHARACTERS]
-        json.dumps(message)
+        message = quoted(str(error)[:MESSAGE_CHARACTERS])
     with contextlib.suppress(BaseException):
         at = error.__traceback__
         while at is not None:
@@ -183,19 +193,15 @@ def _told(error: BaseException) -> tuple[str, str, int, Any]:
                 line = at.tb_lineno
             at = at.tb_next
     with contextlib.suppress(BaseException):
-        arguments = typed(list(error.args), [MESSAGE_CHARACTERS])
-    return name, message if type(message) is str else "", line, arguments
-
-
-def _line(*parts: Any) -> str:
-    return json.dumps(parts, allow_nan=False) + "\n"
+        arguments = written(list(error.args), [MESSAGE_CHARACTERS])
+    return f"{quoted(name)},{message or quoted('')},{line},{arguments}"
 
 
 class Output(io.TextIOBase):
     """Keeps the first characters of what is printed."""
 
-    def __init__(self, most: int) -> None:
-        self.left = most
+    def __init__(self) -> None:
+        self.left = 0
         self.parts: list[str] = []
 
     def writable(self) -> bool:
@@ -212,5 +218,9 @@ class Output(io.TextIOBase):
 
     def drain(self, emit: Callable[[str], None]) -> None:
         if self.parts:
-            emit(_line("output", "".join(self.parts)))
+            emit(f'["output",{quoted("".join(self.parts))}]\n')
             self.parts.clear()
+
+
+_output = Output()
+_module = types.ModuleType(MODULE)

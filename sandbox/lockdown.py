@@ -5,8 +5,11 @@ for memory and files. Raw system calls through ctypes, since this runs alone in 
 import ctypes
 import os
 import platform
-import resource
 import struct
+from collections.abc import Callable
+from os import closerange, dup2
+from resource import RLIMIT_AS, RLIMIT_CORE, RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_MEMLOCK, RLIMIT_NOFILE, setrlimit
+from typing import Any, Literal
 
 SMALLEST_LANDLOCK = 4  # Linux 6.7: files and TCP ports
 
@@ -16,6 +19,10 @@ _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # how many rights each versi
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _CLONE_THREAD = 0x10000
 _EPERM, _ENOSYS = 1, 38
+_HIGHEST = (1 << 31) - 1  # the worker's own socket may have any number
+MOST_FILES = 32
+CHANNEL = 3
+"""A program's own descriptor, to the parent; 0, 1 and 2 are /dev/null."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -51,46 +58,71 @@ class Landlock:
             os.close(fd)
 
     def restrict(self) -> None:
-        """Bind this process and its children for good. A second time nests: inside then cannot signal outside."""
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-        _syscall(_LANDLOCK_RESTRICT, self.fd, ctypes.c_uint32(0))
+        """Bind this process and its children for good."""
+        _do(*self.step())
+
+    def step(self) -> "Step":
+        """The system call that does so."""
+        return _libc.syscall, (ctypes.c_long(_LANDLOCK_RESTRICT), ctypes.c_long(self.fd), ctypes.c_long(0))
 
 
-def limit(memory_bytes: int, cpu_seconds: int) -> None:
-    """Limits of the calling process, for good: address space, CPU, no file growth, no locked memory, no core dump."""
-    for what, value in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 32),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
-    ):
-        resource.setrlimit(what, (value, value))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))  # behind the worker's own, finer one
-
-
-def die_with_parent() -> None:
-    """Be killed when the parent ends; be closed to /proc and ptrace."""
-    _prctl(_PR_SET_PDEATHSIG, 9)
-    _prctl(_PR_SET_DUMPABLE, 0)
+def give_up() -> None:
+    """No rights of set-uid programs, closed to /proc and ptrace, few files, none that grows, no locked memory, no core dump:
+    for this process and its children, for good."""
+    _do(*_prctl(_PR_SET_NO_NEW_PRIVS, 1))
+    _do(*_prctl(_PR_SET_DUMPABLE, 0))
+    for what, value in ((RLIMIT_FSIZE, 0), (RLIMIT_NOFILE, MOST_FILES), (RLIMIT_CORE, 0), (RLIMIT_MEMLOCK, 0)):
+        setrlimit(what, (value, value))
 
 
 class Seccomp:
-    """The filter of system calls of a program: what computing takes is allowed, all else is refused with EPERM."""
+    """A filter of system calls; what it does not allow is refused with EPERM. A process may have several: all must allow.
 
-    def __init__(self) -> None:
+    The worker's own allows what computing and forking take, once for all children. A child adds `program`, which takes the
+    forking away: a short one, since the kernel compiles each, and tries it on every number of a system call.
+    """
+
+    def __init__(self, whose: Literal["worker", "program"]) -> None:
         if platform.machine() not in _ARCHITECTURES:
             raise LockdownFailed(f"The filter of system calls is not written for {platform.machine()}.")
-        code = _filter(*_ARCHITECTURES[platform.machine()])
-        self._code = ctypes.create_string_buffer(code, len(code))
+        self.code = (_worker_filter if whose == "worker" else _program_filter)(*_ARCHITECTURES[platform.machine()])
+        packed = b"".join(struct.pack("HBBI", *instruction) for instruction in self.code)
+        self._packed = ctypes.create_string_buffer(packed, len(packed))
         self._program = ctypes.create_string_buffer(
-            struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(self._code)), 16
+            struct.pack("HxxxxxxQ", len(self.code), ctypes.addressof(self._packed)), 16
         )
+        self._address = ctypes.addressof(self._program)
 
     def restrict(self) -> None:
-        """Bind this process for good."""
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-        _prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(self._program))
+        """Bind this process and its children for good."""
+        _do(*self.step())
+
+    def step(self) -> "Step":
+        """The system call that does so."""
+        return _prctl(_PR_SET_SECCOMP, 2, self._address)
+
+
+class Cell:
+    """The locks of one program, made ready by the worker. A child copies each page of memory that it writes on, if only to count
+    a reference: so what it does to lock itself is little, and bound beforehand."""
+
+    def __init__(self) -> None:
+        # One rule is enough, as the worker's hold too. Nested, it is out of reach of the worker's own domain.
+        self._landlock = Landlock(["/"])
+        self._seccomp = Seccomp("program")
+        self._before = [_prctl(_PR_SET_PDEATHSIG, 9), self._landlock.step()]
+        self._after = self._seccomp.step()
+
+    def restrict(self, channel: int, memory_bytes: int, cpu_seconds: int) -> None:
+        """Lock this process for good: it dies with its parent, holds no descriptor but `channel`, as CHANNEL, and keeps limits."""
+        for step in self._before:
+            _do(*step)
+        dup2(1, 2)  # standard output is /dev/null; standard error is the worker's own
+        dup2(channel, CHANNEL)
+        closerange(CHANNEL + 1, _HIGHEST)
+        setrlimit(RLIMIT_AS, (memory_bytes, memory_bytes))
+        setrlimit(RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))  # behind the worker's own, finer one
+        _do(*self._after)
 
 
 _X86_64 = {
@@ -118,23 +150,33 @@ _AARCH64 = {
     "faccessat": 48, "pselect6": 72, "ppoll": 73, "set_robust_list": 99, "dup3": 24, "pipe2": 59, "prlimit64": 261,
     "getcpu": 168, "getrandom": 278, "statx": 291, "rseq": 293, "faccessat2": 439, "clone3": 435,
 }  # fmt: skip
-_ARCHITECTURES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
-_SPECIAL = ("clone", "clone3", "fcntl", "prlimit64")
-_FCNTL_ALLOWED = (
-    0,
-    1,
-    2,
-    3,
-    1030,
-)  # duplicate, and read flags; F_SETOWN sends signals, and F_SETFL reaches other children
+_X86_64_WORKER = {
+    "sendto": 44, "sendmsg": 46, "recvfrom": 45, "recvmsg": 47, "fork": 57, "wait4": 61, "kill": 62, "prctl": 157,
+    "pidfd_open": 434, "close_range": 436, "landlock_restrict_self": 446,
+}  # fmt: skip
+_AARCH64_WORKER = {
+    "sendto": 206, "sendmsg": 211, "recvfrom": 207, "recvmsg": 212, "wait4": 260, "kill": 129, "prctl": 167, "pidfd_open": 434,
+     "close_range": 436, "landlock_restrict_self": 446,
+}  # fmt: skip
+"""What a worker needs beyond its programs: to talk to the parent, to fork, to watch, and to lock a child."""
+_ARCHITECTURES = {
+    "x86_64": (0xC000003E, _X86_64, _X86_64_WORKER),
+    "aarch64": (0xC00000B7, _AARCH64, _AARCH64_WORKER),
+}
+_FCNTL_ALLOWED = (0, 1, 2, 3, 1030)
+"""Duplicate, and read flags; F_SETOWN sends signals, and F_SETFL reaches other children."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
+_REFUSED = (_RETURN, 0, 0, _ERROR | _EPERM)
+
+Instruction = tuple[int, int, int, int]
+"""Classic BPF over struct seccomp_data (number at 0, architecture at 4, arguments of 8 bytes each from 16): operation, how many
+to skip if it holds, how many if not, operand."""
 
 
-def _filter(architecture: int, numbers: dict[str, int]) -> bytes:
-    """Classic BPF over struct seccomp_data: number at 0, architecture at 4, arguments of 8 bytes each from 16."""
-    code: list[tuple[int, int, int, int]] = [
+def _worker_filter(architecture: int, numbers: dict[str, int], more: dict[str, int]) -> list[Instruction]:
+    code: list[Instruction] = [
         (_LOAD, 0, 0, 4),
         (_EQUAL, 1, 0, architecture),
         (_RETURN, 0, 0, _KILL),
@@ -142,34 +184,46 @@ def _filter(architecture: int, numbers: dict[str, int]) -> bytes:
         (_AT_LEAST, 0, 1, 0x40000000),  # the x32 numbers of x86
         (_RETURN, 0, 0, _KILL),
     ]
-    for name, number in numbers.items():
-        if name not in _SPECIAL:
+    for name, number in {**numbers, **more}.items():
+        if name not in ("clone3", "fcntl"):
             code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
-    allowed_thread = [(_LOAD, 0, 0, 16), (_ANY_BIT, 0, 1, _CLONE_THREAD), (_RETURN, 0, 0, _ALLOW)]
-    allowed_fcntl = [(_LOAD, 0, 0, 24)]
+    commands: list[Instruction] = [(_LOAD, 0, 0, 24)]
     for command in _FCNTL_ALLOWED:
-        allowed_fcntl += [(_EQUAL, 0, 1, command), (_RETURN, 0, 0, _ALLOW)]
-    only_reads_own_limits = [(_LOAD, 0, 0, 16), (_EQUAL, 0, 5, 0)]  # pid 0, and no new limit
-    only_reads_own_limits += [(_LOAD, 0, 0, 32), (_EQUAL, 0, 3, 0), (_LOAD, 0, 0, 36), (_EQUAL, 0, 1, 0)]
-    only_reads_own_limits += [(_RETURN, 0, 0, _ALLOW)]
-    refused = (_RETURN, 0, 0, _ERROR | _EPERM)
-    for name, checks in (("clone", allowed_thread), ("fcntl", allowed_fcntl), ("prlimit64", only_reads_own_limits)):
-        code += [(_EQUAL, 0, len(checks) + 1, numbers[name]), *checks, refused]
-    code += [(_EQUAL, 0, 1, numbers["clone3"]), (_RETURN, 0, 0, _ERROR | _ENOSYS)]  # glibc then uses clone
-    code.append(refused)
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
+        commands += [(_EQUAL, 0, 1, command), (_RETURN, 0, 0, _ALLOW)]
+    code += [(_EQUAL, 0, len(commands) + 1, numbers["fcntl"]), *commands, _REFUSED]
+    code += [(_EQUAL, 0, 1, numbers["clone3"]), (_RETURN, 0, 0, _ERROR | _ENOSYS)]  # the C library then uses clone
+    return [*code, _REFUSED]
 
 
-def _syscall(number: int, *arguments: object) -> int:
-    result = _libc.syscall(number, *arguments)
+def _program_filter(architecture: int, numbers: dict[str, int], more: dict[str, int]) -> list[Instruction]:
+    """To be added to the worker's: architecture and the numbers that nobody needs are settled there."""
+    code: list[Instruction] = [(_LOAD, 0, 0, 0)]
+    for number in more.values():
+        code += [(_EQUAL, 0, 1, number), _REFUSED]
+    only_threads = [(_LOAD, 0, 0, 16), (_ANY_BIT, 1, 0, _CLONE_THREAD), _REFUSED, (_RETURN, 0, 0, _ALLOW)]
+    own = [(_LOAD, 0, 0, 16), (_EQUAL, 0, 4, 0)]  # its own limits,
+    read = [(_LOAD, 0, 0, 32), (_EQUAL, 0, 2, 0), (_LOAD, 0, 0, 36), (_EQUAL, 1, 0, 0)]  # and no new ones
+    code += [(_EQUAL, 0, len(only_threads), numbers["clone"]), *only_threads]
+    only_reads_own_limits = [*own, *read, _REFUSED]
+    code += [(_EQUAL, 0, len(only_reads_own_limits), numbers["prlimit64"]), *only_reads_own_limits]
+    return [*code, (_RETURN, 0, 0, _ALLOW)]
+
+
+Step = tuple[Callable[..., int], tuple[Any, ...]]
+"""A function of the C library with its arguments."""
+
+
+def _prctl(option: int, argument: int, more: int = 0) -> Step:
+    return _libc.prctl, (ctypes.c_int(option), *map(ctypes.c_ulong, (argument, more, 0, 0)))
+
+
+def _do(function: Callable[..., int], arguments: tuple[Any, ...]) -> int:
+    result = function(*arguments)
     if result < 0:
         error = ctypes.get_errno()
-        raise LockdownFailed(error, f"system call {number}: {os.strerror(error)}")
-    return int(result)
+        raise LockdownFailed(error, f"{function.__name__}{arguments}: {os.strerror(error)}")
+    return result
 
 
-def _prctl(option: int, *arguments: int) -> None:
-    padded = [ctypes.c_ulong(a) for a in (*arguments, 0, 0, 0, 0)[:4]]
-    if _libc.prctl(option, *padded) != 0:
-        error = ctypes.get_errno()
-        raise LockdownFailed(error, f"prctl {option}: {os.strerror(error)}")
+def _syscall(*arguments: Any) -> int:
+    return _do(_libc.syscall, arguments)

@@ -1,7 +1,6 @@
 """The two native back ends of Linux: a pre-forked worker under Landlock, seccomp and limits, with or without bubblewrap."""
 
 import contextlib
-import json
 import os
 import select
 import shutil
@@ -15,13 +14,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox.frames import read_frame, write_frame
+from sandbox.frames import Bounds, Ending, read_frame, receive_ending, send_request, write_frame
 from sandbox.lockdown import SMALLEST_LANDLOCK, landlock_version
 
 HERE = Path(__file__).resolve().parent
 SYSTEM_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
 SETUP_SECONDS = 30.0
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+HEAD_START = 0.01  # seconds in which most programs end: until then nobody is woken for each of their lines
+ENVIRONMENT = {
+    "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8",
+    "LD_BIND_NOW": "1",  # else each child looks up anew what it calls in libraries
+}  # fmt: skip
 
 Kind = Literal["bubblewrap", "landlock", "wasm"]
 
@@ -47,6 +50,8 @@ class Worker:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         descriptor.close()
+        self._told = select.poll()
+        self._told.register(ours, select.POLLIN)
         ready = self.request(setup, SETUP_SECONDS)
         if ready["missing"]:
             self.close()
@@ -64,50 +69,55 @@ class Worker:
             raise WorkerDied(f"The sandbox's worker ended: {self.close() or 'it said nothing'}")
         return answer
 
-    def run(self, limits: dict[str, Any], program: dict[str, Any], most_bytes: int) -> tuple[dict[str, Any], bytes]:
-        """Run one program: how it ended, and what it wrote. Raises WorkerDied.
+    def run(self, bounds: Bounds, program: bytes, most_bytes: int) -> tuple[Ending, bytes]:
+        """Run one packed program: how it ended, and what it wrote. Raises WorkerDied.
 
         Past `most_bytes` nothing more is read, and `why` is flood.
         """
         ours, theirs = socket.socketpair()
-        raw, told, flood = bytearray(), None, False
-        deadline = time.monotonic() + 3 * limits["wall"] + 60.0  # a worker ends every program long before
+        raw, flood = bytearray(), False
         try:
             with theirs:
-                self._socket.settimeout(SETUP_SECONDS)
-                socket.send_fds(self._socket, [json.dumps(limits).encode()], [theirs.fileno()])
-            feeder = memoryview(json.dumps(program).encode() + b"\n")
-            ours.setblocking(False)
-            poll = select.poll()
-            poll.register(self._socket, select.POLLIN)
-            poll.register(ours, select.POLLIN | select.POLLOUT)
-            while told is None:
-                left = deadline - time.monotonic()
-                events = dict(poll.poll(max(0.0, 1000 * left)))
-                if not events:
-                    raise TimeoutError("no answer in time")
-                state = events.get(ours.fileno(), 0)
-                if state & select.POLLOUT and feeder:
-                    with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
-                        feeder = feeder[ours.send(feeder) :]
-                    if not feeder:
-                        poll.modify(ours, select.POLLIN)
-                if state & ~select.POLLOUT:
-                    flood = _read_all(ours, raw, most_bytes)
-                    if flood or state & (select.POLLHUP | select.POLLERR):
-                        poll.unregister(ours)
-                        if flood:
-                            ours.shutdown(socket.SHUT_RDWR)
-                if self._socket.fileno() in events:
-                    told = read_frame(self._socket)
-                    if told is None:
-                        raise OSError("it ended")
+                ours.setblocking(False)
+                rest = memoryview(program)[ours.send(program) :]
+                send_request(self._socket, bounds, theirs.fileno())
+            if rest or not self._told.poll(1000 * HEAD_START):
+                flood = self._talk(ours, rest, raw, most_bytes, 3 * bounds.wall + 60.0)  # a worker ends it long before
+            ending = receive_ending(self._socket)
+            if ending is None:
+                raise OSError("it ended")
             flood = flood or _read_all(ours, raw, most_bytes)
         except (OSError, ValueError) as error:
             raise WorkerDied(f"The sandbox's worker did not answer: {error}. {self.close()}") from error
         finally:
             ours.close()
-        return ({**told, "why": "flood"} if flood else told), bytes(raw)
+        return (ending._replace(why="flood") if flood else ending), bytes(raw)
+
+    def _talk(self, ours: socket.socket, rest: memoryview, raw: bytearray, most_bytes: int, seconds: float) -> bool:
+        """Send what is left of a program and read what it writes, until the worker tells of its end; whether it was a flood."""
+        deadline = time.monotonic() + seconds
+        flood = False
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(ours, select.POLLIN | (select.POLLOUT if rest else 0))
+        while True:
+            events = dict(poll.poll(max(0.0, 1000 * (deadline - time.monotonic()))))
+            if not events:
+                raise TimeoutError("no answer in time")
+            state = events.get(ours.fileno(), 0)
+            if state & select.POLLOUT and rest:
+                with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+                    rest = rest[ours.send(rest) :]
+                if not rest:
+                    poll.modify(ours, select.POLLIN)
+            if state & ~select.POLLOUT:
+                flood = _read_all(ours, raw, most_bytes)
+                if flood or state & (select.POLLHUP | select.POLLERR):
+                    poll.unregister(ours)
+                    if flood:
+                        ours.shutdown(socket.SHUT_RDWR)
+            if self._socket.fileno() in events:
+                return flood
 
     def close(self) -> str:
         """End the worker; what it last wrote on standard error. Closing twice is closing once."""

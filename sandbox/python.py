@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from sandbox.frames import Bounds, pack_program
 from sandbox.guest import MOST_BYTES
 from sandbox.native import CannotRun, Kind, Worker, WorkerDied, start_native
 from sandbox.values import Unreadable, Value, read_lines, read_value, same
@@ -215,22 +216,21 @@ class Sandbox:
 
 def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind) -> tuple[Outcome, bool]:
     """One program on one worker, and whether the worker can go on. A call that ended the process is passed over."""
-    bounds = {"idle": limits.idle_seconds, "memory": limits.memory_mb << 20}
     wall = 10 * (limits.idle_seconds + limits.cpu_seconds)
-    program = {"code": code, "calls": calls, "output": limits.output_characters}
     most_bytes = MOST_BYTES + 12 * limits.output_characters + min(1 << 20, MOST_OF_AN_ERROR * (len(calls) + 2))
     answers: dict[int, Answer] = {}
     output, error, used, waited, start, lasts = "", "", 0.0, 0.0, 0, True
     why: Why = "done"
     while lasts:
-        left = {**bounds, "cpu": limits.cpu_seconds - used, "wall": wall - waited}
-        head, raw = worker.run(left, {**program, "start": start}, most_bytes)
-        lasts = not head.get("last")
-        ended, ready = str(head["why"]), False
+        left = Bounds(limits.cpu_seconds - used, limits.idle_seconds, limits.memory_mb << 20, wall - waited)
+        program = pack_program(code, calls, start, limits.output_characters)
+        ending, raw = worker.run(left, program, most_bytes)
+        lasts = not ending.last
+        ended, ready = ending.why, False
         if not raw.startswith(b"+") or ended == "signal 9":
             raise WorkerDied(f"a program was not begun, or killed by the machine ({ended})")
-        used += float(head["cpu"])
-        waited += float(head["waited"])
+        used += ending.cpu
+        waited += ending.waited
         for line in read_lines(raw[1:]):
             ready |= line[0] == "ready"
             if line[0] == "output" and len(line) > 1:

@@ -33,6 +33,7 @@ guest.load(guest.LOADED)
 
 class WitWorld(wit_world.WitWorld):
     def run(self, code, calls, start, output_characters):
+        guest.prepare()
         guest.run(code, calls, start, output_characters, wit_world.emit)
 """
 

@@ -4,7 +4,6 @@ Run as `python wasm_worker.py SOCKET` by sandbox/wasm.py. Frames as the zygote's
 """
 
 import contextlib
-import json
 import os
 import select
 import socket
@@ -18,10 +17,10 @@ from wasmtime.component import Component, Linker
 
 if TYPE_CHECKING:
     from sandbox import lockdown
-    from sandbox.frames import read_frame, write_frame
+    from sandbox.frames import Bounds, Ending, read_frame, read_program, receive_request, send_ending, write_frame
 else:  # this file runs as a script, so its own folder is on the path
     import lockdown
-    from frames import read_frame, write_frame
+    from frames import Bounds, Ending, read_frame, read_program, receive_request, send_ending, write_frame
 
 FUEL_PER_SECOND = 10_000_000_000  # about what a core of these years spends: 1e9 took 90 to 130 ms
 TICK = 0.05
@@ -48,27 +47,27 @@ class Instance:
         while data:
             data = data[os.write(self.channel, data) :]
 
-    def run(self, limits: dict[str, Any], program: dict[str, Any]) -> dict[str, Any]:
+    def run(self, bounds: Bounds, program: tuple[str, list[str], int, int]) -> Ending:
         """One program in an instance of its own."""
         store = Store(self.engine)
         store.set_wasi(WasiConfig())
-        fuel = int(limits["cpu"] * FUEL_PER_SECOND)
+        fuel = int(bounds.cpu * FUEL_PER_SECOND)
         store.set_fuel(fuel)
-        store.set_limits(memory_size=limits["memory"], instances=64, memories=4, tables=64)
+        store.set_limits(memory_size=int(bounds.memory), instances=64, memories=4, tables=64)
         why = "ended"
         try:
             instance = self.linker.instantiate(store, self.component)
             run = instance.get_func(store, "run")
             assert run is not None
             os.write(self.channel, b"+")
-            run(store, program["code"], program["calls"], program["start"], program["output"])
+            run(store, *program)
         except ExitTrap as stop:
             why = f"exit {stop.code}"
         except OSError:
             why = "flood"  # the parent reads no more
         except (Trap, WasmtimeError) as error:
             why = "cpu" if store.get_fuel() == 0 or "all fuel consumed" in str(error) else "signal 11"
-        return {"why": why, "cpu": (fuel - store.get_fuel()) / FUEL_PER_SECOND}
+        return Ending(why, (fuel - store.get_fuel()) / FUEL_PER_SECOND, 0.0)
 
 
 def watch(control: socket.socket, doing: dict[str, Any], status: int | None) -> None:
@@ -85,18 +84,18 @@ def watch(control: socket.socket, doing: dict[str, Any], status: int | None) -> 
             os._exit(0)
         look = min(TICK, time.monotonic() - begun)
         now = time.process_time()
-        if doing["number"] != number or not doing["limits"]:
+        if doing["number"] != number or not doing["bounds"]:
             number, asleep, waited = doing["number"], 0.0, 0.0
         else:
             idle = now - last < 0.1 * look if status is None else b") S" in os.pread(status, 512, 0)
             waited += look if idle or status is None else 0.0
             asleep = asleep + look if idle else 0.0
             doing["waited"] = waited
-            if asleep >= doing["limits"]["idle"] or waited >= doing["limits"]["wall"]:
+            if asleep >= doing["bounds"].idle or waited >= doing["bounds"].wall:
                 with ANSWERING:
-                    if doing["number"] == number and doing["limits"]:
+                    if doing["number"] == number and doing["bounds"]:
                         with contextlib.suppress(OSError):
-                            write_frame(control, {"why": "idle", "cpu": 0.0, "waited": waited, "last": True})
+                            send_ending(control, "idle", 0.0, waited, last=True)
                         os._exit(0)
         last = now
 
@@ -114,20 +113,17 @@ def main() -> None:
         if lockdown.landlock_version() >= lockdown.SMALLEST_LANDLOCK:
             lockdown.Landlock([]).restrict()
     write_frame(control, {"missing": []})
-    doing: dict[str, Any] = {"number": 0, "limits": None, "waited": 0.0}
+    doing: dict[str, Any] = {"number": 0, "bounds": None, "waited": 0.0}
     threading.Thread(target=watch, args=(control, doing, status), daemon=True).start()
-    while True:
-        data, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
-        if not data or not descriptors:
-            return
-        with socket.socket(fileno=descriptors[0]) as channel, channel.makefile("rb") as lines:
-            instance.channel = channel.fileno()
-            program = json.loads(lines.readline())
-            doing.update(number=doing["number"] + 1, limits=json.loads(data), waited=0.0)
-            answer = instance.run(doing["limits"], program)
+    while (request := receive_request(control)) is not None:
+        bounds, instance.channel = request
+        program = read_program(instance.channel)
+        doing.update(number=doing["number"] + 1, bounds=bounds, waited=0.0)
+        ending = instance.run(bounds, program)
+        os.close(instance.channel)
         with ANSWERING:
-            doing["limits"] = None
-            write_frame(control, {**answer, "waited": doing["waited"]})
+            doing["bounds"] = None
+            send_ending(control, ending.why, ending.cpu, doing["waited"])
 
 
 if __name__ == "__main__":

@@ -5,31 +5,32 @@ its calls and its answers pass between the parent and the child, since what was 
 memory of every later child.
 """
 
-import contextlib
+import ctypes
 import gc
 import importlib
-import json
 import os
-import resource
 import select
 import signal
 import socket
 import sys
-import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from os import close, pidfd_open, waitpid
+from os import write as write_to
+from time import clock_gettime, monotonic
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from sandbox import guest, lockdown
-    from sandbox.frames import read_frame, write_frame
+    from sandbox.frames import Bounds, read_frame, read_program, receive_request, send_ending, write_frame
 else:  # this file runs alone: the project is not to be seen from where it runs
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     import guest
     import lockdown
-    from frames import read_frame, write_frame
+    from frames import Bounds, read_frame, read_program, receive_request, send_ending, write_frame
 
 EXTENSIONS = "_bz2 _ctypes _decimal _hashlib _lzma _sqlite3 _uuid pyexpat zlib".split()
 """Parts of the standard library that need the system's libraries, which cannot be read once the door is closed."""
 TICK = 0.05  # seconds between two looks at a child that says nothing
+WARM_UP = "import math\nclass A:\n    B = 1\ndef f(x):\n    return [x, str(x), {A.B: (x / 2, None, True)}]"
 
 
 def main() -> None:
@@ -54,22 +55,15 @@ def main() -> None:
     sys.argv[:] = [""]
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the socket
-    landlock = lockdown.Landlock(_readable(setup["package_folders"], setup["preload"]))
-    seccomp = lockdown.Seccomp()
-    landlock.restrict()
+    lockdown.give_up()
+    lockdown.Landlock(_readable(setup["package_folders"], setup["preload"])).restrict()
+    _warm_up()
+    worker = Zygote(control)
     gc.collect()
     gc.freeze()
     write_frame(control, {"missing": missing})
-    while (request := _next_request(control)) is not None:
-        write_frame(control, serve(*request, control, landlock, seccomp))
-
-
-def _next_request(control: socket.socket) -> tuple[dict[str, Any], int] | None:
-    """Limits, and the child's end of a socket to the parent; None when the parent has closed."""
-    data, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
-    if not data or not descriptors:
-        return None
-    return json.loads(data), descriptors[0]
+    while (request := receive_request(control)) is not None:
+        worker.serve(*request)
 
 
 def _readable(package_folders: list[str], preload: list[str]) -> list[str]:
@@ -81,102 +75,101 @@ def _readable(package_folders: list[str], preload: list[str]) -> list[str]:
     return paths
 
 
-def serve(
-    limits: dict[str, Any],
-    channel: int,
-    control: socket.socket,
-    landlock: lockdown.Landlock,
-    seccomp: lockdown.Seccomp,
-) -> dict[str, Any]:
-    """Fork a child for one program, and wait for its end."""
-    pid = os.fork()
-    if pid == 0:
-        _child(limits, channel, landlock, seccomp)
-    os.close(channel)
-    watch = os.pidfd_open(pid)
-    waited = 0.0
-    try:
-        why, waited = _watch(limits, pid, watch, control)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
-        _, status, usage = os.wait4(pid, 0)
-        os.close(watch)
-    cpu = usage.ru_utime + usage.ru_stime
-    if why == "ended" and status != 0:
-        number = os.waitstatus_to_exitcode(status)
-        # The kernel's own CPU limit stands behind ours, and has ended a child whose worker could not look in time.
-        spent = cpu >= limits["cpu"] and number in (-signal.SIGXCPU, -signal.SIGKILL)
-        why = "cpu" if spent else f"exit {number}" if number > 0 else f"signal {-number}"
-    return {"why": why, "cpu": cpu, "waited": waited}
+def _warm_up() -> None:
+    """Let the interpreter adapt its bytecode and fill its caches here, once: in a child, each page it writes on is copied first."""
+    streams = sys.stdout, sys.stderr
+    for _ in range(50):
+        guest.prepare()
+        guest.run(WARM_UP, ["f(3)", "f('a')"], 0, 0, lambda line: None)
+    sys.stdout, sys.stderr = streams
+    guest.prepare()
 
 
-def _watch(limits: dict[str, Any], pid: int, watch: int, control: socket.socket) -> tuple[str, float]:
-    """Wait until the child ends or goes over a limit; also how long that was, in looks.
+class Zygote:
+    """Forks a child per program, and watches it."""
 
-    Time counts by the CPU that it used, or by looks that found it asleep, each of TICK at most: on a loaded machine, where
-    looks are late, it gets just as far.
-    """
-    clock = (~pid << 3) | 2  # its CPU clock, as clock_getcpuclockid(3) makes it
-    used, asleep, waited = 0.0, 0.0, 0.0
-    poll = select.poll()
-    poll.register(watch, select.POLLIN)
-    poll.register(control, select.POLLHUP)
-    cores = len(os.sched_getaffinity(0))
-    while True:
-        begun = time.monotonic()
-        events = dict(poll.poll(1000 * min(TICK, max(0.001, (limits["cpu"] - used) / cores))))
-        if control.fileno() in events:
-            os._exit(0)  # the parent is gone
-        if watch in events:
-            return "ended", waited
-        look = min(TICK, time.monotonic() - begun)
-        waited += look
-        now = used
-        with contextlib.suppress(OSError):
-            now = time.clock_gettime(clock)
-        if now >= limits["cpu"]:
-            return "cpu", waited
-        asleep = asleep + look if now - used < 0.01 * look else 0.0
-        if asleep >= limits["idle"] or waited >= limits["wall"]:
-            return "idle", waited
-        used = now
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        # With the C library's fork a child runs none of Python's at-fork handlers, which touch a hundred pages: there is one
+        # thread, no lock to be mended, and random numbers are to be the same in every child. PyDLL: the GIL is kept.
+        self._fork = ctypes.PyDLL(None).fork
+        self._cores = len(os.sched_getaffinity(0))
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLHUP)
+        self._cell = lockdown.Cell()
+        lockdown.Seccomp("worker").restrict()
+
+    def serve(self, bounds: Bounds, channel: int) -> None:
+        """Run one program, wait for its end, and tell of it."""
+        pid = self._fork()
+        if pid == 0:
+            _child(self._cell, bounds, channel)
+        if pid < 0:
+            raise OSError("no child could be forked")
+        close(channel)
+        watch = pidfd_open(pid)
+        clock = (~pid << 3) | 2  # its CPU clock, as clock_getcpuclockid(3) makes it
+        why, waited = "cpu", 0.0
+        try:
+            why, waited = self._watch(bounds, watch, clock)
+        finally:
+            if why != "ended":
+                os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+            used = clock_gettime(clock)
+            _, status = waitpid(pid, 0)
+            self._poll.unregister(watch)
+            close(watch)
+        if why == "ended" and status != 0:
+            number = os.waitstatus_to_exitcode(status)
+            # The kernel's own CPU limit stands behind ours, and has ended a child whose worker could not look in time.
+            spent = used >= bounds.cpu and number in (-signal.SIGXCPU, -signal.SIGKILL)
+            why = "cpu" if spent else f"exit {number}" if number > 0 else f"signal {-number}"
+        send_ending(self._control, why, used, waited)
+
+    def _watch(self, bounds: Bounds, watch: int, clock: int) -> tuple[str, float]:
+        """Wait until the child ends or goes over a limit; also how long that was, in looks.
+
+        Time counts by the CPU that it used, or by looks that found it asleep, each of TICK at most: on a loaded machine, where
+        looks are late, it gets just as far.
+        """
+        most, idle, _, wall = bounds
+        used, asleep, waited = 0.0, 0.0, 0.0
+        self._poll.register(watch, select.POLLIN)
+        while True:
+            begun = monotonic()
+            events = self._poll.poll(1000 * min(TICK, max(0.001, (most - used) / self._cores)))
+            for descriptor, _ in events:
+                if descriptor == watch:
+                    return "ended", waited
+            if events:
+                os._exit(0)  # the parent is gone
+            look = min(TICK, monotonic() - begun)
+            waited += look
+            now = clock_gettime(clock)
+            if now >= most:
+                return "cpu", waited
+            asleep = asleep + look if now - used < 0.01 * look else 0.0
+            if asleep >= idle or waited >= wall:
+                return "idle", waited
+            used = now
 
 
-def _child(limits: dict[str, Any], channel: int, landlock: lockdown.Landlock, seccomp: lockdown.Seccomp) -> NoReturn:
+def _child(cell: lockdown.Cell, bounds: Bounds, channel: int) -> NoReturn:
     """Give up everything, then read the program and run it."""
     try:
-        lockdown.die_with_parent()
-        landlock.restrict()  # nested: out of reach of the worker's own domain
-        os.dup2(1, 2)  # standard output is /dev/null; standard error is the worker's own
-        os.dup2(channel, 3)
-        os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        lockdown.limit(limits["memory"], int(limits["cpu"]) + 2)
-        request = _read_program()
-        seccomp.restrict()
-        os.write(3, b"+")  # nothing of the program has run: without this byte, it is the worker that failed
-        guest.run(request["code"], request["calls"], request["start"], request["output"], _emit)
+        cell.restrict(channel, int(bounds.memory), int(bounds.cpu) + 2)
+        program = read_program(lockdown.CHANNEL)
+        _emit("+")  # nothing of the program has run: without this byte, it is the worker that failed
+        guest.run(*program, _emit)
     except BaseException:
         os._exit(1)
     os._exit(0)
 
 
-def _read_program() -> dict[str, Any]:
-    """The program, its calls and where to begin, from the parent: a line of JSON."""
-    parts: list[bytes] = []
-    while not (parts and parts[-1].endswith(b"\n")):
-        part = os.read(3, 1 << 20)
-        if not part:
-            raise EOFError("the parent has gone")
-        parts.append(part)
-    program: dict[str, Any] = json.loads(b"".join(parts))
-    return program
-
-
 def _emit(line: str) -> None:
     data = line.encode()
     while data:
-        data = data[os.write(3, data) :]
+        data = data[write_to(lockdown.CHANNEL, data) :]
 
 
 if __name__ == "__main__":

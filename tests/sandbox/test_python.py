@@ -157,6 +157,19 @@ def test_output_is_kept_up_to_its_limit(sandbox: Sandbox) -> None:
     assert outcome.output == "aaaaaaaaaa\ne\n" + "b" * 37
 
 
+@pytest.mark.skipif(not has_native(), reason="needs Linux with Landlock")
+@pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
+def test_a_program_holds_its_own_channel_only(kind: str) -> None:
+    """Also where the worker's socket has a high number, as in a parent that holds many files."""
+    code = "import os\ndef f(fd):\n    try: return bool(os.fstat(fd))\n    except OSError: return False"
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(open(os.devnull))
+        sandbox = stack.enter_context(open_sandbox(kind, 1))
+        answers = sandbox.run(code, [f"f({fd})" for fd in range(300)]).answers
+    assert [n for n, answer in enumerate(answers) if answer.value] == [0, 1, 2, 3]
+
+
 def test_programs_do_not_see_each_other(sandbox: Sandbox) -> None:
     sandbox.run("import math\nmath.pi = 3\nimport builtins\nbuiltins.len = None", ["1"])
     assert sandbox.run("import math", ["math.pi > 3.1 and len([1])"]).answers[0].equals(1)
@@ -199,7 +212,7 @@ def test_an_interrupted_program_leaves_no_answer_to_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("sandbox.native.read_frame", interrupted)  # the worker has answered, and nobody has read it
+        patch.setattr("sandbox.native.receive_ending", interrupted)  # the worker has answered, and nobody has read it
         with pytest.raises(KeyboardInterrupt):
             own.run("", ["'A'"])
     assert own.run("", ["'B'"]).answers[0].equals("B")
