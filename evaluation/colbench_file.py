@@ -8,6 +8,7 @@ Lists each row whose reference cannot be scored, with the reason, and each mutan
 
 import argparse
 import base64
+import codecs
 import os
 import random
 import re
@@ -166,14 +167,15 @@ def _texts(soup: BeautifulSoup) -> list[Any]:
 
 
 def _two_differences(html: str, rng: random.Random) -> str:
-    """One element in another colour, one text with other words."""
+    """One element in another colour, one text in other words of the same length."""
     soup = _soup(html)
     coloured = [e for e in soup.find_all(class_=re.compile("bg-")) if e.name != "body"] or soup.find_all(True)[-1:]
     element = rng.choice(coloured)
     element["style"] = "background-color:#0ea5e9"
     texts = _texts(soup)
     if texts:
-        rng.choice(texts).replace_with("Something else stands here")
+        text = rng.choice(texts)
+        text.replace_with(codecs.encode(str(text), "rot13"))
     return str(soup)
 
 

@@ -26,7 +26,7 @@ LEAST_STRUCTURE = 0.25
 SHRUNK = 4  # times smaller for structure
 LEAST_TEXT = 0.5  # likeness of two texts, from which they can be the same piece
 OTHER_WORDS = 0.25  # what a piece is worth that looks right, at its place, and says something else
-FAR = 480.0  # pixels between two places from which a piece counts as elsewhere
+FAR = 360.0  # pixels between two places from which a piece counts as elsewhere
 OTHER_COLOUR = 60.0  # CIEDE2000 from which a colour is another altogether
 
 Floats = npt.NDArray[np.float64]
@@ -70,7 +70,10 @@ def block_match(page: Sequence[Block], reference: Sequence[Block]) -> float:
     text = process.cdist([b.text for b in page], [b.text for b in reference], scorer=fuzz.ratio) / 100.0
     quality = np.where(text < LEAST_TEXT, OTHER_WORDS, text) * _places(page, reference) * _colours(page, reference)
     quality *= _ratios([b.size for b in page], [b.size for b in reference])
-    quality *= np.sqrt(_ratios([b.width * b.height for b in page], [b.width * b.height for b in reference]))
+    shapes = [
+        _ratios([getattr(b, side) for b in page], [getattr(b, side) for b in reference]) for side in ("width", "height")
+    ]
+    quality *= np.sqrt(shapes[0] * shapes[1])  # apart: lines that are broken elsewhere take the same area
     rows, columns = linear_sum_assignment(quality, maximize=True)
     weights = [np.sqrt([b.width * b.height for b in side]) for side in (page, reference)]
     matched = quality[rows, columns] * (weights[0][rows] + weights[1][columns])

@@ -253,9 +253,14 @@ def test_public_pages(renderer: Renderer) -> None:
 
 def test_block_match_by_hand() -> None:
     def block(
-        text: str, left: float = 0, colour: tuple[int, int, int] = (0, 0, 0), size: float = 16, width: float = 100
+        text: str,
+        left: float = 0,
+        colour: tuple[int, int, int] = (0, 0, 0),
+        size: float = 16,
+        width: float = 100,
+        height: float = 20,
     ) -> Block:
-        return Block(text, left, 0, width, 20, colour, size)
+        return Block(text, left, 0, width, height, colour, size)
 
     two = [block("one thing"), block("another", 300)]
     assert block_match(two, two) == pytest.approx(1)
@@ -263,10 +268,12 @@ def test_block_match_by_hand() -> None:
     assert block_match([*two, block("stuffing")], two) == pytest.approx(4 / 5)
     assert block_match([], two) == 0
     assert block_match([], []) == 1
-    assert block_match([block("one thing", 240)], [block("one thing")]) == pytest.approx(0.5)
+    assert block_match([block("one thing", 180)], [block("one thing")]) == pytest.approx(0.5)
     assert block_match([block("one thing", size=8)], [block("one thing")]) == pytest.approx(0.5)
     assert block_match([block("one thing", colour=(255, 255, 255))], [block("one thing")]) == 0
     assert block_match([block("one thing", width=25)], [block("one thing")]) == pytest.approx(0.5)
+    flowed = block("one thing", width=50, height=40), block("one thing")  # its middle 10 pixels lower
+    assert block_match([flowed[0]], [flowed[1]]) == pytest.approx(0.5 * (1 - 10 / 360))
     assert block_match([block("quite other words")], [block("zzz")]) == pytest.approx(0.25)
 
 
