@@ -16,8 +16,8 @@ from tasks.colbench import BadTask, Task, read_tasks, task_of, write_tasks
 from tasks.own_backend import make_task
 from tasks.own_frontend import make_page
 
-OWN = re.compile(r"own-(backend|frontend)/(train|test)/(\d{1,2})/(\d{1,9})")
-KEPT = re.compile(r"([\w.-]{1,100})/(\d{1,9})")
+OWN = re.compile(r"own-(backend|frontend)/(train|test)/([0-9]{1,2})/([0-9]{1,9})")
+KEPT = re.compile(r"([\w.-]{1,100})/([0-9]{1,9})")
 
 
 def find_task(task_id: str) -> Task:
