@@ -26,6 +26,7 @@ from tasks.families import FAMILIES, Decision, Family, Option
 from tasks.person import Manner, answer_from_facts
 from training.fit import Fitting, fit
 from training.messages import HIDDEN, hidden_information, plain
+from training.muon import Muon
 from training.policy import NO_TURN, Message, Rendered, collate
 
 TEMPLATE = (
@@ -214,7 +215,7 @@ def make_tiny(
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     optimizers = [
         torch.optim.AdamW(others, lr=tiny.lr, betas=(0.9, 0.95), weight_decay=0.0),
-        torch.optim.Muon(matrices, lr=tiny.matrix_lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=tiny.matrix_lr),
     ]
     brief = corpus(tiny.seed + 1, BRIEF_HIDDEN, max_turns, replace(BRIEF, shown=tiny.habits.shown), avoid)
     first, then = tiny.steps // 3, tiny.steps - tiny.steps // 3

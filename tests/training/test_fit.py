@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from training.fit import Fitting, TrainingFailed, fit
+from training.muon import Muon, orthogonal
 
 SCRIPT = """
 import os, signal, sys, torch
@@ -157,3 +158,25 @@ def test_two_processes_share_each_batch(tmp_path: Path) -> None:
     history = fit(alone, rows()[:9], squares(alone), Fitting(lr=0.1, epochs=2, batch=4), tmp_path / "one", "line")
     torch.testing.assert_close(torch.tensor(weights), alone.weight.detach())
     assert losses == pytest.approx([h["loss"] for h in history], rel=1e-5)
+
+
+def test_muon_is_torchs_own_in_full_precision() -> None:
+    """Which works in bfloat16: so nearly the same steps."""
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((8, 24), (24, 8), (16, 16)):
+        ours, theirs = (torch.nn.Parameter(torch.zeros(shape)) for _ in range(2))
+        mine = Muon([ours], lr=0.1)
+        reference: Any = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+        for _ in range(3):
+            gradient = torch.randn(shape, generator=generator)
+            ours.grad, theirs.grad = gradient, gradient.clone()
+            mine.step()
+            reference.step()
+            assert (ours - theirs).norm() < 0.02 * theirs.norm()
+        assert 0.4 < float(torch.linalg.matrix_norm(orthogonal(gradient), 2)) < 1.6
+
+
+def test_muon_leaves_what_has_no_gradient() -> None:
+    matrix = torch.nn.Parameter(torch.ones(2, 3))
+    Muon([matrix], lr=1.0).step()
+    assert bool((matrix == 1).all())
