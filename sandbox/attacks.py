@@ -22,6 +22,7 @@ from pathlib import Path
 from sandbox.python import Limits, Sandbox, SandboxFailed
 
 WALL_SECONDS = 40.0
+PARENT_SECONDS = 0.5
 CALLS = 3
 GROWTH_BYTES = 200 << 20
 AFTERWARDS = ("def f(a, b):\n    return sorted([a, b])", ["f(2, 1)"], [1, 2])
@@ -431,6 +432,46 @@ def attack():
     import threading
     for _ in range(2000): threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
     return "BROKE"
+#: memory many_threads
+def attack():
+    import ctypes
+    libc = ctypes.CDLL(None)
+    attributes = ctypes.create_string_buffer(256)
+    libc.pthread_attr_init(attributes)
+    libc.pthread_attr_setstacksize(attributes, ctypes.c_size_t(1 << 14))
+    number = ctypes.c_ulong()
+    for n in range(1000):
+        if libc.pthread_create(ctypes.byref(number), attributes, ctypes.cast(libc.pause, ctypes.c_void_p), None):
+            return "held"
+    return "BROKE"
+#: memory locked_memory
+def attack():
+    import mmap
+    mmap.mmap(-1, 50 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x2000)
+    return "BROKE"
+#: memory colliding_fractions
+def attack():
+    line = b'[%d,"R",["S",[' + b",".join(b'["o","Fraction","%d"]' % (n * ((1 << 61) - 1)) for n in range(1, 1600)) + b"]]]\n"
+    try: import wit_world
+    except ImportError:
+        for n in range(@CALLS@): os.write(3, line % n)
+    else:
+        for n in range(@CALLS@): wit_world.emit((line % n).decode())
+    os._exit(0)
+#: memory shared_with_a_file
+def attack():
+    import ctypes
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    file = os.open(os.__file__, os.O_RDONLY)
+    return won(libc.mmap(None, ctypes.c_size_t(4096), 1, 1, file, ctypes.c_long(0)) not in (None, 2**64 - 1) or None)
+#: hack forged_value_of_wrong_type
+def attack():
+    line = b'[0,"R",["o","Fraction",[]]]\n'
+    try: import wit_world
+    except ImportError: os.write(3, line)
+    else: wit_world.emit(line.decode())
+    return "held"
 #: memory return_200_mb
 def attack(): return "x" * 200_000_000
 #: memory result_flood
@@ -885,7 +926,7 @@ class Stage:
             ("SECRET", str(self.secret)), ("HOME", str(self.folder)), ("TOKEN", self.token), ("KIND", kind),
             ("PORT", str(self.tcp.getsockname()[1])), ("UDP", str(self.udp.getsockname()[1])),
             ("PARENT", str(os.getpid())), ("PROJECT", str(Path(__file__).resolve().parent.parent)),
-            ("HOSTNAME", platform.node()),
+            ("HOSTNAME", platform.node()), ("CALLS", str(CALLS)),
         ):  # fmt: skip
             code = code.replace(f"@{name}@", value)
         return code
@@ -929,7 +970,7 @@ def open_stage() -> Iterator[Stage]:
 
 def strike(attack: Attack, sandbox: Sandbox, stage: Stage) -> str:
     """How the attack won, in words; empty if the sandbox held."""
-    restarts, begun, memory = sandbox.restarts, time.monotonic(), _peak()
+    restarts, begun, memory, spent = sandbox.restarts, time.monotonic(), _peak(), time.process_time()
     try:
         sandbox.run(f"EXPECTED = {stage.token!r}", [repr(stage.token)])  # another's program, with what it knows
         outcome = sandbox.run(stage.fill(attack.code, sandbox.kind), ["attack()"] * CALLS, Limits(cpu_seconds=0.3))
@@ -955,6 +996,8 @@ def strike(attack: Attack, sandbox: Sandbox, stage: Stage) -> str:
         return "it ended its worker"
     if took > WALL_SECONDS:
         return f"it took {took:.1f} s"
+    if time.process_time() - spent > PARENT_SECONDS:
+        return f"the parent worked for {time.process_time() - spent:.1f} s"
     if _peak() - memory > GROWTH_BYTES:
         return f"the parent grew by {(_peak() - memory) >> 20} MB"
     return ""

@@ -11,6 +11,8 @@ from os import read
 from typing import Any, NamedTuple
 
 MOST_BYTES = 64 << 20
+NO_ROOM = 75
+"""With what a child ends that has too little memory to read its program."""
 _LIMITS = struct.Struct("!4d")
 _ENDING = struct.Struct("!16s2d?")
 _ONE_DESCRIPTOR = socket.CMSG_SPACE(4)
@@ -71,6 +73,19 @@ def receive_request(sock: socket.socket) -> tuple[Bounds, int] | None:
     if not data or not ancillary:
         return None
     return Bounds(*_LIMITS.unpack(data)), int.from_bytes(ancillary[0][2], sys.byteorder)
+
+
+def send_descriptor(sock: socket.socket, descriptor: int) -> None:
+    """Send one by itself."""
+    socket.send_fds(sock, [b"!"], [descriptor])
+
+
+def receive_descriptor(sock: socket.socket) -> int:
+    """The one that is sent by itself. Raises OSError if none comes."""
+    _, descriptors, _, _ = socket.recv_fds(sock, 1, 1)
+    if not descriptors:
+        raise OSError("a descriptor did not come")
+    return descriptors[0]
 
 
 def send_ending(sock: socket.socket, why: str, cpu: float, waited: float, last: bool = False) -> None:

@@ -38,6 +38,10 @@ unittest.mock urllib urllib.parse uuid warnings weakref xml.etree.ElementTree zi
 MOST_BYTES = 64_000
 DEPTH = 100
 MESSAGE_CHARACTERS = 300
+NAME_CHARACTERS = 60
+FRAMES = 10  # of ours, below a program's own
+MOST_BYTES_OF_A_CALL = 16 * NAME_CHARACTERS
+"""What a call writes, at most, beside what `room` counts: its number, and an exception's name."""
 
 _BASES: tuple[type[Any], ...] = (int, float, complex, str, bytes, tuple, list, dict, set, frozenset)
 _WRITTEN_AS: dict[type[Any], type[Any]] = {
@@ -77,7 +81,8 @@ def prepare() -> None:
     random.seed(0)
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed(0)
-    _output = sys.stdout = sys.stderr = Output()
+    sys.setrecursionlimit(1_000 + FRAMES)
+    _output = Output()
     _module = sys.modules[MODULE] = types.ModuleType(MODULE)
 
 
@@ -88,13 +93,14 @@ def run(code: str, calls: list[str], start: int, output_characters: int, emit: C
     ["failed", exception, message, line, arguments] if the module raised; ["output", text] for what was printed since the last.
     """
     output, module = _output, _module
+    sys.stdout = sys.stderr = output
     output.left = output_characters
-    room = [MOST_BYTES]
+    room, room_for_errors = [MOST_BYTES], [MOST_BYTES]
     try:
         exec(compile(code.removeprefix("\ufeff"), f"<{MODULE}>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
     except BaseException as error:
         output.drain(emit)
-        emit(f'["failed",{_told(error)}]\n')
+        emit(f'["failed",{_told(error, room_for_errors)}]\n')
         return
     output.drain(emit)
     emit('["ready"]\n')
@@ -105,7 +111,7 @@ def run(code: str, calls: list[str], start: int, output_characters: int, emit: C
         except Unwritable as error:
             answer = f'[{number},"R",["!",{quoted(str(error))}]]\n'
         except BaseException as error:
-            answer = f'[{number},"E",{_told(error)}]\n'
+            answer = f'[{number},"E",{_told(error, room_for_errors)}]\n'
         if output.parts:
             output.drain(emit)
         emit(answer)
@@ -119,33 +125,32 @@ def written(value: Any, room: list[int], depth: int = 0) -> str:
     """
     kind = type(value)
     if value is None or kind is bool:
-        _take(room, 5)
-        return "null" if value is None else "true" if value else "false"
+        return _taken(room, "null" if value is None else "true" if value else "false")
     base = _WRITTEN_AS.get(kind) or _base(kind)
     if base is None:
         return _written_otherwise(value, kind, room, depth)
     if base is int:
-        _take(room, 10 + int.bit_length(value) // 4)
-        return f'["i","{int.__format__(value, "x")}"]'
+        if int.bit_length(value) > 4 * MOST_BYTES:
+            _take(room, MOST_BYTES)
+        return _taken(room, f'["i","{int.__format__(value, "x")}"]')
     if base is str:
         text = value if kind is str else "".join(str.__iter__(value))
-        _take(room, 2 + len(text))
-        line = quoted(text)
-        _take(room, len(line) - len(text))
-        return line
+        if len(text) > room[0]:
+            _take(room, len(text))
+        return _taken(room, quoted(text))
     if base is float:
-        _take(room, 30)
-        return f'["f","{float.__repr__(value)}"]'
+        return _taken(room, f'["f","{float.__repr__(value)}"]')
     if base is complex:
-        _take(room, 60)
-        return f'["c","{float.__repr__(value.real)}","{float.__repr__(value.imag)}"]'
+        return _taken(room, f'["c","{float.__repr__(value.real)}","{float.__repr__(value.imag)}"]')
     if base is bytes:
-        _take(room, 8 + 2 * len(value))
-        return f'["b","{bytes(value).hex()}"]'
+        if len(value) > room[0]:
+            _take(room, len(value))
+        return _taken(room, f'["b","{bytes(value).hex()}"]')
     if depth >= DEPTH:
         raise Unwritable(f"a value nested more than {DEPTH} deep")
     _take(room, 8)
     if base is dict:
+        _take(room, 2 * dict.__len__(value))
         pairs = [f"[{written(k, room, depth + 1)},{written(v, room, depth + 1)}]" for k, v in dict.items(value)]
         return f'["d",[{",".join(pairs)}]]'
     return f'["{_TAGS[base]}",[{",".join([written(item, room, depth + 1) for item in base.__iter__(value)])}]]'
@@ -154,9 +159,7 @@ def written(value: Any, room: list[int], depth: int = 0) -> str:
 def _written_otherwise(value: Any, kind: type[Any], room: list[int], depth: int) -> str:
     """A value of the standard library that has an exact text, or a NumPy scalar as the Python number that it equals."""
     if kind in _EXACT_TEXT:
-        text = _EXACT_TEXT[kind](value)
-        _take(room, 12 + len(text))
-        return f'["o","{kind.__name__}",{quoted(text)}]'
+        return _taken(room, f'["o","{kind.__name__}",{quoted(_EXACT_TEXT[kind](value))}]')
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(kind, numpy.generic):
         item = value.item()
@@ -173,19 +176,27 @@ def _base(kind: type[Any]) -> type[Any] | None:
 
 
 def _take(room: list[int], size: int) -> None:
-    room[0] -= size + 2
-    if room[0] < 0:
-        room[0] += size + 2
+    if size >= room[0]:
         raise Unwritable(f"more than {MOST_BYTES} bytes of answers")
+    room[0] -= size
 
 
-def _told(error: BaseException) -> str:
-    """An exception's name, message, line in the program and plain arguments; all may be the program's own code, and raise."""
-    name, message, line, arguments = "Exception", "", 0, "null"
+def _taken(room: list[int], text: str) -> str:
+    """The text, with a comma behind it, counted."""
+    _take(room, len(text) + 1)
+    return text
+
+
+def _told(error: BaseException, room: list[int]) -> str:
+    """An exception's name, message, line in the program and plain arguments; all may be the program's own code, and raise.
+
+    `room` holds the bytes that are left for messages and arguments of all calls together; what has none left is not told.
+    """
+    name, message, line, arguments = "Exception", '""', 0, "null"
     with contextlib.suppress(BaseException):
-        name = f"{type(error).__name__:.60}"
+        name = f"{type(error).__name__:.{NAME_CHARACTERS}}"
     with contextlib.suppress(BaseException):
-        message = quoted(str(error)[:MESSAGE_CHARACTERS])
+        message = _taken(room, quoted(str(error)[:MESSAGE_CHARACTERS]))
     with contextlib.suppress(BaseException):
         at = error.__traceback__
         while at is not None:
@@ -193,8 +204,8 @@ def _told(error: BaseException) -> str:
                 line = at.tb_lineno
             at = at.tb_next
     with contextlib.suppress(BaseException):
-        arguments = written(list(error.args), [MESSAGE_CHARACTERS])
-    return f"{quoted(name)},{message or quoted('')},{line},{arguments}"
+        arguments = _taken(room, written(list(error.args), [MESSAGE_CHARACTERS]))
+    return f"{quoted(name)},{message},{line},{arguments}"
 
 
 class Output(io.TextIOBase):

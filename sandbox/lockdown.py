@@ -7,7 +7,7 @@ import os
 import platform
 import struct
 from collections.abc import Callable
-from os import closerange, dup2
+from os import closerange, dup2, getppid
 from resource import RLIMIT_AS, RLIMIT_CORE, RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_MEMLOCK, RLIMIT_NOFILE, setrlimit
 from typing import Any, Literal
 
@@ -15,9 +15,15 @@ SMALLEST_LANDLOCK = 4  # Linux 6.7: files and TCP ports
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
+_CAPABILITIES_VERSION = 0x20080522
+_SECCOMP_SET_FILTER, _SECCOMP_NEW_LISTENER = 1, 8
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # how many rights each version of Landlock knows, from bit 0
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
-_CLONE_THREAD = 0x10000
+_CLONE_THREAD, _CLONE_DETACHED = 0x10000, 0x400000
+_THREAD = 0x3D0F00
+"""Flags with which the C library starts a thread: all is shared. (musl adds one that means nothing.) Without CLONE_FILES each
+thread would have descriptors of its own, beyond any limit."""
+_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
 _EPERM, _ENOSYS = 1, 38
 _HIGHEST = (1 << 31) - 1  # the worker's own socket may have any number
 MOST_FILES = 32
@@ -67,8 +73,10 @@ class Landlock:
 
 
 def give_up() -> None:
-    """No rights of set-uid programs, closed to /proc and ptrace, few files, none that grows, no locked memory, no core dump:
-    for this process and its children, for good."""
+    """No capability, no rights of set-uid programs, closed to /proc and ptrace, few files, none that grows, no locked memory, no
+    core dump: for this process and its children, for good."""
+    header = ctypes.create_string_buffer(struct.pack("Ii", _CAPABILITIES_VERSION, 0), 8)
+    _do(_libc.capset, (header, ctypes.create_string_buffer(24)))
     _do(*_prctl(_PR_SET_NO_NEW_PRIVS, 1))
     _do(*_prctl(_PR_SET_DUMPABLE, 0))
     for what, value in ((RLIMIT_FSIZE, 0), (RLIMIT_NOFILE, MOST_FILES), (RLIMIT_CORE, 0), (RLIMIT_MEMLOCK, 0)):
@@ -78,8 +86,9 @@ def give_up() -> None:
 class Seccomp:
     """A filter of system calls; what it does not allow is refused with EPERM. A process may have several: all must allow.
 
-    The worker's own allows what computing and forking take, once for all children. A child adds `program`, which takes the
-    forking away: a short one, since the kernel compiles each, and tries it on every number of a system call.
+    The worker's own allows what computing and forking take, once for all children; before a thread is started it asks the parent
+    (sandbox/threads.py). A child adds `program`, which takes the forking away: a short one, since the kernel compiles each, and
+    tries it on every number of a system call.
     """
 
     def __init__(self, whose: Literal["worker", "program"]) -> None:
@@ -92,13 +101,15 @@ class Seccomp:
             struct.pack("HxxxxxxQ", len(self.code), ctypes.addressof(self._packed)), 16
         )
         self._address = ctypes.addressof(self._program)
+        self._number = _SECCOMP_NUMBER[platform.machine()]
 
-    def restrict(self) -> None:
-        """Bind this process and its children for good."""
-        _do(*self.step())
+    def restrict(self) -> int:
+        """Bind this process and its children for good; the descriptor at which the kernel asks."""
+        arguments = (self._number, _SECCOMP_SET_FILTER, _SECCOMP_NEW_LISTENER, self._address)
+        return _do(_libc.syscall, tuple(map(ctypes.c_long, arguments)))
 
     def step(self) -> "Step":
-        """The system call that does so."""
+        """The system call that does so, for a filter that asks nothing."""
         return _prctl(_PR_SET_SECCOMP, 2, self._address)
 
 
@@ -112,11 +123,14 @@ class Cell:
         self._seccomp = Seccomp("program")
         self._before = [_prctl(_PR_SET_PDEATHSIG, 9), self._landlock.step()]
         self._after = self._seccomp.step()
+        self._worker = os.getpid()
 
     def restrict(self, channel: int, memory_bytes: int, cpu_seconds: int) -> None:
         """Lock this process for good: it dies with its parent, holds no descriptor but `channel`, as CHANNEL, and keeps limits."""
         for step in self._before:
             _do(*step)
+        if getppid() != self._worker:
+            raise LockdownFailed("the worker ended before its end could be watched")
         dup2(1, 2)  # standard output is /dev/null; standard error is the worker's own
         dup2(channel, CHANNEL)
         closerange(CHANNEL + 1, _HIGHEST)
@@ -163,11 +177,12 @@ _ARCHITECTURES = {
     "x86_64": (0xC000003E, _X86_64, _X86_64_WORKER),
     "aarch64": (0xC00000B7, _AARCH64, _AARCH64_WORKER),
 }
+_SECCOMP_NUMBER = {"x86_64": 317, "aarch64": 277}
 _FCNTL_ALLOWED = (0, 1, 2, 3, 1030)
 """Duplicate, and read flags; F_SETOWN sends signals, and F_SETFL reaches other children."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
+_ALLOW, _ASK, _KILL, _ERROR = 0x7FFF0000, 0x7FC00000, 0x80000000, 0x00050000
 _REFUSED = (_RETURN, 0, 0, _ERROR | _EPERM)
 
 Instruction = tuple[int, int, int, int]
@@ -185,8 +200,17 @@ def _worker_filter(architecture: int, numbers: dict[str, int], more: dict[str, i
         (_RETURN, 0, 0, _KILL),
     ]
     for name, number in {**numbers, **more}.items():
-        if name not in ("clone3", "fcntl"):
+        if name not in ("clone", "clone3", "fcntl"):
             code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
+    clone: list[Instruction] = [
+        (_LOAD, 0, 0, 16),
+        (_EQUAL, 1, 0, _THREAD),
+        (_EQUAL, 0, 1, _THREAD | _CLONE_DETACHED),
+        (_RETURN, 0, 0, _ASK),
+        (_ANY_BIT, 1, 0, _CLONE_THREAD),
+        (_RETURN, 0, 0, _ALLOW),  # a process: the program's filter refuses it
+    ]
+    code += [(_EQUAL, 0, len(clone) + 1, numbers["clone"]), *clone, _REFUSED]
     commands: list[Instruction] = [(_LOAD, 0, 0, 24)]
     for command in _FCNTL_ALLOWED:
         commands += [(_EQUAL, 0, 1, command), (_RETURN, 0, 0, _ALLOW)]
@@ -204,6 +228,10 @@ def _program_filter(architecture: int, numbers: dict[str, int], more: dict[str, 
     own = [(_LOAD, 0, 0, 16), (_EQUAL, 0, 4, 0)]  # its own limits,
     read = [(_LOAD, 0, 0, 32), (_EQUAL, 0, 2, 0), (_LOAD, 0, 0, 36), (_EQUAL, 1, 0, 0)]  # and no new ones
     code += [(_EQUAL, 0, len(only_threads), numbers["clone"]), *only_threads]
+    # Memory shared with a file is shared with other programs, who can wake each other there.
+    own_memory = [(_LOAD, 0, 0, 40), (_ANY_BIT, 2, 0, _MAP_ANONYMOUS), (_ANY_BIT, 0, 1, _MAP_SHARED), _REFUSED]
+    own_memory += [(_RETURN, 0, 0, _ALLOW)]
+    code += [(_EQUAL, 0, len(own_memory), numbers["mmap"]), *own_memory]
     only_reads_own_limits = [*own, *read, _REFUSED]
     code += [(_EQUAL, 0, len(only_reads_own_limits), numbers["prlimit64"]), *only_reads_own_limits]
     return [*code, (_RETURN, 0, 0, _ALLOW)]

@@ -1,6 +1,7 @@
 """The two native back ends of Linux: a pre-forked worker under Landlock, seccomp and limits, with or without bubblewrap."""
 
 import contextlib
+import fcntl
 import os
 import select
 import shutil
@@ -9,13 +10,23 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox.frames import Bounds, Ending, read_frame, receive_ending, send_request, write_frame
+from sandbox.frames import (
+    Bounds,
+    Ending,
+    read_frame,
+    receive_descriptor,
+    receive_ending,
+    send_request,
+    write_frame,
+)
 from sandbox.lockdown import SMALLEST_LANDLOCK, landlock_version
+from sandbox.threads import ThreadGate
 
 HERE = Path(__file__).resolve().parent
 SYSTEM_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
@@ -40,58 +51,80 @@ class CannotRun(RuntimeError):
 class Worker:
     """A process that runs programs one at a time; it ends when its socket closes."""
 
-    def __init__(
-        self, command: list[str], descriptor: socket.socket, ours: socket.socket, setup: dict[str, Any]
-    ) -> None:
-        self._socket = ours
+    def __init__(self, command: list[str], setup: dict[str, Any], *, asks: bool) -> None:
+        """`command` gets the number of its end of the socket; `asks`: whether it asks before threads are started."""
+        self._socket, theirs = _pair()
+        self._opener = os.getpid()
         self._said: str | None = None
+        self._busy = threading.RLock()
         self.process = subprocess.Popen(
-            command, pass_fds=[descriptor.fileno()], env=ENVIRONMENT, cwd="/",
+            [*command, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=ENVIRONMENT, cwd="/",
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
-        descriptor.close()
+        theirs.close()
         self._told = select.poll()
-        self._told.register(ours, select.POLLIN)
-        ready = self.request(setup, SETUP_SECONDS)
-        if ready["missing"]:
+        self._told.register(self._socket, select.POLLIN)
+        self._gate: ThreadGate | None = None
+        missing, listener = self._set_up(setup, asks)
+        if listener is not None:
+            self._gate = ThreadGate(listener)
+            self._told.register(listener, select.POLLIN)
+        if missing:
             self.close()
-            raise CannotRun(f"The sandbox cannot load what was to be preloaded: {'; '.join(ready['missing'])}.")
+            raise CannotRun(f"The sandbox cannot load what was to be preloaded: {'; '.join(missing)}.")
 
-    def request(self, head: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Send a frame and wait for its answer. Raises WorkerDied."""
+    def _set_up(self, setup: dict[str, Any], asks: bool) -> tuple[list[str], int | None]:
+        """What could not be loaded, and where the kernel asks. Raises WorkerDied."""
         try:
-            self._socket.settimeout(seconds)
-            write_frame(self._socket, head)
+            self._socket.settimeout(SETUP_SECONDS)
+            write_frame(self._socket, setup)
             answer = read_frame(self._socket)
+            listener = receive_descriptor(self._socket) if asks and answer is not None else None
         except (OSError, ValueError) as error:
             raise WorkerDied(f"The sandbox's worker did not answer: {error}. {self.close()}") from error
         if answer is None:
             raise WorkerDied(f"The sandbox's worker ended: {self.close() or 'it said nothing'}")
-        return answer
+        return answer["missing"], listener
 
     def run(self, bounds: Bounds, program: bytes, most_bytes: int) -> tuple[Ending, bytes]:
         """Run one packed program: how it ended, and what it wrote. Raises WorkerDied.
 
         Past `most_bytes` nothing more is read, and `why` is flood.
         """
-        ours, theirs = socket.socketpair()
         raw, flood = bytearray(), False
-        try:
-            with theirs:
+        with self._busy, contextlib.ExitStack() as stack:
+            try:
+                ours, theirs = map(stack.enter_context, socket.socketpair())
                 ours.setblocking(False)
                 rest = memoryview(program)[ours.send(program) :]
+                if self._gate:
+                    self._gate.begin()
                 send_request(self._socket, bounds, theirs.fileno())
-            if rest or not self._told.poll(1000 * HEAD_START):
-                flood = self._talk(ours, rest, raw, most_bytes, 3 * bounds.wall + 60.0)  # a worker ends it long before
-            ending = receive_ending(self._socket)
-            if ending is None:
-                raise OSError("it ended")
-            flood = flood or _read_all(ours, raw, most_bytes)
-        except (OSError, ValueError) as error:
-            raise WorkerDied(f"The sandbox's worker did not answer: {error}. {self.close()}") from error
-        finally:
-            ours.close()
+                theirs.close()
+                if rest or not self._ends_soon():
+                    seconds = 3 * bounds.wall + 60.0  # a worker ends every program long before
+                    flood = self._talk(ours, rest, raw, most_bytes, seconds)
+                ending = receive_ending(self._socket)
+                if ending is None:
+                    raise OSError("it ended")
+                flood = flood or _read_all(ours, raw, most_bytes)
+            except (OSError, ValueError) as error:
+                raise WorkerDied(f"The sandbox's worker did not answer: {error}. {self.close()}") from error
         return (ending._replace(why="flood") if flood else ending), bytes(raw)
+
+    def _ends_soon(self) -> bool:
+        """Whether the worker tells of the end within the head start."""
+        deadline = time.monotonic() + HEAD_START
+        while events := self._told.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
+            if self._hears(dict(events)):
+                return True
+        return False
+
+    def _hears(self, events: dict[int, int]) -> bool:
+        """Answer what the kernel asks; whether the worker has something to tell."""
+        if self._gate and self._gate.listener in events:
+            self._gate.answer()
+        return self._socket.fileno() in events
 
     def _talk(self, ours: socket.socket, rest: memoryview, raw: bytearray, most_bytes: int, seconds: float) -> bool:
         """Send what is left of a program and read what it writes, until the worker tells of its end; whether it was a flood."""
@@ -99,9 +132,12 @@ class Worker:
         flood = False
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
+        if self._gate:
+            poll.register(self._gate.listener, select.POLLIN)
         poll.register(ours, select.POLLIN | (select.POLLOUT if rest else 0))
         while True:
-            events = dict(poll.poll(max(0.0, 1000 * (deadline - time.monotonic()))))
+            left = deadline - time.monotonic()
+            events = dict(poll.poll(1000 * left)) if left > 0 else {}
             if not events:
                 raise TimeoutError("no answer in time")
             state = events.get(ours.fileno(), 0)
@@ -116,21 +152,41 @@ class Worker:
                     poll.unregister(ours)
                     if flood:
                         ours.shutdown(socket.SHUT_RDWR)
-            if self._socket.fileno() in events:
+            if self._hears(events):
                 return flood
 
     def close(self) -> str:
-        """End the worker; what it last wrote on standard error. Closing twice is closing once."""
-        if self._said is not None:
+        """End the worker; what it last wrote on standard error. Closing twice is closing once; in a forked process, nothing.
+
+        A thread that runs a program in it finds it dead, and is waited for.
+        """
+        if os.getpid() != self._opener:
+            return ""
+        if self._said is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        with self._busy:
+            if self._said is None:
+                self._socket.close()
+                if self._gate:
+                    self._gate.close()
+                assert self.process.stderr is not None
+                with self.process.stderr as stderr:
+                    self._said = str(stderr.read()[-500:].decode(errors="replace").strip())
+                self.process.wait()
             return self._said
-        self._socket.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        assert self.process.stderr is not None
-        with self.process.stderr as stderr:
-            self._said = str(stderr.read()[-500:].decode(errors="replace").strip())
-        self.process.wait()
-        return self._said
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Connected sockets whose numbers are none of the standard ones: these are the worker's own, also if ours are closed."""
+    ends = []
+    for end in socket.socketpair():
+        ends.append(end if end.fileno() > 2 else socket.socket(fileno=fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3)))
+        if end is not ends[-1]:
+            end.close()
+    return ends[0], ends[1]
 
 
 def _read_all(channel: socket.socket, raw: bytearray, most_bytes: int) -> bool:
@@ -157,11 +213,10 @@ def start_native(kind: Kind, preload: tuple[str, ...]) -> Worker:
         raise CannotRun("This machine has no Linux kernel with Landlock 4 or newer (Linux 6.7).")
     folders = _package_folders(preload)
     python = os.path.realpath(sys.executable)
-    ours, theirs = socket.socketpair()
-    command = [python, "-P", "-s", "-S", "-B", str(HERE / "zygote.py"), str(theirs.fileno())]
+    command = [python, "-P", "-s", "-S", "-B", str(HERE / "zygote.py")]
     if kind == "bubblewrap":
         command = [*_bubblewrap(python, [str(HERE), *_packages(folders, preload)]), *command]
-    return Worker(command, theirs, ours, {"package_folders": folders, "preload": list(preload)})
+    return Worker(command, {"package_folders": folders, "preload": list(preload)}, asks=True)
 
 
 def _bubblewrap(python: str, more: list[str]) -> list[str]:

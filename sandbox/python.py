@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox.frames import Bounds, pack_program
-from sandbox.guest import MOST_BYTES
+from sandbox.frames import NO_ROOM, Bounds, pack_program
+from sandbox.guest import MOST_BYTES, MOST_BYTES_OF_A_CALL
 from sandbox.native import CannotRun, Kind, Worker, WorkerDied, start_native
 from sandbox.values import Unreadable, Value, read_lines, read_value, same
 from sandbox.wasm import build_component, start_wasm
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 STRONGEST_FIRST: tuple[Kind, ...] = ("bubblewrap", "landlock", "wasm")
 TRIES = 3
-MOST_OF_AN_ERROR = 2_600  # bytes of a line that tells of an exception
+FRAME = 32  # bytes of a line beside its value
 MOST_CODE = 1 << 20  # characters of a program with its calls
 MEANINGS = {
     "bubblewrap": "bubblewrap, Landlock, seccomp and limits round a worker that forks once a program",
@@ -58,7 +58,7 @@ class Limits:
     idle_seconds: float = 2.0
     """Longest sleep in one piece. One that sleeps in bits has ten times this and its CPU time."""
     memory_mb: int = 512
-    """Address space."""
+    """Address space, the interpreter's own included: 30 MB, with NumPy preloaded 115."""
     output_characters: int = 4_000
     """How much of what it prints is kept."""
 
@@ -136,6 +136,8 @@ class Sandbox:
         self._free: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         self._all: list[Worker] = []
         self._lock = threading.Lock()
+        self._opener = os.getpid()
+        self._closed = False
         for _ in range(workers or os.cpu_count() or 1):
             self._free.put(None)  # started when it is first needed
 
@@ -143,9 +145,10 @@ class Sandbox:
         """Run `code` as a module, then evaluate each of `calls`, Python expressions, in it.
 
         A call that ends the process loses its own answer only: the rest are made in a new one, inside the same CPU budget.
-        Raises SandboxFailed if three workers die under it.
+        Raises SandboxFailed if three workers die under it, and once it is closed.
         """
         limits = limits or Limits()
+        code, *calls = [str.__str__(text) for text in (code, *calls)]  # also of a subclass, such as a NumPy string
         size = len(code) + sum(map(len, calls))
         if size > MOST_CODE:
             return Outcome([Answer(error="refused")] * len(calls), "refused", backend=self.kind)
@@ -154,6 +157,8 @@ class Sandbox:
         except UnicodeEncodeError as error:
             lost = Answer(error="failed", message=str(error))
             return Outcome([lost] * len(calls), "failed", f"UnicodeEncodeError: {error}", backend=self.kind)
+        if os.getpid() != self._opener:
+            raise SandboxFailed("This sandbox is another process's: open one here.")
         worker = self._free.get()
         try:
             for attempt in range(TRIES):
@@ -163,6 +168,8 @@ class Sandbox:
                 except WorkerDied as error:
                     self._drop(worker)
                     worker = None
+                    if self._closed:
+                        raise SandboxFailed("The sandbox was closed while a program ran in it.") from error
                     log.warning("The sandbox's worker died (try %d of %d): %s", attempt + 1, TRIES, error)
                     continue
                 if not lasts:
@@ -178,11 +185,12 @@ class Sandbox:
         raise SandboxFailed(f"{TRIES} workers of the back end {self.kind} died under one program; it has no verdict.")
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers, and what runs in them; in a forked process, nothing: they are its parent's."""
         with self._lock:
-            for worker in self._all:
-                worker.close()
-            self._all.clear()
+            self._closed = True
+            workers, self._all = self._all, []
+        for worker in workers:
+            worker.close()
 
     def report(self) -> dict[str, Any]:
         """What is in force, for result files and pages."""
@@ -196,14 +204,19 @@ class Sandbox:
         }
 
     def _start(self) -> Worker:
+        if self._closed:
+            raise SandboxFailed("This sandbox is closed: open another.")
         if self.kind == "wasm":
             self._component = self._component or build_component(self.preload)
             worker = start_wasm(self._component)
         else:
             worker = start_native(self.kind, self.preload)
         with self._lock:
-            self._all.append(worker)
-        return worker
+            if not self._closed:
+                self._all.append(worker)
+                return worker
+        worker.close()
+        raise SandboxFailed("This sandbox was closed.")
 
     def _drop(self, worker: Worker | None) -> None:
         if worker is not None:
@@ -217,7 +230,8 @@ class Sandbox:
 def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind) -> tuple[Outcome, bool]:
     """One program on one worker, and whether the worker can go on. A call that ended the process is passed over."""
     wall = 10 * (limits.idle_seconds + limits.cpu_seconds)
-    most_bytes = MOST_BYTES + 12 * limits.output_characters + min(1 << 20, MOST_OF_AN_ERROR * (len(calls) + 2))
+    most_bytes = 2 * MOST_BYTES + 12 * limits.output_characters + (FRAME + MOST_BYTES_OF_A_CALL) * (len(calls) + 2)
+    room = {"R": MOST_BYTES, "E": MOST_BYTES}  # of all answers, also of processes that are begun anew
     answers: dict[int, Answer] = {}
     output, error, used, waited, start, lasts = "", "", 0.0, 0.0, 0, True
     why: Why = "done"
@@ -227,19 +241,21 @@ def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind
         ending, raw = worker.run(left, program, most_bytes)
         lasts = not ending.last
         ended, ready = ending.why, False
-        if not raw.startswith(b"+") or ended == "signal 9":
+        if not raw and ended == f"exit {NO_ROOM}":
+            why, error = "failed", "MemoryError: its limit of memory is too small for it to be read"
+        elif (not raw.startswith(b"+") and ended != "cpu") or ended == "signal 9":
             raise WorkerDied(f"a program was not begun, or killed by the machine ({ended})")
         used += ending.cpu
         waited += ending.waited
-        for line in read_lines(raw[1:]):
+        for size, line in read_lines(raw[1:]):
             ready |= line[0] == "ready"
             if line[0] == "output" and len(line) > 1:
-                output += str(line[1]).encode(errors="backslashreplace").decode()
+                output += _printable(str(line[1]))
             elif line[0] == "failed" and len(line) > 2 and not ready:
-                failed = _answer([0, "E", *line[1:]])
+                failed = _answer([0, "E", *line[1:]], size, room)
                 why, error = "failed", f"{failed.error}: {failed.message}{failed.where}"
             elif type(line[0]) is int and start <= line[0] < len(calls) and line[0] not in answers:
-                answers[line[0]] = _answer(line)
+                answers[line[0]] = _answer(line, size, room)
         if ended == "ended" and (why == "failed" or len(answers) == len(calls)):
             break
         why = _why(ended) if why == "done" else why
@@ -261,22 +277,32 @@ def _why(ended: str) -> Why:
     return "crash"
 
 
-def _answer(line: list[Any]) -> Answer:
+def _answer(line: list[Any], size: int, room: dict[str, int]) -> Answer:
+    """The answer that a line of this size gives. `room` holds the bytes that are left for values, and for errors."""
+    kind = line[1] if len(line) > 1 and line[1] in ("R", "E") else "R"
+    room[kind] -= max(0, size - FRAME - (MOST_BYTES_OF_A_CALL if kind == "E" else 0))
+    if room[kind] < 0:
+        return Answer(error="not plain data", message=f"more than {MOST_BYTES} bytes of answers")
     if line[1:2] == ["R"] and len(line) == 3:
         try:
             return Answer(read_value(line[2]))
         except Unreadable as error:
-            return Answer(error="not plain data", message=str(error))
+            return Answer(error="not plain data", message=_printable(str(error)))
     if line[1:2] == ["E"] and len(line) == 6:
         arguments = None
         with contextlib.suppress(Unreadable):
             arguments = read_value(line[5])
-        name, message = (text.encode(errors="backslashreplace").decode() for text in (str(line[2]), str(line[3])))
+        name, message = _printable(str(line[2])), _printable(str(line[3]))
         number = line[4] if type(line[4]) is int else 0
         return Answer(
             None, name[:60] or "Exception", message[:400], number, arguments if type(arguments) is list else None
         )
     return Answer(error="not plain data", message="an answer that is not typed JSON")
+
+
+def _printable(text: str) -> str:
+    """Without halves of characters, which no file and no terminal takes."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def choose_sandbox(kind: str = "", workers: int = 0, preload: Sequence[str] = ()) -> Sandbox:

@@ -9,7 +9,7 @@ import decimal
 import fractions
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sandbox.guest import DEPTH, MOST_BYTES
@@ -28,6 +28,8 @@ _READ: dict[str, Callable[[str], Value]] = {
     "Fraction": fractions.Fraction,
 }
 LONGEST_TEXT = 1_000  # characters of such a value: a Fraction of 1e999999 would be made in full
+MOST_SLOW_KEYS = 200
+"""Fractions and Decimals in one set, or as keys of one dict: made to have one hash, they are compared each with each, in Python."""
 
 
 class Unreadable(ValueError):
@@ -53,17 +55,34 @@ def read_value(typed: Any, depth: int = 0) -> Value:
         if tag == "b":
             return bytes.fromhex(body)
         if tag == "o":
-            if len(typed[2]) > LONGEST_TEXT or ("e" in typed[2].lower() and body == "Fraction"):
-                raise Unreadable(f"a {body} too long to be compared")
-            return _READ[body](typed[2])
+            text = str(typed[2])
+            if len(text) > LONGEST_TEXT or ("e" in text.lower() and body == "Fraction"):
+                raise Unreadable(f"a {body:.20} too long to be compared")
+            return _READ[body](text)
         if tag == "d":
-            return {read_value(key, depth + 1): read_value(value, depth + 1) for key, value in body}
+            pairs = [(read_value(key, depth + 1), read_value(value, depth + 1)) for key, value in body]
+            _check_keys([key for key, _ in pairs])
+            return dict(pairs)
         items = [read_value(item, depth + 1) for item in body]
+        if tag in ("S", "F"):
+            _check_keys(items)
         return {"l": list, "t": tuple, "S": set, "F": frozenset}[tag](items)
     except Unreadable:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Unreadable(f"an answer that is not typed JSON ({type(error).__name__})") from None
+
+
+def _check_keys(values: list[Value]) -> None:
+    if sum(map(_slow, values)) > MOST_SLOW_KEYS:
+        raise Unreadable(f"more than {MOST_SLOW_KEYS} Fractions and Decimals as members of a set or keys of a dict")
+
+
+def _slow(value: Value) -> int:
+    kind = type(value)
+    if kind in (tuple, frozenset):
+        return sum(map(_slow, value))
+    return int(kind is decimal.Decimal or kind is fractions.Fraction)
 
 
 def same(actual: Value, expected: Value) -> bool:
@@ -112,9 +131,8 @@ def call_source(function: str, arguments: list[Value]) -> str:
     return f"{function}({', '.join(source(a) for a in arguments)})"
 
 
-def read_lines(raw: bytes) -> list[list[Any]]:
-    """What a guest wrote: its whole JSON lines in their order; a line that is no JSON list is left out."""
-    lines = []
+def read_lines(raw: bytes) -> Iterator[tuple[int, list[Any]]]:
+    """What a guest wrote: its whole JSON lines in their order, with their length; a line that is no JSON list is left out."""
     for line in raw.split(b"\n")[:-1]:
         if len(line) > LONGEST_LINE:  # of forged ones, whose keys may all collide
             continue
@@ -123,5 +141,4 @@ def read_lines(raw: bytes) -> list[list[Any]]:
         except (ValueError, RecursionError):
             continue
         if type(parts) is list and parts:
-            lines.append(parts)
-    return lines
+            yield len(line), parts

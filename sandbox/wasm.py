@@ -6,7 +6,6 @@ The component is built on first use by componentize-py from guest.py (seconds), 
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -40,9 +39,8 @@ class WitWorld(wit_world.WitWorld):
 
 def start_wasm(component: Path) -> Worker:
     """A worker of the back end `wasm`. Raises CannotRun or WorkerDied."""
-    ours, theirs = socket.socketpair()
-    command = [sys.executable, "-B", str(HERE / "wasm_worker.py"), str(theirs.fileno())]
-    return Worker(command, theirs, ours, {"component": str(component)})
+    command = [sys.executable, "-B", str(HERE / "wasm_worker.py")]
+    return Worker(command, {"component": str(component)}, asks=False)
 
 
 def build_component(preload: tuple[str, ...]) -> Path:

@@ -23,6 +23,9 @@ else:  # this file runs as a script, so its own folder is on the path
     from frames import Bounds, Ending, read_frame, read_program, receive_request, send_ending, write_frame
 
 FUEL_PER_SECOND = 10_000_000_000  # about what a core of these years spends: 1e9 took 90 to 130 ms
+FUEL_PER_LINE = 300_000  # what it costs the host to take one
+MOST_CPU = 20.0
+"""Times its limit that a program may take of a core: past that it is calls of the host that it spends, which are no fuel."""
 TICK = 0.05
 ANSWERING = threading.Lock()
 
@@ -37,19 +40,22 @@ class Instance:
         self.component = Component.deserialize_file(self.engine, path)
         self.linker = Linker(self.engine)
         self.linker.add_wasip2()
+        self.store: Store | None = None
         self.channel = -1
         """To the parent, for the program under way."""
         with self.linker.root() as root:
             root.add_func("emit", self._emit)
 
-    def _emit(self, store: Any, line: str) -> None:
+    def _emit(self, context: Any, line: str) -> None:
+        assert self.store is not None
+        self.store.set_fuel(max(0, self.store.get_fuel() - FUEL_PER_LINE))
         data = line.encode(errors="backslashreplace")
         while data:
             data = data[os.write(self.channel, data) :]
 
     def run(self, bounds: Bounds, program: tuple[str, list[str], int, int]) -> Ending:
         """One program in an instance of its own."""
-        store = Store(self.engine)
+        store = self.store = Store(self.engine)
         store.set_wasi(WasiConfig())
         fuel = int(bounds.cpu * FUEL_PER_SECOND)
         store.set_fuel(fuel)
@@ -75,7 +81,7 @@ def watch(control: socket.socket, doing: dict[str, Any], status: int | None) -> 
 
     Where the kernel tells (`status`), only a thread that sleeps counts as asleep, not one that waits for a core.
     """
-    last, asleep, waited, number = 0.0, 0.0, 0.0, 0
+    last, asleep, waited, number, since = 0.0, 0.0, 0.0, 0, 0.0
     poll = select.poll()
     poll.register(control, select.POLLHUP)
     while True:
@@ -85,17 +91,21 @@ def watch(control: socket.socket, doing: dict[str, Any], status: int | None) -> 
         look = min(TICK, time.monotonic() - begun)
         now = time.process_time()
         if doing["number"] != number or not doing["bounds"]:
-            number, asleep, waited = doing["number"], 0.0, 0.0
+            number, asleep, waited, since = doing["number"], 0.0, 0.0, now
         else:
             idle = now - last < 0.1 * look if status is None else b") S" in os.pread(status, 512, 0)
             waited += look if idle or status is None else 0.0
             asleep = asleep + look if idle else 0.0
             doing["waited"] = waited
-            if asleep >= doing["bounds"].idle or waited >= doing["bounds"].wall:
+            bounds = doing["bounds"]
+            busy = now - since > MOST_CPU * bounds.cpu + 1
+            if busy or asleep >= bounds.idle or waited >= bounds.wall:
                 with ANSWERING:
                     if doing["number"] == number and doing["bounds"]:
                         with contextlib.suppress(OSError):
-                            send_ending(control, "idle", 0.0, waited, last=True)
+                            send_ending(
+                                control, "cpu" if busy else "idle", bounds.cpu if busy else 0.0, waited, last=True
+                            )
                         os._exit(0)
         last = now
 

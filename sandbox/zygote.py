@@ -20,12 +20,30 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from sandbox import guest, lockdown
-    from sandbox.frames import Bounds, read_frame, read_program, receive_request, send_ending, write_frame
+    from sandbox.frames import (
+        NO_ROOM,
+        Bounds,
+        read_frame,
+        read_program,
+        receive_request,
+        send_descriptor,
+        send_ending,
+        write_frame,
+    )
 else:  # this file runs alone: the project is not to be seen from where it runs
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     import guest
     import lockdown
-    from frames import Bounds, read_frame, read_program, receive_request, send_ending, write_frame
+    from frames import (
+        NO_ROOM,
+        Bounds,
+        read_frame,
+        read_program,
+        receive_request,
+        send_descriptor,
+        send_ending,
+        write_frame,
+    )
 
 EXTENSIONS = "_bz2 _ctypes _decimal _hashlib _lzma _sqlite3 _uuid pyexpat zlib".split()
 """Parts of the standard library that need the system's libraries, which cannot be read once the door is closed."""
@@ -62,6 +80,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     write_frame(control, {"missing": missing})
+    worker.lock()
     while (request := receive_request(control)) is not None:
         worker.serve(*request)
 
@@ -81,8 +100,8 @@ def _warm_up() -> None:
     for _ in range(50):
         guest.prepare()
         guest.run(WARM_UP, ["f(3)", "f('a')"], 0, 0, lambda line: None)
-    sys.stdout, sys.stderr = streams
     guest.prepare()
+    sys.stdout, sys.stderr = streams
 
 
 class Zygote:
@@ -97,7 +116,12 @@ class Zygote:
         self._poll = select.poll()
         self._poll.register(control, select.POLLHUP)
         self._cell = lockdown.Cell()
-        lockdown.Seccomp("worker").restrict()
+
+    def lock(self) -> None:
+        """Allow this process and its children what they need, for good; the parent gets the descriptor at which the kernel asks."""
+        listener = lockdown.Seccomp("worker").restrict()
+        send_descriptor(self._control, listener)
+        close(listener)
 
     def serve(self, bounds: Bounds, channel: int) -> None:
         """Run one program, wait for its end, and tell of it."""
@@ -159,6 +183,11 @@ def _child(cell: lockdown.Cell, bounds: Bounds, channel: int) -> NoReturn:
     try:
         cell.restrict(channel, int(bounds.memory), int(bounds.cpu) + 2)
         program = read_program(lockdown.CHANNEL)
+    except MemoryError:
+        os._exit(NO_ROOM)
+    except BaseException:
+        os._exit(1)
+    try:
         _emit("+")  # nothing of the program has run: without this byte, it is the worker that failed
         guest.run(*program, _emit)
     except BaseException:

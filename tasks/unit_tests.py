@@ -7,6 +7,7 @@ assertion or answer with an object that equals everything.
 
 import ast
 import builtins
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,13 +21,15 @@ MOST_ROUNDS = 60
 MOST_ASKED = 200  # calls that one round brings
 MOST_ITEMS = 2_000  # of an iterator that a program returns
 MOST_TOLD = 40  # failures that are told with what came instead
+MOST_SOURCE = 100_000  # characters of tests, or of a program: Python's parser takes long over some that are longer
 OWN = "_palimpsest_"
 """Prefix of the harness's own names, which no program may define."""
 GUARDED = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.While, ast.If, ast.With, ast.Try, ast.Match)
 
 HARNESS = (
     '''
-import copy as OWNcopy, builtins as OWNb
+import copy as OWNcopy, builtins as OWNb, sys as OWNsys
+OWNsys.set_int_max_str_digits(0)
 OWNatoms, OWNseries, OWNmaps = (bool, int, float, complex, str, bytes), (list, tuple, set, frozenset), (dict, set)
 class NoAnswer(Exception):
     """The program gave no plain data."""
@@ -48,7 +51,9 @@ def OWNstand_in(name):
         number = OWNcounts[call] = OWNcounts.get(call, 0) + 1
         key = call + "#" + OWNb.repr(number)
         if key not in OWNANSWERS:
-            if key not in OWNasked and OWNb.len(OWNmissing) < MOST_ASKED:
+            # A loop that goes on without an answer asks the same again and again: few of these at first.
+            soon = number <= 2 * OWNANSWERED.get(call, 0) + 1
+            if soon and key not in OWNasked and OWNb.len(OWNmissing) < MOST_ASKED:
                 OWNasked[key] = True
                 OWNmissing.append([key, name, OWNcopy.deepcopy(args), OWNcopy.deepcopy(kwargs)])
             raise OWNMissing()
@@ -124,7 +129,7 @@ class TestReport:
         if len(failed) > most:
             lines.append(f"… and {len(failed) - most} more.")
         lines += [text for text in (self.program_error, self.tests_error) if text]
-        return "\n".join(lines)
+        return "\n".join(lines).encode(errors="backslashreplace").decode()  # a program's text may hold half a character
 
 
 def run_tests(
@@ -136,6 +141,9 @@ def run_tests(
     not have. The tests see functions and plain data only: an iterator is its items, lists and dicts changed in place are
     changed for the tests too, but there are no classes, coroutines, or functions as arguments. Raises SandboxFailed.
     """
+    for what, text in (("tests", tests), ("program", code)):
+        if len(text) > MOST_SOURCE:
+            return TestReport(tests_error=f"The {what}: {len(text)} characters; {MOST_SOURCE} can be looked at.")
     try:
         body, texts = instrument(tests)
         used = {node.id for node in ast.walk(ast.parse(tests)) if isinstance(node, ast.Name)}
@@ -151,7 +159,9 @@ def run_tests(
     answers: dict[str, tuple[str, Value, Value, Value]] = {}
     program_error = ""
     for _ in range(MOST_ROUNDS):
-        harness = f"{HARNESS}{OWN}ANSWERS = {source(dict(answers))}\n{stand_ins}{body}"
+        known = Counter(key.rpartition("#")[0] for key in answers)
+        given = f"{OWN}ANSWERS = {source(dict(answers))}\n{OWN}ANSWERED = {source(dict(known))}\n"
+        harness = f"{HARNESS}{given}{stand_ins}{body}"
         ran = sandbox.run(harness, [f"{OWN}report()"], limits)
         report = ran.answers[0]
         if report.error:
@@ -159,7 +169,7 @@ def run_tests(
             return TestReport(tests_error=f"The tests could not be run: {told}")
         try:
             missing, results, crash = _read(report.value, texts)
-        except (TypeError, ValueError, IndexError):
+        except (TypeError, ValueError, LookupError, ArithmeticError):
             return TestReport(tests_error="The tests wrote over what reports them.")
         if not missing:
             if crash:
@@ -272,12 +282,17 @@ class _Reporting:
 
 
 def _call(name: str, args: Value, kwargs: Value) -> str:
-    """The call as an expression: what kind of answer, the answer, and its arguments as it left them."""
-    most = MOST_ITEMS
-    items = f"(lambda i: ('long iterator' if len(i) > {most} else 'iterator', i[:{most}], a, k))"
-    taken = f"{items}(list(__import__('itertools').islice(r, {most + 1})))"
-    shown = f"{taken} if hasattr(type(r), '__next__') else ('value', r, a, k)"
-    return f"(lambda a, k: (lambda r: {shown})({name}(*a, **k)))({source(list(args))}, {source(kwargs)})"
+    """The call as an expression: what kind of answer, the answer, and its arguments, if it changed them. It goes by no name that
+    the program may have given to something else, but for the function's own."""
+    o, most = OWN, MOST_ITEMS
+    items = f"{o}b.list({o}b.__import__('itertools').islice({o}r, {most + 1}))"
+    kind = f"'long iterator' if {o}b.len({o}i) > {most} else 'iterator'"
+    iterated = f"(lambda {o}i: ({kind}, {o}i[:{most}]))({items})"
+    shown = f"({iterated} if {o}b.hasattr({o}b.type({o}r), '__next__') else ('value', {o}r))"
+    changed = f"(({o}b.list({o}a), {o}k) if ({o}a, {o}k) != {o}was else ([], {{}}))"
+    called = f"(lambda {o}was, {o}r: {shown} + {changed})({o}copy(({o}a, {o}k)), {name}(*{o}a, **{o}k))"
+    given = f"{source(list(args))}, {source(kwargs)}, __import__('builtins'), __import__('copy').deepcopy"
+    return f"(lambda {o}a, {o}k, {o}b, {o}copy: {called})({given})"
 
 
 Asked = tuple[str, str, Value, Value]

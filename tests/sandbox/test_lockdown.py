@@ -9,7 +9,7 @@ import pytest
 from sandbox import lockdown
 from sandbox.lockdown import Instruction, Seccomp
 
-ALLOW, KILL, NOT_PERMITTED, NOT_THERE = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
+ALLOW, ASK, KILL, NOT_PERMITTED, NOT_THERE = 0x7FFF0000, 0x7FC00000, 0x80000000, 0x00050001, 0x00050026
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 NEVER = {  # of each table, what would undo the sandbox
     "x86_64": {"fork": 57, "vfork": 58, "execve": 59, "kill": 62, "ptrace": 101, "prctl": 157, "tkill": 200, "tgkill": 234,
@@ -65,7 +65,7 @@ def machine(request: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_a_program_may_call_what_is_listed_and_nothing_else(machine: Machine) -> None:
-    conditional = {machine.numbers[name] for name in ("clone", "clone3", "fcntl", "prlimit64")}
+    conditional = {machine.numbers[name] for name in ("clone", "clone3", "fcntl", "mmap", "prlimit64")}
     listed = set(machine.numbers.values()) - conditional
     for number in set(range(1200)) - conditional:
         assert machine.program(number, 1, 4, 8) == (ALLOW if number in listed else NOT_PERMITTED), number
@@ -76,9 +76,18 @@ def test_what_would_undo_the_sandbox_is_refused(machine: Machine) -> None:
         assert machine.program(number) == NOT_PERMITTED, name
 
 
-def test_threads_but_no_processes(machine: Machine) -> None:
+def test_threads_are_asked_for_and_processes_refused(machine: Machine) -> None:
     clone = machine.numbers["clone"]
-    assert machine.program(clone, THREAD) == ALLOW
+    assert machine.program(clone, THREAD) == machine.program(clone, THREAD | 0x400000) == ASK
+    for flag in (
+        0x400,
+        0x200,
+        0x800,
+        0x100,
+    ):  # a thread that does not share its descriptors, folders, signals or memory
+        assert machine.program(clone, THREAD & ~flag) == NOT_PERMITTED
+    for flag in (0x20000, 0x4000000, 0x8000000, 0x2000000, 0x10000000, 0x20000000, 0x40000000):  # a new name space
+        assert machine.program(clone, THREAD | flag) == NOT_PERMITTED
     assert machine.program(clone, CHILD) == machine.program(clone, 0) == NOT_PERMITTED
     assert machine.worker(clone, CHILD) == ALLOW
     assert machine.program(machine.numbers["clone3"]) == NOT_THERE
@@ -94,6 +103,14 @@ def test_limits_may_be_read_not_set(machine: Machine) -> None:
 def test_descriptors_are_duplicated_and_read_not_made_to_signal(machine: Machine) -> None:
     fcntl = machine.numbers["fcntl"]
     assert {command for command in range(2000) if machine.program(fcntl, 3, command) == ALLOW} == {0, 1, 2, 3, 1030}
+
+
+def test_memory_is_not_shared_with_a_file(machine: Machine) -> None:
+    mmap = machine.numbers["mmap"]
+    private, shared, validated, anonymous = 0x02, 0x01, 0x03, 0x20
+    assert machine.program(mmap, 0, 4096, 1, private) == ALLOW
+    assert machine.program(mmap, 0, 4096, 1, shared | anonymous) == ALLOW
+    assert machine.program(mmap, 0, 4096, 1, shared) == machine.program(mmap, 0, 4096, 1, validated) == NOT_PERMITTED
 
 
 def test_another_architecture_is_death(machine: Machine) -> None:

@@ -5,6 +5,8 @@ import logging
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from sandbox.native import Worker, WorkerDied, has_native
 from sandbox.python import Limits, Sandbox, SandboxFailed, SandboxUnavailable, choose_sandbox, open_sandbox, run_python
 from sandbox.values import Unreadable, call_source, read_lines, read_value, same, source
 
+ROOT = Path(__file__).parents[2]
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False) | st.text(max_size=20)
     | st.binary(max_size=20) | st.complex_numbers(allow_nan=False),
@@ -72,11 +75,21 @@ def test_plain_data_survives_source_and_answer(value: Any) -> None:
     assert repr(again.value) == repr(value) or isinstance(value, dict | set | frozenset | list | tuple)
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda x: st.lists(x, max_size=3)
-    )
+FORGED = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["Fraction", "date", "1/3"]),
+    lambda x: (
+        st.lists(x, max_size=3)
+        | st.builds(lambda tag, body: [tag, *body], st.sampled_from("ifcbodltSF!"), st.lists(x, max_size=3))
+    ),
 )
+
+
+@given(FORGED)
 def test_no_forged_answer_escapes(forged: Any) -> None:
     with contextlib.suppress(Unreadable):
         read_value(forged)
@@ -84,7 +97,7 @@ def test_no_forged_answer_escapes(forged: Any) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_forged_line_escapes(raw: bytes) -> None:
-    assert all(type(line) is list for line in read_lines(raw))
+    assert all(size <= len(raw) and type(line) is list for size, line in read_lines(raw))
 
 
 def test_values_compare_as_python_does() -> None:
@@ -126,6 +139,67 @@ def test_one_cpu_budget_for_all_calls(sandbox: Sandbox) -> None:
     assert 0.19 <= outcome.cpu_seconds <= 0.5
     assert time.monotonic() - begun < 10
     assert "endless loop" in outcome.feedback()
+
+
+def test_answers_are_bounded_over_all_processes_of_a_program(sandbox: Sandbox) -> None:
+    """Each process that is begun anew after a crash could write as much again."""
+    code = "import os\ndef f(n):\n    if n % 2: os._exit(1)\n    return 'x' * 30_000"
+    answers = sandbox.run(code, [f"f({n})" for n in range(8)]).answers
+    assert [a.error for a in answers] == ["", "crash", "", "crash", *["not plain data", "crash"] * 2]
+
+
+def test_fractions_of_one_hash_are_refused_as_keys() -> None:
+    fractions_ = [["o", "Fraction", str(n * ((1 << 61) - 1))] for n in range(1, 300)]
+    assert len(read_value(["l", fractions_])) == 299
+    for forged in (["S", fractions_], ["d", [[f, None] for f in fractions_]], ["F", [["t", fractions_]]]):
+        with pytest.raises(Unreadable, match="more than 200 Fractions"):
+            read_value(forged)
+
+
+def test_thousands_of_errors_are_all_told(sandbox: Sandbox) -> None:
+    code = "def f(n): raise ValueError('\U0001f600' * 300 + str(n))"
+    answers = sandbox.run(code, [f"f({n})" for n in range(2_000)], Limits(cpu_seconds=5)).answers
+    assert {a.error for a in answers} == {"ValueError"}
+    assert answers[0].message
+    assert not answers[-1].message  # 64 KB of messages in all
+
+
+def test_a_program_too_large_for_its_limits_is_its_own_fault(sandbox: Sandbox) -> None:
+    long = "x = 1#" + "\U0001f600" * 900_000
+    assert sandbox.run(long, ["x"], Limits(cpu_seconds=0.01)).why in ("cpu", "done")
+    assert sandbox.run("x = 1", [f"{n}" for n in range(100_000)], Limits(cpu_seconds=0.01)).why == "cpu"
+
+
+class Text(str):
+    """What a library may give instead of a plain string."""
+
+
+def test_a_program_may_be_any_kind_of_string(sandbox: Sandbox) -> None:
+    assert sandbox.run(Text("x = 1"), [Text("x")]).answers[0].equals(1)
+
+
+def test_recursion_as_deep_as_in_an_interpreter(sandbox: Sandbox) -> None:
+    outcome = sandbox.run("def r(n): return r(n - 1) + 1 if n else 0", ["r(995)", "r(2000)"])
+    assert outcome.answers[0].equals(995)
+    assert outcome.answers[1].error == "RecursionError"
+
+
+def test_threads_up_to_a_number(sandbox: Sandbox) -> None:
+    if sandbox.kind == "wasm":
+        pytest.skip("has none")
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+import threading
+def few():
+    with ThreadPoolExecutor(8) as pool: return list(pool.map(lambda x: x * x, range(20)))
+def many():
+    for n in range(1000):
+        try: threading.Thread(target=len, args=([],)).start()
+        except RuntimeError: return n
+"""
+    answers = sandbox.run(code, ["few()", "many()"]).answers
+    assert answers[0].equals([n * n for n in range(20)])
+    assert 0 < answers[1].value < 200
 
 
 def test_the_first_answer_of_a_call_wins(sandbox: Sandbox) -> None:
@@ -249,6 +323,48 @@ def own() -> Any:
         yield sandbox
 
 
+def test_closed_while_a_program_runs(own: Sandbox) -> None:
+    """The thread that waits for it ends at once, and does not spin on a closed socket."""
+    own.run("", ["1"])
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(own.run, "import time\ndef f(): time.sleep(1.5)", ["f()"])
+        time.sleep(0.3)
+        begun = time.monotonic()
+        own.close()
+        with pytest.raises(SandboxFailed, match="closed"):
+            running.result()
+    assert time.monotonic() - begun < 1
+    with pytest.raises(SandboxFailed, match="closed"):
+        own.run("", ["1"])
+
+
+FORKED = """
+import os, sys
+from sandbox.python import SandboxFailed, shared_sandbox
+box = shared_sandbox()
+assert box.run("", ["1"]).answers[0].equals(1)
+if (pid := os.fork()) == 0:
+    try: box.run("", ["2"])
+    except SandboxFailed as error: assert "another process" in str(error)
+    else: os._exit(3)
+    sys.exit(0)  # runs what was registered to be done at the end
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+assert box.run("", ["3"]).answers[0].equals(3)
+assert box.restarts == 0
+"""
+CLOSED = """
+import os
+for number in {numbers}: os.close(number)
+from sandbox.python import open_sandbox
+with open_sandbox("auto", 1) as box: os._exit(0 if box.run("", ["1"]).answers[0].equals(1) else 3)
+"""
+
+
+@pytest.mark.parametrize("script", [FORKED, *(CLOSED.format(numbers=n) for n in ((0,), (0, 1), (0, 1, 2)))])
+def test_a_parent_that_forks_or_has_no_standard_files(script: str) -> None:
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=120).returncode == 0
+
+
 def test_workers_that_die_again_and_again_are_an_error(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     def dies(*_: Any) -> Any:
         raise WorkerDied("gone")
@@ -291,6 +407,11 @@ def test_numpy_can_be_preloaded(kind: str) -> None:
     assert [a.value for a in answers[:3]] == [10, 2.0, [1, 2]]
     assert [type(a.value) for a in answers[:2]] == [int, float]
     assert answers[3].error == "not plain data"
+    with open_sandbox(kind, 1, preload=["numpy"]) as sandbox:
+        small = sandbox.run("x = 1#" + "y" * 10**6, ["x"], Limits(memory_mb=64))
+        assert small.why in ("done", "failed")
+        assert "MemoryError" in small.error or small.answers[0].equals(1)
+        assert sandbox.restarts == 0
     with pytest.raises(SandboxUnavailable, match="no_such_package is not installed"):
         choose_sandbox(kind, preload=["no_such_package"])
 
@@ -316,6 +437,15 @@ def test_a_damaged_component_is_built_anew(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(SandboxUnavailable, match="chmod 700"):
         choose_sandbox("wasm", 1)
     good.parent.chmod(0o700)
+
+
+@pytest.mark.usefixtures("built")
+def test_calls_of_the_host_cost_a_program_too() -> None:
+    code = "import wit_world\ndef f():\n    while True: wit_world.emit('')"
+    with open_sandbox("wasm", 1) as sandbox:
+        begun = time.monotonic()
+        assert sandbox.run(code, ["f()"], Limits(cpu_seconds=0.2)).why == "cpu"
+        assert time.monotonic() - begun < 4  # it was 40 times its limit
 
 
 @pytest.mark.parametrize(

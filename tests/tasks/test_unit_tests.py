@@ -156,6 +156,32 @@ def test_tests_that_depend_on_answers_take_rounds(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "tests"),
+    [
+        ("def a(x): return x + 1", "assert a(1) == 2"),
+        ("def k(x, y=1): return x + y", "assert k(1, y=2) == 3"),
+        ("type = list = len = hasattr = 'mine'\ndef f(x): return [x]", "assert f(1) == [1]"),
+        ("def f(x): return x", "assert f(10**5000) == 10**5000"),
+        ("def f(x): return x + 1", "x = 0\nfor i in range(50): x = f(x)\nassert x == 50"),
+        ("n = 0\ndef f():\n    global n\n    n += 1\n    return n", "assert [f() for _ in range(40)] == list(range(1, 41))"),
+        ("def f(x): return x[::-1]", "assert f(list(range(2_300))) == list(range(2_300))[::-1]"),
+        ("def f(x): x.sort()", "x = [3, 1, 2]\nf(x)\nassert x == [1, 2, 3]"),
+        ("def f(x): yield from x\n", "assert list(f([1, 2])) == [1, 2]"),
+    ],
+)  # fmt: skip
+def test_right_programs_pass_whatever_their_names_and_sizes(code: str, tests: str, sandbox: Sandbox) -> None:
+    report = run_tests(sandbox, code, tests, limits=Limits(cpu_seconds=2))
+    assert report.passed, report.feedback()
+
+
+def test_feedback_can_be_written_down(sandbox: Sandbox) -> None:
+    """A program's message may hold half a character."""
+    told = run_tests(sandbox, "def f(): raise ValueError('\\ud800')", "assert f() == 1").feedback()
+    assert "ValueError" in told
+    told.encode()
+
+
+@pytest.mark.parametrize(
     ("code", "tests", "told"),
     [
         ("def f(:", "assert f(1)", "not Python"), ("def f(x): pass", "assert f(", "not Python"),
@@ -165,7 +191,10 @@ def test_tests_that_depend_on_answers_take_rounds(sandbox: Sandbox) -> None:
         ("def f(x): return 1", "while True: pass", "could not be run"),
         ("def f(x):\n    while True: pass", "assert f(1) == 1", "endless loop"),
         ("def f(x): return 1", "_palimpsest_report = lambda: 5\nassert f(1) == 1", "wrote over"),
-        ("y = " + "-" * 100_000 + "1", "assert f(1) == 1", "not Python"),
+        ("def f(x): return 1", "_palimpsest_crash = {1: 2}\nassert f(1) == 1", "wrote over"),
+        ("def f(x): return 2", "_palimpsest_shown.append([float('inf'), 'x'])\nassert f(1) == 1", "wrote over"),
+        ("y = " + "-" * 90_000 + "1", "assert f(1) == 1", "not Python"),
+        ("y = f'" + "{x}" * 40_000 + "'", "assert f(1) == 1", "100000 can be looked at"),
         ("def f(x): return 1", "assert f(" + "-" * 5_000 + "1)", "not Python"),
         ("def f(x): return '\ud800'", "assert f(1) == 1", "not Python"),
     ],
