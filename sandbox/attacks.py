@@ -22,7 +22,7 @@ from pathlib import Path
 from sandbox.python import Limits, Sandbox, SandboxFailed
 
 WALL_SECONDS = 40.0
-PARENT_SECONDS = 0.5
+PARENT_SECONDS = 0.6  # of CPU, of the thread that asked
 CALLS = 3
 GROWTH_BYTES = 200 << 20
 AFTERWARDS = ("def f(a, b):\n    return sorted([a, b])", ["f(2, 1)"], [1, 2])
@@ -451,7 +451,8 @@ def attack():
     return "BROKE"
 #: memory colliding_fractions
 def attack():
-    line = b'[%d,"R",["S",[' + b",".join(b'["o","Fraction","%d"]' % (n * ((1 << 61) - 1)) for n in range(1, 1600)) + b"]]]\n"
+    equal = b'["S",[' + b",".join(b'["o","Fraction","%d"]' % (n * ((1 << 61) - 1)) for n in range(1, 1400)) + b"]]"
+    line = b'[%d,"R",["l",[' + equal + b"," + equal + b"]]]\n"
     try: import wit_world
     except ImportError:
         for n in range(@CALLS@): os.write(3, line % n)
@@ -970,7 +971,7 @@ def open_stage() -> Iterator[Stage]:
 
 def strike(attack: Attack, sandbox: Sandbox, stage: Stage) -> str:
     """How the attack won, in words; empty if the sandbox held."""
-    restarts, begun, memory, spent = sandbox.restarts, time.monotonic(), _peak(), time.process_time()
+    restarts, begun, memory, spent = sandbox.restarts, time.monotonic(), _peak(), time.thread_time()
     try:
         sandbox.run(f"EXPECTED = {stage.token!r}", [repr(stage.token)])  # another's program, with what it knows
         outcome = sandbox.run(stage.fill(attack.code, sandbox.kind), ["attack()"] * CALLS, Limits(cpu_seconds=0.3))
@@ -996,8 +997,8 @@ def strike(attack: Attack, sandbox: Sandbox, stage: Stage) -> str:
         return "it ended its worker"
     if took > WALL_SECONDS:
         return f"it took {took:.1f} s"
-    if time.process_time() - spent > PARENT_SECONDS:
-        return f"the parent worked for {time.process_time() - spent:.1f} s"
+    if time.thread_time() - spent > PARENT_SECONDS:
+        return f"the parent worked for {time.thread_time() - spent:.1f} s"
     if _peak() - memory > GROWTH_BYTES:
         return f"the parent grew by {(_peak() - memory) >> 20} MB"
     return ""

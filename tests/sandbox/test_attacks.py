@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,23 @@ def test_without_locks_most_attacks_succeed(naked: Sandbox) -> None:
             won += bool(strike(attack, naked, stage))
     assert won >= 0.8 * len(harmless)
     assert "succeeded" in selftest.broken(naked)
+
+
+def test_a_busy_parent_is_no_broken_sandbox(sandbox: Sandbox) -> None:
+    """What its other threads do is not what a program made it do."""
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            sum(range(10_000))
+
+    busy = [threading.Thread(target=work) for _ in range(3)]
+    for thread in busy:
+        thread.start()
+    try:
+        assert selftest.broken(sandbox) == ""
+    finally:
+        done.set()
 
 
 def test_a_stage_within_a_stage_gives_its_secret_back() -> None:
