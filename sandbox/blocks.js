@@ -20,6 +20,14 @@
   for (const animation of call(Document.prototype, "getAnimations")(document)) {
     try { animation.finish(); } catch { animation.cancel(); }
   }
+  const all = call(Document.prototype, "querySelectorAll");
+  for (const drawing of all(document, "svg")) {
+    if (drawing instanceof SVGSVGElement) {
+      call(SVGSVGElement.prototype, "pauseAnimations")(drawing);
+      call(SVGSVGElement.prototype, "setCurrentTime")(drawing, 0);
+    }
+  }
+  for (const player of all(document, "video,audio")) call(Element.prototype, "removeAttribute")(player, "controls");
 
   const opacities = new Map();
   const opacity = (element) => {
@@ -29,38 +37,86 @@
     }
     return opacities.get(element);
   };
+  // Text as it is shown: in capitals, if the style says so.
+  const shown = (text, style) =>
+    style.textTransform === "uppercase" ? text.toUpperCase()
+    : style.textTransform === "lowercase" ? text.toLowerCase()
+    : style.textTransform === "capitalize" ? text.replace(/(^|[\s([{"'-])(\p{L})/gu, (_, before, letter) => before + letter.toUpperCase())
+    : text;
+  // Where the ground of an element is cut to its letters, these are seen though they are transparent.
+  const cut = new Set();
+  const cutBy = (element) => {
+    for (let at = element; at; at = parentOf(at)) {
+      const style = getComputedStyle(at);
+      if (style.backgroundClip === "text") return at;
+      if (style.display !== "inline") return null;
+    }
+    return null;
+  };
+  const containerOf = (element) => {
+    let at = element;
+    while (at && /^(inline|contents)$/.test(getComputedStyle(at).display)) at = parentOf(at);
+    return at;
+  };
   const blocks = [];
-  const add = (text, rects, element) => {
+  let before = null;  // the piece of text before, which this one may go on
+  const add = (text, rects, element, field, style = getComputedStyle(element)) => {
     const boxes = [...rects].filter((r) => r.width > 0 && r.height > 0);
     if (!boxes.length || opacity(element) < 0.1) return;
     const left = Math.min(...boxes.map((r) => r.left)), right = Math.max(...boxes.map((r) => r.right));
     const top = Math.min(...boxes.map((r) => r.top)), bottom = Math.max(...boxes.map((r) => r.bottom));
-    blocks.push({
-      text: text.slice(0, 2000),
-      left: left + scrollX,
-      top: top + scrollY,
-      width: right - left,
-      height: bottom - top,
-      colour: getComputedStyle(element).webkitTextFillColor,
-      line: Math.min(...boxes.map((r) => r.height)),
-    });
+    const cutter = field ? null : cutBy(element);
+    if (cutter) cut.add(cutter);
+    const colour = cutter ? "" : element instanceof SVGElement ? style.fill : style.webkitTextFillColor;
+    const line = Math.min(...boxes.map((r) => r.height)), first = boxes[0], container = field ? element : containerOf(element);
+    const block = { text, left: left + scrollX, top: top + scrollY, width: right - left, height: bottom - top, colour, line, field,
+                    opacity: opacity(element) * (style.opacity === "" || !field ? 1 : parseFloat(style.opacity)) };
+    // One line may be made of several nodes: a word in a span, a letter. It is one piece if nobody could see where they meet.
+    const end = before && before.end;
+    const meets = end && (Math.abs(first.top - end.top) < line / 2
+      ? first.left - end.right < 0.6 * line && first.left - end.right > -1
+      : first.top >= end.bottom - 2 && first.top - end.bottom < line && first.left <= end.left + 1);
+    if (meets && before.container === container && before.block.colour === colour && Math.abs(before.block.line - line) < 1) {
+      const whole = before.block, gap = /\s$/.test(whole.text) || /^\s/.test(text) ? " " : "";
+      whole.text = whole.text.trimEnd() + gap + text.trimStart();
+      const farRight = Math.max(whole.left + whole.width, block.left + block.width);
+      const farBottom = Math.max(whole.top + whole.height, block.top + block.height);
+      whole.left = Math.min(whole.left, block.left);
+      whole.top = Math.min(whole.top, block.top);
+      whole.width = farRight - whole.left;
+      whole.height = farBottom - whole.top;
+    } else {
+      blocks.push(block);
+      before = { block, container };
+    }
+    before.end = boxes[boxes.length - 1];
   };
   const root = bodyOf(document) || rootOf(document);
   const walker = makeWalker(document, root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
   for (let node = walker.currentNode; node && blocks.length < most; node = walker.nextNode()) {
     if (node instanceof Text) {
-      const text = node.data.replace(/\s+/g, " ").trim(), parent = parentOf(node);
-      if (!text || !parent || ["SCRIPT", "STYLE", "NOSCRIPT", "TEMPLATE", "TITLE"].includes(tagOf(parent))) continue;
+      const parent = parentOf(node);
+      const text = parent ? shown(node.data, getComputedStyle(parent)).replace(/\s+/g, " ") : "";
+      if (!text || ["SCRIPT", "STYLE", "NOSCRIPT", "TEMPLATE", "TITLE"].includes(tagOf(parent))) continue;
+      if (!text.trim()) {
+        if (before) before.block.text += " ";
+        continue;
+      }
       const range = makeRange(document);
       range.selectNodeContents(node);
-      add(text, range.getClientRects(), parent);
+      add(text, range.getClientRects(), parent, false);
+    } else if (tagOf(node) === "BR") {
+      before = null;
     } else if (node instanceof HTMLInputElement || node instanceof HTMLTextAreaElement) {
       const text = (valueOf[tagOf(node)](node) || hintOf[tagOf(node)](node) || "").trim();
       const kind = call(Element.prototype, "getAttribute")(node, "type") || "text";
       if (text && !["hidden", "checkbox", "radio", "color", "range", "file"].includes(kind.toLowerCase())) {
-        add(text, [rectOf(node)], node);
+        add(text, [rectOf(node)], node, true, getComputedStyle(node, valueOf[tagOf(node)](node) ? "" : "::placeholder"));
+        before = null;
       }
     }
   }
+  globalThis[Symbol.for("cut")] = cut;  // for the second picture, from which they are taken
+  for (const block of blocks) block.text = block.text.trim().slice(0, 2000);
   return JSON.stringify({ height: Math.max(heightOf(rootOf(document)), heightOf(root)), blocks: blocks });
 };

@@ -215,18 +215,32 @@ def _answer(route: Route, html: str, trouble: list[BaseException]) -> None:
             route.abort()
 
 
+STILL = """document.adoptedStyleSheets = [new CSSStyleSheet()];
+document.adoptedStyleSheets[0].replaceSync('*,*::before,*::after{transition:none!important}')"""
+WITHOUT_TEXT = """
+const sheet = new CSSStyleSheet();
+sheet.replaceSync('*,*::before,*::after,*::placeholder{-webkit-text-fill-color:transparent!important;text-shadow:none!important;'
+  + 'text-decoration-color:transparent!important;transition:none!important}'
+  + 'svg text,svg tspan,svg textPath{fill:transparent!important;stroke:transparent!important}');
+document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
+for (const element of globalThis[Symbol.for('cut')]) element.style.setProperty('background', 'none', 'important');
+// A transition that the page insists on would leave the text where it was.
+for (const animation of Document.prototype.getAnimations.call(document)) {
+  try { animation.finish(); } catch { animation.cancel(); }
+}
+"""
+"""Takes all text away, so that the difference between the two pictures is what can be read."""
+
+
 def _shots(page: Page, html: str) -> Shot:
     page.set_default_timeout(STEP_MS)
     page.set_content(html, wait_until="load")
+    page.evaluate(f"() => {{{STILL}}}")
     seen = json.loads(page.evaluate(BLOCKS, MOST_BLOCKS))
     box = {"x": 0, "y": 0, "width": WIDTH, "height": max(HEIGHT, min(MOST_HEIGHT, int(seen["height"])))}
 
     png = page.screenshot(clip=box, full_page=True, animations="disabled", caret="hide")  # type: ignore[arg-type]
-    page.evaluate(
-        "document.adoptedStyleSheets = [new CSSStyleSheet()]; document.adoptedStyleSheets[0].replaceSync("
-        "'*,*::before,*::after,*::placeholder{-webkit-text-fill-color:transparent!important;text-shadow:none!important;"
-        "text-decoration-color:transparent!important}')"
-    )
+    page.evaluate(f"() => {{{WITHOUT_TEXT}}}")
     # Of this one only the texts' places count, so the browser's own, quicker way will do.
     shot = page.context.new_cdp_session(page).send(
         "Page.captureScreenshot",

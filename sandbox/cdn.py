@@ -22,9 +22,11 @@ PACKAGE_SHA256 = "2a0fbe1dec8d0f7bbacfc56235bdb88b3c9c450ff692eb8ee33a5eff6187f5
 FILE = "package/dist/tailwind.min.css"
 FILE_SHA256 = "b6ad97402eddb903e7a5d7a73ee47a679204efbdda4521a391cbad9df509b932"
 TAILWIND = re.compile(
-    r"https?://[^\s\"'<>]*tailwindcss@\^?2[\d.]*/[^\s\"'<>]*\.css|https?://[^\s\"'<>]*/tailwindcss/2\.[\d.]+/[^\s\"'<>]*\.css"
+    r"https?://[^\s\"'<>]*tailwindcss(?:@(?:\^|~|%5E)?2[\d.]*|@latest)?/[^\s\"'<>?]*\.css(?:\?[^\s\"'<>]*)?"
+    r"|https?://[^\s\"'<>]*/tailwindcss/2\.[\d.]+/[^\s\"'<>?]*\.css(?:\?[^\s\"'<>]*)?",
+    re.I,
 )
-"""Addresses of Tailwind 2 at jsdelivr, unpkg and cdnjs."""
+"""Addresses of Tailwind 2 at jsdelivr, unpkg and cdnjs; without a version, the only one that is here is meant."""
 PICTURES = re.compile(
     r"https?://(?:[\w-]+\.)?(?:picsum\.photos|source\.unsplash\.com|images\.unsplash\.com|via\.placeholder\.com|placehold\.(?:co|it)"
     r"|placekitten\.com|dummyimage\.com|loremflickr\.com|placeimg\.com|fakeimg\.pl)(?P<path>/[^\s\"'<>]*)?"
@@ -85,7 +87,7 @@ def placeholder(path: str) -> str:
     >>> placeholder("/id/48/300/200")[:57]
     '<svg xmlns="http://www.w3.org/2000/svg" width="300" heigh'
     """
-    path = re.sub(r"^/id/\d+", "", path)
+    path = re.sub(r"^/(?:id/\d+|seed/[^/]+)", "", path)
     found = re.search(r"(?:^|/)(\d{2,4})(?:[x/](\d{2,4}))?(?!\d)", path) or re.search(
         r"\bw=(\d{2,4})(?:.*?\bh=(\d{2,4}))?", path
     )

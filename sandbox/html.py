@@ -28,9 +28,15 @@ MOST_CHARACTERS = 1_000_000
 MOST_TAGS = 20_000
 VISIBLE = 24  # of 255: how much a pixel changes where text is taken away that one could read
 LEAST_INK = 0.01  # share of a block's box that its text covers
+LEAST_ROWS = 0.12  # share of its rows that have some of it: less is a sliver that nobody can read
 
 LEAST_ALPHA = 0.1
 OTHER_COLOUR = 160  # of 255: from which ink is not this text's; thin strokes are paler than their colour
+
+INTEGRITY = re.compile(r"\sintegrity\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s>]+)", re.I)
+"""Of a style sheet, of which only what the page needs is served."""
+ELSEWHERE = re.compile(r"(\s(?:src|href)\s*=\s*[\"']?)//", re.I)
+"""An address that leaves out how it is fetched, which is that of the page: this one has none."""
 
 Pixels = npt.NDArray[np.uint8]
 """Height x width x 3, RGB."""
@@ -82,7 +88,7 @@ class Renderer:
         if len(html) > MOST_CHARACTERS or html.count("<") > MOST_TAGS:
             told = f"The page is longer than {MOST_CHARACTERS:,} characters or {MOST_TAGS:,} tags."
             return Page(blank(), (), why="too_long", message=told)
-        html = html.encode(errors="replace").decode()
+        html = ELSEWHERE.sub(r"\1https://", INTEGRITY.sub("", html.encode(errors="replace").decode()))
         browser = self._free.get()
         try:
             shot = browser.shoot(html)
@@ -142,8 +148,13 @@ def _visible(found: list[dict[str, Any]], pixels: Pixels, without_text: Pixels) 
         strongest = np.unravel_index(int(ink.argmax()), ink.shape)  # the middle of a stroke, not its edge
         wanted = [float(n) for n in re.findall(r"[\d.]+", row["colour"])]
         transparent = len(wanted) == 4 and wanted[3] < LEAST_ALPHA
-        another = np.abs(seen[strongest] - np.array(wanted[:3])).max() > OTHER_COLOUR if len(wanted) >= 3 else False
-        if (ink > VISIBLE).mean() < LEAST_INK or transparent or another:
+        another = False
+        if len(wanted) >= 3:
+            blended = row["opacity"] * np.array(wanted[:3]) + (1 - row["opacity"]) * without[strongest]
+            another = bool(np.abs(seen[strongest] - blended).max() > OTHER_COLOUR)
+        inked = ink > VISIBLE
+        sliver = not row["field"] and inked.any(axis=1).mean() < LEAST_ROWS
+        if inked.mean() < LEAST_INK or sliver or transparent or another:
             hidden += 1
             continue
         free[top:bottom, left:right] &= ink <= VISIBLE

@@ -115,6 +115,8 @@ def _histogram_intersection(left: Pixels, right: Pixels) -> float:
 
 
 def _structure(left: Pixels, right: Pixels) -> float:
+    if np.array_equal(left, right):
+        return 1.0  # also of a white page, which is the blank one
     page, reference = (_shrunk(p) for p in (left, right))
     alike, empty = (_ssim(other, reference) for other in (page, np.full_like(reference, 255)))
     return float(np.clip((alike - empty) / max(1e-6, 1 - empty), 0, 1))
