@@ -107,6 +107,8 @@ class Outcome:
     """Of the module, where it raised: `Name: message`."""
     output: str = ""
     """The first of what it printed. Untrusted text."""
+    loaded: bool = False
+    """Whether its module ran to its end, at least once, before calls were made."""
     cpu_seconds: float = field(default=0.0, compare=False)
     backend: Kind = field(default="bubblewrap", compare=False)
 
@@ -233,7 +235,7 @@ def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind
     most_bytes = 2 * MOST_BYTES + 12 * limits.output_characters + (FRAME + MOST_BYTES_OF_A_CALL) * (len(calls) + 2)
     room = {"R": MOST_BYTES, "E": MOST_BYTES}  # of all answers, also of processes that are begun anew
     answers: dict[int, Answer] = {}
-    output, error, used, waited, start, lasts = "", "", 0.0, 0.0, 0, True
+    output, error, used, waited, start, lasts, loaded = "", "", 0.0, 0.0, 0, True, False
     why: Why = "done"
     while lasts:
         left = Bounds(limits.cpu_seconds - used, limits.idle_seconds, limits.memory_mb << 20, wall - waited)
@@ -249,6 +251,7 @@ def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind
         waited += ending.waited
         for size, line in read_lines(raw[1:]):
             ready |= line[0] == "ready"
+            loaded |= ready
             if line[0] == "output" and len(line) > 1:
                 output += _printable(str(line[1]))
             elif line[0] == "failed" and len(line) > 2 and not ready:
@@ -268,7 +271,7 @@ def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind
     outcome = [answers.get(n, lost) for n in range(len(calls))]
     if why == "done" and any(a.error == "crash" for a in outcome):
         why = "crash"
-    return Outcome(outcome, why, error, output[: limits.output_characters], used, kind), lasts
+    return Outcome(outcome, why, error, output[: limits.output_characters], loaded, used, kind), lasts
 
 
 def _why(ended: str) -> Why:

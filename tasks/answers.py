@@ -8,8 +8,16 @@ MARKER = "I WANT TO ANSWER:"
 """The protocol's word, as in ColBench: what follows it is the answer, and ends the dialogue."""
 SAID = "OUTPUT:"
 """What stands before it is thought; the person sees what follows."""
+ANSWERS = re.compile(rf"(?<![\"'‘“]){MARKER}")
+"""The marker, but for one that is only talked about."""
+SAYS = re.compile(rf"(?<![\"'`\w]){SAID}")
 LEADING = re.compile(r"\s*<think(?:ing)?>(.*?)</think(?:ing)?>", re.S | re.I)
 THOUGHT = re.compile(r"<think(?:ing)?>(.*?)(?:</think(?:ing)?>|\Z)", re.S | re.I)
+UNOPENED = re.compile(r"((?:(?!<think(?:ing)?>).)*?)</think(?:ing)?>", re.S | re.I)
+"""Thought whose opening mark the chat template has written."""
+TAG = re.compile(r"(?<!`)<(?P<end>/?)html[\s>]", re.I)
+BODY = re.compile(r"(?<!`)<(?:body|head|link|style)[\s>]", re.I)
+BODY_END = re.compile(r"(?<!`)</body\s*>", re.I)
 DOCTYPE = re.compile(r"<!doctype[^>]*>\s*\Z", re.I)
 
 
@@ -23,13 +31,16 @@ def split_reply(reply: str) -> tuple[str, str]:
     while leading := LEADING.match(reply):  # may name the marker
         thoughts.append(leading[1].strip())
         reply = reply[leading.end() :]
-    head, marker, answer = reply.partition(MARKER)
+    if unopened := UNOPENED.match(reply):
+        thoughts.append(unopened[1].strip())
+        reply = reply[unopened.end() :]
+    begun = ANSWERS.search(reply)
+    head, marker, answer = (reply[: begun.start()], MARKER, reply[begun.end() :]) if begun else (reply, "", "")
     thoughts += [t.strip() for t in THOUGHT.findall(head)]
     head = THOUGHT.sub("", head)
-    before, found, after = head.partition(SAID)
-    if found:
-        thoughts.append(before.strip())
-        head = after
+    if found := SAYS.search(FENCE.sub(lambda block: " " * len(block[0]), head)):
+        thoughts.append(head[: found.start()].strip())
+        head = head[found.end() :]
     if marker:
         head = f"{head}{marker}{answer.lstrip().removeprefix(SAID) if answer.lstrip().startswith(SAID) else answer}"
     return "\n".join(t for t in thoughts if t), head.strip()
@@ -37,22 +48,39 @@ def split_reply(reply: str) -> tuple[str, str]:
 
 def answer_in(said: str) -> str | None:
     """What follows the first marker; None without one."""
-    _, found, answer = said.partition(MARKER)
-    return answer.strip() if found else None
+    found = ANSWERS.search(said)
+    return said[found.end() :].strip() if found else None
 
 
 def page_in(text: str) -> str:
-    """The page in a text: its first html element, else its first body, else a fenced block of HTML; empty if it has none."""
-    lower = text.lower()
-    for tag in ("html", "body"):
-        begin = re.search(rf"<{tag}[\s>]", lower)
-        end = re.compile(rf"</{tag}\s*>").search(lower, begin.end()) if begin else None
-        if begin and end:
-            doctype = DOCTYPE.search(text, max(0, begin.start() - 200), begin.start())
-            return text[doctype.start() if doctype else begin.start() : end.end()]
-    for block in FENCE.finditer(text.replace("\r\n", "\n")):
-        if block["tag"].lower() in ("html", "htm", "xml") or (
-            not block["tag"] and block["code"].lstrip().startswith("<")
-        ):
-            return block["code"]
-    return ""
+    """The last page in a text: an html element, of the last fenced block that has one, or of the prose; else the last fenced block
+    of HTML, else a body element; empty if there is none. A tag in backticks is prose.
+    """
+    text = text.replace("\r\n", "\n")
+    blocks = [(block["tag"].lower(), block["code"]) for block in FENCE.finditer(text)]
+    for _, code in reversed(blocks):
+        if page := _document(code, closed=False):
+            return page
+    if page := _document(FENCE.sub("", text), closed=True):
+        return page
+    for tag, code in reversed(blocks):
+        if tag in ("html", "htm", "xml") or (not tag and code.lstrip().startswith("<")):
+            return str(code)
+    ends = [m.end() for m in BODY_END.finditer(text)]
+    begin = BODY.search(text)
+    return text[begin.start() : ends[-1]] if begin and ends and begin.start() < ends[-1] else ""
+
+
+def _document(text: str, closed: bool) -> str:
+    """The last html element, with its doctype; one that is not closed goes to the end, unless `closed` is asked for."""
+    begin, end, found = -1, -1, (-1, -1)
+    for tag in TAG.finditer(text):
+        if tag["end"] and begin >= 0:
+            end = text.find(">", tag.start()) + 1 or len(text)
+            found = (begin, end)
+        elif not tag["end"] and (begin < 0 or end >= 0):  # else it is within the one before, such as in a srcdoc
+            begin, end = tag.start(), -1
+    if begin >= 0 and end < 0 and not closed:
+        found = (begin, len(text))
+    doctype = DOCTYPE.search(text, max(0, found[0] - 200), max(0, found[0]))
+    return text[doctype.start() if doctype else found[0] : found[1]] if found[0] >= 0 else ""

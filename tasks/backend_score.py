@@ -15,7 +15,7 @@ from typing import Literal
 from sandbox.python import Answer, Limits, Outcome, Sandbox
 from sandbox.values import Value, same
 from tasks.colbench import Task
-from tasks.programs import only_definitions, program_for
+from tasks.programs import barer, program_for
 
 MOST_CACHED = 20_000  # truths
 Failure = Literal["", "no_answer", "no_function", "raised", "wrong", "time", "crash"]
@@ -80,10 +80,13 @@ class BackendScorer:
         calls = [task.calls[n] for n in counted]
         program = program_for(answer, task.function)
         outcome = self.sandbox.run(program, calls, self.limits)
-        if outcome.why == "failed" and (bare := only_definitions(program)).strip() != program.strip():
-            outcome = self.sandbox.run(
-                bare, calls, self.limits
-            )  # what it does beside, such as input(), is no part of it
+        tried = {program.strip()}
+        for bare in barer(program):
+            if outcome.loaded or outcome.why == "refused":
+                break
+            if bare.strip() not in tried:
+                tried.add(bare.strip())
+                outcome = self.sandbox.run(bare, calls, self.limits)
         pairs = list(zip(outcome.answers, (expected[n] for n in counted), strict=True))
         passed = tuple(self.matches(got, wanted) for got, wanted in pairs)
         first = next((n for n, ok in enumerate(passed) if not ok), None)

@@ -5,6 +5,7 @@ problem_description and ground_truth (a page). Ours add task_id, facts, examples
 """
 
 import ast
+import builtins
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -72,17 +73,21 @@ class Task:
 
 def called(calls: Iterable[str]) -> str:
     """The function that the first call is of. Raises ValueError if it calls none by its bare name."""
-    for call in calls:
-        for node in ast.walk(ast.parse(call, mode="eval")):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                return node.func.id
+    names = [
+        node.func.id
+        for call in calls
+        for node in ast.walk(ast.parse(call, mode="eval"))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    for name in (*[n for n in names if n not in dir(builtins)], *names):
+        return name
     raise ValueError("no test calls a function by its name")
 
 
 def read_tasks(path: Path) -> list[Task]:
     """The tasks of a file. Raises BadTask, naming file, line and field; OSError."""
     tasks = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if line.strip():
             try:
                 tasks.append(task_of(json.loads(line), f"{path.stem}-{number - 1}"))
@@ -107,8 +112,10 @@ def task_of(row: Any, task_id: str) -> Task:
         "ground_truth": row["ground_truth"],
         "facts": _facts(row.get("facts", [])),
         "split": row.get("split", ""),
-        "difficulty": int(row.get("difficulty", 0)),
+        "difficulty": row.get("difficulty", 0),
     }
+    if type(common["difficulty"]) is not int:
+        raise BadTask(f"the field difficulty must be a whole number, not {common['difficulty']!r:.80}.")
     if common["split"] not in ("", "train", "test"):
         raise BadTask(f"the field split must be train or test, not {common['split']!r:.80}.")
     if cases is None:
@@ -131,12 +138,17 @@ def task_of(row: Any, task_id: str) -> Task:
 
 
 def _facts(rows: Any) -> tuple[Fact, ...]:
-    try:
-        return tuple(Fact(r["key"], r["value"], r["statement"], tuple(r.get("keywords", ()))) for r in rows)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadTask(
-            f"the field facts must be a list of objects with key, value and statement ({error!r})."
-        ) from error
+    facts = []
+    for row in rows if isinstance(rows, list) else [rows]:
+        if not isinstance(row, dict) or not all(isinstance(row.get(n), str) for n in ("key", "value", "statement")):
+            raise BadTask(
+                f"the field facts must be a list of objects with the texts key, value, statement: {row!r:.120}."
+            )
+        words = row.get("keywords", [])
+        if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+            raise BadTask(f"the field facts: keywords must be a list of words, not {words!r:.80}.")
+        facts.append(Fact(row["key"], row["value"], row["statement"], tuple(words)))
+    return tuple(facts)
 
 
 def write_tasks(tasks: Iterable[Task], path: Path) -> int:
@@ -146,7 +158,7 @@ def write_tasks(tasks: Iterable[Task], path: Path) -> int:
     count = 0
     with part.open("w", encoding="utf-8") as file:
         for task in tasks:
-            file.write(json.dumps(task.to_row(), ensure_ascii=False) + "\n")
+            file.write(json.dumps(task.to_row()) + "\n")
             count += 1
     part.replace(path)
     return count

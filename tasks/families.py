@@ -75,7 +75,7 @@ def rounding(of: str = "total") -> Decision:
     return choice(
         "rounding",
         "How should the result be rounded?",
-        "round rounded rounding decimals precision whole",
+        "round rounding decimals precision precise whole integer cents half exact digits",
         ("down", f"math.floor({of})", "The result is rounded down to a whole number."),
         ("up", f"math.ceil({of})", "The result is rounded up to a whole number."),
         ("tenth", f"round({of}, 1)", "The result is rounded to one decimal."),
@@ -92,7 +92,7 @@ def side(of: str, limit: str, key: str = "side") -> Decision:
     return choice(
         key,
         "Does the limit itself already count?",
-        "itself exactly inclusive include including equal boundary edge already count counts",
+        "itself exactly exact inclusive include included equal boundary edge already count just greater least same limit",
         ("itself counts", f"{of} >= {limit}", "A value exactly at the limit already counts."),
         ("itself does not count", f"{of} > {limit}", "A value exactly at the limit does not count yet."),
         ("from one before", f"{of} >= {limit} - 1", "One less than the limit already counts."),
@@ -116,12 +116,15 @@ def invalid(of: str) -> Decision:
     return choice(
         "invalid",
         "What should it return when the input is zero or negative?",
-        "invalid negative zero nonsense wrong bad error empty",
+        "invalid negative zero below nonsense wrong bad error empty less none nobody time",
         *[
             (v, f"if {of}: return {v}", f"For zero or negative input it returns {t}.")
             for v, t in zip(outcomes, told, strict=True)
         ],
     )
+
+
+MISSING = "missing none absent gap blank null without unknown skip no"
 
 
 def missing(values: str) -> Decision:
@@ -133,7 +136,15 @@ def missing(values: str) -> Decision:
     for n in (10, 15, 20, 25, 30, 35):
         code = f"{values} = [{n} if v is None else v for v in {values}]"
         options.append((str(n), code, f"A missing value counts as {n}."))
-    return choice("missing", "What happens with missing values?", "missing none absent gap gaps blank null", *options)
+    return choice("missing", "What happens with missing values?", MISSING, *options)
+
+
+def missing_readings() -> Decision:
+    """What a None among readings stands for, each of which has its hour."""
+    options = [("passed over", "continue", "Missing readings are passed over; the later ones keep their hours.")]
+    for n in (0, 12, 18, 24, 28, 32, 36):
+        options.append((str(n), f"value = {n}", f"A missing reading counts as {n} degrees."))
+    return choice("missing", "What happens with missing readings?", MISSING, *options)
 
 
 def separator() -> Decision:
@@ -151,7 +162,7 @@ def separator() -> Decision:
     return choice(
         "separator",
         "What should separate the parts?",
-        "separator separate separated join joined between delimiter",
+        "separator separate join between delimiter comma dash hyphen colon character",
         *[(m, repr(m), f"The parts are separated by {t}.") for m, t in marks],
     )
 
@@ -160,7 +171,7 @@ def _ties() -> Decision:
     return choice(
         "ties",
         "How are ties broken?",
-        "tie ties tied equal same draw",
+        "tie tied equal same draw identical",
         ("alphabet", "item[0]", "Equal scores are ordered by name, from a to z."),
         ("shorter", "(len(item[0]), item[0])", "Of equal scores the shorter name comes first, then a to z."),
         ("last letter", "item[0][::-1]", "Equal scores are ordered by the name read backwards, from a to z."),
@@ -197,21 +208,21 @@ FAMILIES: tuple[Family, ...] = (
                 range(10, 50),
                 "The discount begins at {n} pieces.",
                 "From how many pieces on is there a discount?",
-                "threshold large many pieces begin begins start",
+                "threshold large many pieces begin start quantity big size order get trigger",
             ),
             number(
                 "discount",
                 range(4, 28),
                 "The discount is {n} percent.",
                 "How many percent is the discount?",
-                "percent percentage discount",
+                "percent percentage discount rate much off high",
             ),
             number(
                 "fee",
                 range(3, 60),
                 "The handling fee is {n}, added after the discount.",
                 "How high is the handling fee?",
-                "fee handling charge",
+                "fee handling charge cost",
             ),
             side("quantity", "<discount_from>"),
             rounding(),
@@ -240,23 +251,23 @@ def order_total(quantity, unit_price):
             number(
                 "dropped",
                 range(2, 6),
-                "The lowest {n} are dropped, as long as something is left.",
+                "The lowest {n} are dropped if there are more than {n} values; otherwise none is.",
                 "How many of the lowest are dropped?",
-                "drop dropped lowest many",
+                "drop lowest low many discard remove worst",
             ),
             number(
                 "bonus",
                 range(2, 40),
-                "A bonus of {n} is added to the average.",
+                "A bonus of {n} is added to the average, before it is rounded.",
                 "Is there a bonus on the average?",
-                "bonus extra add added",
+                "bonus extra add anything end",
             ),
             number(
                 "cap",
                 range(60, 100),
-                "The result is never above {n}.",
+                "Whatever is above {n} after rounding becomes {n}.",
                 "Is there a highest possible result?",
-                "cap highest maximum limit most",
+                "cap highest maximum limit most exceed possible upper",
             ),
             rounding(),
         ),
@@ -269,9 +280,8 @@ def average_score(values):
     if len(values) > <dropped>:
         values = values[<dropped>:]
     total = sum(values) / len(values) + <bonus>
-    total = min(total, <cap>)
     <nudge>
-    return <rounding>
+    return min(<rounding>, <cap>)
 """,
         _values(20, 90),
     ),
@@ -285,30 +295,38 @@ def average_score(values):
                 range(2, 8),
                 "Only the first {n} names are shown.",
                 "How many names are shown?",
-                "many places names top first shown",
+                "many places names top first show list people everyone length",
             ),
             number(
                 "least",
-                range(2, 36),
+                range(2, 46),
                 "Names with fewer than {n} points are left out.",
                 "Is there a smallest score to be shown?",
-                "least minimum smallest score fewer points low",
+                "least minimum smallest fewer points low cutoff leave",
             ),
             _ties(),
             separator(),
             choice(
                 "order",
                 "In what order do the scores go?",
-                "order ascending descending highest lowest sort sorted",
+                "order ascending descending highest lowest sort high biggest best better win first",
                 ("highest", "-item[1]", "The highest score comes first."),
                 ("lowest", "item[1]", "The lowest score comes first, as in golf."),
-                ("near 30", "abs(item[1] - 30)", "The score nearest to 30 comes first."),
-                ("near 20", "abs(item[1] - 20)", "The score nearest to 20 comes first."),
+                (
+                    "near 30",
+                    "(abs(item[1] - 30), item[1])",
+                    "The score nearest to 30 comes first; of two as near, the lower one.",
+                ),
+                (
+                    "near 20",
+                    "(abs(item[1] - 20), item[1])",
+                    "The score nearest to 20 comes first; of two as near, the lower one.",
+                ),
             ),
             choice(
                 "shape",
                 "How is each name written?",
-                "write written format case capital upper lower look",
+                "write written format case capital upper lower uppercase lowercase look name display next beside letters score",
                 ("upper", "item[0].upper()", "Names are written in capitals."),
                 ("title", "item[0].title()", "Names begin with a capital letter."),
                 ("with score", "f'{item[0]} ({item[1]})'", "After each name the score stands in round brackets."),
@@ -333,7 +351,7 @@ def ranking(scores):
             choice(
                 "unit",
                 "In which unit is the weight given?",
-                "unit units kilogram gram grams pounds ounces kg",
+                "unit kilograms grams pounds ounces kg measured given",
                 ("gram", "weight / 1000", "The weight is given in grams, and prices are for kilograms."),
                 (
                     "pound",
@@ -352,28 +370,28 @@ def ranking(scores):
                 range(3, 70),
                 "Every parcel costs {n} to begin with.",
                 "What is the base price?",
-                "base basic begin every fixed",
+                "base basic begin every fixed flat starting start fee",
             ),
             number(
                 "per_kilo",
                 range(2, 30),
-                "Each kilogram costs {n} more.",
+                "Each kilogram costs {n} more, a part of one in proportion.",
                 "What does each kilogram cost?",
-                "kilogram kilo per each",
+                "kilogram kilo kg per each depend",
             ),
             number(
                 "heavy",
                 range(4, 40),
-                "From {n} kilograms on a parcel is heavy, and costs double.",
+                "From {n} kilograms on a parcel is heavy: base price and price by weight are doubled.",
                 "From what weight on is a parcel heavy?",
-                "heavy double surcharge weight",
+                "heavy double surcharge when",
             ),
             number(
                 "far",
                 range(100, 900, 20),
-                "Beyond {n} kilometres 25 is added.",
+                "Beyond {n} kilometres 25 is added, which is never doubled.",
                 "From what distance on does it cost more?",
-                "far distance kilometres beyond long more",
+                "far distance kilometres beyond long more km",
             ),
             rounding(),
         ),
@@ -402,21 +420,21 @@ def parcel_price(weight, distance):
                 range(1, 60),
                 "For the start signal, {n} seconds are added first.",
                 "Is anything added to the seconds first?",
-                "added add offset start first",
+                "add offset start first change before",
             ),
             choice(
                 "zero_hours",
                 "Are hours shown when they are zero?",
-                "zero hours show shown always empty",
+                "zero hours show always empty display",
                 ("hidden", "hours > 0", "Hours are left out when they are zero."),
                 ("shown", "True", "Hours are always shown, even when they are zero."),
-                ("never", "False", "Hours are never shown, only minutes and seconds."),
-                ("from two", "hours > 1", "Hours are shown only from two hours on."),
+                ("never", "False", "Hours are never shown: minutes go on beyond 59."),
+                ("from two", "hours > 1", "Hours are shown from two hours on; before that, minutes go on beyond 59."),
             ),
             choice(
                 "padding",
                 "Are numbers filled up with zeros?",
-                "pad padded padding digits fill filled leading zeros",
+                "pad padding digits fill leading zeros two",
                 ("two", "'{:02d}'", "Every number has two digits at least."),
                 ("none", "'{}'", "Numbers are not filled up with zeros."),
                 ("three", "'{:03d}'", "Every number has three digits at least."),
@@ -425,7 +443,7 @@ def parcel_price(weight, distance):
             choice(
                 "units",
                 "Which letters stand after the numbers?",
-                "letters unit units label after abbreviation suffix",
+                "letters unit label after abbreviation suffix write words h m s",
                 ("none", "('', '', '')", "No letters stand after the numbers."),
                 ("short", "('h', 'm', 's')", "The letters h, m and s stand after the numbers."),
                 ("capital", "('H', 'M', 'S')", "The capital letters H, M and S stand after the numbers."),
@@ -438,13 +456,11 @@ def parcel_price(weight, distance):
 def duration_text(seconds):
     <invalid>
     seconds = seconds + <offset>
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    letters = <units>
-    parts = [<padding>.format(n) + letter for n, letter in zip((hours, minutes, rest), letters)]
+    hours = seconds // 3600
+    numbers, letters = [hours, seconds // 60 % 60, seconds % 60], <units>
     if not (<zero_hours>):
-        parts = parts[1:]
-    return <separator>.join(parts)
+        numbers, letters = [seconds // 60, seconds % 60], letters[1:]
+    return <separator>.join(<padding>.format(n) + letter for n, letter in zip(numbers, letters))
 """,
         lambda rng: (
             rng.choice([rng.randint(-5, 0), rng.randint(1, 300), rng.randint(3500, 9000), rng.randint(3000, 40_000)]),
@@ -455,13 +471,13 @@ def duration_text(seconds):
         "def alarm_hours(values)",
         "I need a function that looks through hourly temperature readings of my greenhouse and reports when it was too hot.",
         (
-            missing("values"),
+            missing_readings(),
             number(
                 "limit",
-                range(16, 44),
+                range(10, 50),
                 "It is too hot from {n} degrees on.",
                 "From what temperature on is it too hot?",
-                "hot temperature degrees limit threshold warm",
+                "hot temperature degrees limit threshold warm above",
             ),
             side("value", "<limit>"),
             number(
@@ -469,12 +485,12 @@ def duration_text(seconds):
                 range(0, 24),
                 "The first reading is of hour {n}.",
                 "Which hour is the first reading of?",
-                "hour first begin start clock",
+                "hour first begin start clock midnight time",
             ),
             choice(
                 "report",
                 "What should it report?",
-                "report return output result list count number answer",
+                "report return output result list number answer format want give",
                 ("hours", "hot", "It reports the list of hot hours."),
                 ("count", "len(hot)", "It reports how many hours were hot."),
                 (
@@ -487,9 +503,10 @@ def duration_text(seconds):
         ),
         """
 def alarm_hours(values):
-    <missing>
     hot = []
     for number, value in enumerate(values):
+        if value is None:
+            <missing>
         if <side>:
             hot.append((number + <first_hour>) % 24)
     return <report>
@@ -502,20 +519,31 @@ def alarm_hours(values):
         "Please write a function that makes a short code out of a title, for the labels in my archive.",
         (
             number(
+                "shelf",
+                range(10, 90),
+                "At the beginning stands the number of my shelf, {n}, as one more part.",
+                "Does anything stand at the beginning?",
+                "beginning begin start front before prefix shelf",
+            ),
+            number(
                 "letters",
                 range(2, 8),
                 "Each word keeps its first {n} letters.",
                 "How many letters of each word are kept?",
-                "letters many each word keep kept",
+                "letters each keep long characters length per abbreviation",
             ),
             number(
-                "words", range(1, 6), "At most {n} words are used.", "How many words are used?", "words many most used"
+                "words",
+                range(1, 6),
+                "Of the words in that order, only the first {n} are used.",
+                "How many words are used?",
+                "words many most use all maximum limit",
             ),
             separator(),
             choice(
                 "case",
                 "Upper or lower case?",
-                "case upper lower capital capitals",
+                "case upper lower capital uppercase lowercase small",
                 ("upper", ".upper()", "The code is in capitals."),
                 ("lower", ".lower()", "The code is in small letters."),
                 ("title", ".title()", "Each part begins with a capital letter, and the rest is small."),
@@ -524,20 +552,20 @@ def alarm_hours(values):
             choice(
                 "order",
                 "In what order do the words go?",
-                "order sort sorted sequence reverse go",
+                "order sort sequence reverse go come alphabetical keep first",
                 ("as is", "words", "The words stay in their order."),
-                ("alphabet", "sorted(words)", "The words are sorted from a to z."),
+                ("alphabet", "sorted(words, key=str.lower)", "The words are sorted from a to z, whatever their case."),
                 ("reversed", "words[::-1]", "The words go in reverse order."),
                 (
                     "longest",
-                    "sorted(words, key=lambda w: (-len(w), w))",
-                    "The longest word comes first; equal ones go from a to z.",
+                    "sorted(words, key=lambda w: (-len(w), w.lower()))",
+                    "The longest word comes first; equally long ones go from a to z, whatever their case.",
                 ),
             ),
             choice(
                 "ending",
                 "Does anything stand at the end?",
-                "end ending suffix number total last check",
+                "end ending suffix append last check anything",
                 ("length", "str(len(title))", "At the end stands how many characters the title has, as one more part."),
                 (
                     "count",
@@ -549,14 +577,18 @@ def alarm_hours(values):
                     "str(sum(c in 'aeiou' for c in title.lower()))",
                     "At the end stands how many vowels the title has, as one more part.",
                 ),
-                ("first", "title[0]", "At the end the title's first letter stands again, as one more part."),
+                (
+                    "first",
+                    "title[0]",
+                    "At the end the title's first letter stands again, as it is in the title, as one more part.",
+                ),
             ),
         ),
         """
 def make_code(title):
     words = title.split()
     words = (<order>)[:<words>]
-    parts = [word[:<letters>]<case> for word in words]
+    parts = ["<shelf>", *(word[:<letters>]<case> for word in words)]
     parts.append(<ending>)
     return <separator>.join(parts)
 """,
@@ -572,33 +604,33 @@ def make_code(title):
                 range(5, 60),
                 "The stock should last for {n} days.",
                 "For how many days should the stock last?",
-                "days long last cover lead",
+                "days long last cover lead period",
             ),
             number(
                 "pack",
                 range(4, 40),
                 "Pieces come in packs of {n}, and only whole packs are ordered.",
                 "Do the pieces come in packs?",
-                "pack packs box whole size",
+                "pack box whole size minimum single individually",
             ),
             number(
                 "safety",
                 range(5, 90),
                 "There should always be {n} pieces more than that.",
                 "Is there a safety stock?",
-                "safety reserve more extra always",
+                "safety reserve more extra always buffer",
             ),
             number(
                 "most_pieces",
                 range(300, 1500, 20),
-                "At most {n} pieces are ordered at once, however many packs that is.",
+                "At most {n} pieces are ordered at once, even if that breaks a pack.",
                 "Is there a largest order?",
-                "most largest maximum once cap",
+                "most largest maximum once cap limit upper",
             ),
             choice(
                 "enough",
                 "What should it say when there is enough in stock?",
-                "enough nothing sufficient none needed full",
+                "enough nothing sufficient none needed full no",
                 ("zero", "0", "When there is enough it says zero."),
                 ("text", "'enough'", "When there is enough it says the text enough."),
                 ("minus", "-1", "When there is enough it says minus one."),
@@ -625,28 +657,28 @@ def reorder(stock, daily_sales):
                 range(1, 16),
                 "The first {n} days cost nothing.",
                 "Are the first days free?",
-                "grace free first days nothing",
+                "grace free first nothing when start",
             ),
             number(
                 "daily",
                 range(2, 40),
                 "Each further day costs {n}.",
                 "What does each day cost?",
-                "day daily each per cost",
+                "day daily each per cost much",
             ),
             number(
                 "share",
                 range(10, 80),
-                "The fee is never more than {n} percent of the amount.",
+                "Before it is rounded, the fee with all that is added is held at {n} percent of the amount.",
                 "Is there a highest fee?",
-                "percent highest maximum cap never share",
+                "percent highest maximum cap never share most limit",
             ),
             number(
                 "letter",
                 range(5, 45),
                 "From the day {n} on, 12 is added for a letter.",
                 "Is there anything extra for very late books?",
-                "letter extra very long reminder",
+                "letter extra very long reminder add else",
             ),
             rounding(),
             invalid("days_late <= 0"),
@@ -678,12 +710,12 @@ def late_fee(days_late, amount):
                 range(3, 30),
                 "The tip is {n} percent, rounded down to whole cents.",
                 "How high is the tip?",
-                "tip percent service",
+                "tip percent",
             ),
             choice(
                 "remainder",
                 "Who pays the cents that are left over?",
-                "left over remainder rest remaining who extra cents",
+                "left over remainder rest remaining who cents divide evenly",
                 (
                     "first",
                     "[each + (1 if n < rest else 0) for n in range(people)]",
@@ -710,14 +742,14 @@ def late_fee(days_late, amount):
                 range(10, 400, 5),
                 "A cover charge of {n} cents a person comes on top, before the tip.",
                 "Is there a cover charge?",
-                "cover charge person top extra each",
+                "cover charge person top extra each service additional head",
             ),
             number(
                 "rebate",
                 range(50, 900, 10),
                 "A voucher takes off {n} cents at the very end, but never below zero.",
                 "Is there a voucher or rebate?",
-                "voucher rebate off coupon reduce",
+                "voucher rebate off coupon reduce discount",
             ),
             invalid("people <= 0"),
         ),
@@ -742,17 +774,17 @@ def split_bill(amounts, people):
         (
             number(
                 "base",
-                range(18, 34),
+                range(14, 56),
                 "Everybody has {n} days to begin with.",
                 "How many days does everybody have?",
-                "base everybody begin basic",
+                "base everybody begin basic new start",
             ),
             number(
                 "every",
                 range(2, 9),
                 "Every {n} whole years there is one day more.",
                 "After how many years is there a day more?",
-                "years every seniority after",
+                "years every seniority after long firm",
             ),
             number(
                 "full",
@@ -763,10 +795,10 @@ def split_bill(amounts, people):
             ),
             number(
                 "most_days",
-                range(24, 44),
-                "Nobody gets more than {n} days.",
+                range(24, 66),
+                "Nobody gets more than {n} days, which is seen to before rounding.",
                 "Is there a largest number of days?",
-                "most nobody maximum largest cap",
+                "most nobody maximum largest cap limit",
             ),
             rounding(),
         ),
@@ -792,37 +824,37 @@ def leave_days(years, hours_a_week):
                 range(2, 20),
                 "There is one point for every {n} spent, for each purchase by itself, parts left out.",
                 "How much must be spent for one point?",
-                "spent every one point per each",
+                "spend every one per each much euro",
             ),
             number(
                 "least",
                 range(5, 45),
                 "Purchases below {n} bring nothing.",
                 "Do small purchases count?",
-                "small least minimum below nothing count",
+                "small least minimum below nothing count all",
             ),
             number(
                 "welcome",
                 range(3, 90),
                 "As a welcome, {n} points are given.",
                 "Are there points as a welcome?",
-                "welcome gift begin start bonus",
+                "welcome gift begin start bonus new sign",
             ),
             choice(
                 "best",
                 "Does any purchase count more than once?",
-                "double twice once more any special largest",
-                ("largest", "max(kept)", "The largest purchase counts twice."),
-                ("last", "kept[-1]", "The last purchase counts twice."),
-                ("first", "kept[0]", "The first purchase counts twice."),
-                ("smallest", "min(kept)", "The smallest purchase that counts is counted twice."),
+                "double twice once any special more",
+                ("largest", "max(kept)", "The points of the largest purchase are given twice."),
+                ("last", "kept[-1]", "The points of the last purchase that counts are given twice."),
+                ("first", "kept[0]", "The points of the first purchase that counts are given twice."),
+                ("smallest", "min(kept)", "The points of the smallest purchase that counts are given twice."),
             ),
             number(
                 "most_points",
                 range(40, 240, 4),
                 "Nobody gets more than {n} points.",
                 "Is there a largest number of points?",
-                "most maximum nobody cap limit largest number",
+                "most maximum nobody cap limit largest",
             ),
         ),
         """

@@ -5,6 +5,7 @@ option for each; `difficulty` of them stay hidden, the others are told. Options 
 meet. Tests are chosen so that each hidden decision changes an answer, and no constant gives many of them.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from tasks.families import FAMILIES, Decision, Family, Option
 TESTS = 10
 CANDIDATES = 120  # inputs of which the tests are chosen
 MOST_ALIKE = 3  # tests with the same answer
+LEAST_CHOICES = 20
+"""Ways in which the hidden decisions can be taken together: a guess is right one time in so many, at most."""
 NUDGES = ("", "total *= 1.000000001", "total *= 0.999999999")
 """A right program may add in another order: an input at which the last bit decides is no test."""
 
@@ -30,8 +33,8 @@ def make_task(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
         family = FAMILIES[seed % len(FAMILIES)]
         options = {d.key: rng.choice(d.of_split(split)) for d in family.decisions}
         hidden = rng.sample(family.decisions, difficulty)
-        if attempt < 500 and not any(len(d.options) > 12 for d in hidden):
-            continue  # something that cannot well be guessed
+        if math.prod(len(d.of_split(split)) for d in hidden) < LEAST_CHOICES:
+            continue
         arguments = _tests(family, options, hidden, split, rng)
         if arguments:
             break

@@ -32,6 +32,14 @@ SENTENCES = (
 )
 
 
+MEASURES = (
+    "Of the looks this much is settled, in pixels: the ground is white; the bar's name, {name}, is bold, 24 high, and 24 from the "
+    "bar's edges; round the bold headline, the cards together, and the button 32 are free, of which those above and below each other "
+    "are shared; the cards are 24 apart, each with a bold title 20 high and, 8 below it, its text; the button is rounded by 4, and "
+    "its white text is 24 from its sides and 12 from its top and bottom; the footer says: {foot}, Market Square 1."
+)
+
+
 def _texts(key: str, question: str, keywords: str, statement: str, *texts: str) -> Decision:
     return choice(key, question, keywords, *[(t, t, statement.format(t=t)) for t in texts])
 
@@ -41,16 +49,23 @@ DECISIONS: tuple[Decision, ...] = (
         "palette",
         "Which colour should the page have?",
         "colour color palette blue red green background",
-        *[(c, c, f"The bar at the top and the button are {c}.") for c in COLOURS],
+        *[
+            (c, c, f"The bar at the top and the button are {c}; the button has Tailwind's shade 600 of it.")
+            for c in COLOURS
+        ],
     ),
     choice(
         "shade",
         "Should the bar at the top be dark or light?",
         "dark light shade bright contrast",
-        ("dark", "bg-{c}-800 text-white", "The bar at the top is dark, with white text."),
-        ("middle", "bg-{c}-500 text-white", "The bar at the top has a strong, middle shade, with white text."),
-        ("light", "bg-{c}-100 text-{c}-900", "The bar at the top is very light, with dark text."),
-        ("pale", "bg-{c}-300 text-{c}-900", "The bar at the top is pale, with dark text."),
+        ("dark", "bg-{c}-800 text-white", "The bar at the top is dark, shade 800, with white text."),
+        ("middle", "bg-{c}-500 text-white", "The bar at the top has a strong, middle shade, 500, with white text."),
+        (
+            "light",
+            "bg-{c}-100 text-{c}-900",
+            "The bar at the top is very light, shade 100, with dark text of shade 900.",
+        ),
+        ("pale", "bg-{c}-300 text-{c}-900", "The bar at the top is pale, shade 300, with dark text of shade 900."),
     ),
     choice(
         "columns",
@@ -74,10 +89,10 @@ DECISIONS: tuple[Decision, ...] = (
         "headline_size",
         "How large should the headline be?",
         "headline title large size big font",
-        ("huge", "text-6xl", "The headline is huge."),
-        ("large", "text-4xl", "The headline is large."),
-        ("modest", "text-2xl", "The headline is modest in size."),
-        ("very large", "text-5xl", "The headline is very large."),
+        ("huge", "text-6xl", "The headline is huge, 60 pixels."),
+        ("large", "text-4xl", "The headline is large, 36 pixels."),
+        ("modest", "text-2xl", "The headline is modest in size, 24 pixels."),
+        ("very large", "text-5xl", "The headline is very large, 48 pixels."),
     ),
     choice(
         "alignment",
@@ -86,7 +101,7 @@ DECISIONS: tuple[Decision, ...] = (
         ("centre", "text-center", "The headline stands in the centre."),
         ("left", "text-left", "The headline stands on the left."),
         ("right", "text-right", "The headline stands on the right."),
-        ("indented", "text-left pl-64", "The headline stands on the left, far from the edge."),
+        ("indented", "text-left pl-64", "The headline stands on the left, 256 pixels further in than the cards."),
     ),
     _texts(
         "headline",
@@ -123,37 +138,69 @@ DECISIONS: tuple[Decision, ...] = (
         (
             "wide",
             '<img class="w-full" src="https://picsum.photos/id/48/1280/240">',
-            "A wide picture stands below the bar at the top.",
+            "A wide picture, 1280 by 240 pixels, stands below the bar at the top, from edge to edge.",
         ),
         ("none", "", "There is no picture."),
         (
             "small",
             '<img class="m-8" src="https://picsum.photos/id/48/320/200">',
-            "A small picture stands on the left below the bar at the top.",
+            "A small picture, 320 by 200 pixels, stands on the left below the bar at the top, 32 pixels from all around it.",
         ),
         (
             "middle",
             '<img class="mx-auto my-8" src="https://picsum.photos/id/48/480/240">',
-            "A picture of middle size stands in the centre below the bar at the top.",
+            "A picture of middle size, 480 by 240 pixels, stands in the centre below the bar at the top, 32 pixels above and below it.",
         ),
     ),
     choice(
         "footer",
         "What should the footer be like?",
         "footer bottom foot end below",
-        ("dark", "bg-gray-900 text-white p-8", "The footer is dark, with white text."),
-        ("light", "bg-gray-100 text-gray-700 p-8", "The footer is light gray."),
-        ("coloured", "bg-{c}-600 text-white p-4", "The footer has the colour of the button, with white text."),
-        ("line", "border-t-4 border-{c}-600 p-4", "The footer is white, below a coloured line."),
+        (
+            "dark",
+            "bg-gray-900 text-white p-8",
+            "The footer is dark, gray of shade 900, with white text 32 pixels from its edges.",
+        ),
+        (
+            "light",
+            "bg-gray-100 text-gray-700 p-8",
+            "The footer is light, gray of shade 100, with gray text of shade 700, 32 pixels from its edges.",
+        ),
+        (
+            "coloured",
+            "bg-{c}-600 text-white p-4",
+            "The footer has the colour of the button, with white text 16 pixels from its edges.",
+        ),
+        (
+            "line",
+            "border-t-4 border-{c}-600 p-4",
+            "The footer is white, below a line 4 pixels thick in the button's colour, its text 16 pixels from the edges.",
+        ),
     ),
     choice(
         "corners",
         "What should the cards look like?",
         "card cards look corners shadow border frame round box",
-        ("shadow", "shadow-lg rounded-lg p-6", "The cards have round corners and a shadow."),
-        ("frame", "border-2 border-gray-400 p-6", "The cards have a gray frame and sharp corners."),
-        ("filled", "bg-{c}-100 p-6", "The cards are filled with a pale tone of the page's colour."),
-        ("tinted", "bg-gray-200 rounded-xl p-6", "The cards are gray, with round corners."),
+        (
+            "shadow",
+            "shadow-lg rounded-lg p-6",
+            "The cards have round corners of 8 pixels and a large shadow, and their text is 24 pixels from the edges.",
+        ),
+        (
+            "frame",
+            "border-2 border-gray-400 p-6",
+            "The cards have a frame of 2 pixels in gray of shade 400 and sharp corners, and their text is 24 pixels from it.",
+        ),
+        (
+            "filled",
+            "bg-{c}-100 p-6",
+            "The cards are filled with shade 100 of the page's colour, and their text is 24 pixels from the edges.",
+        ),
+        (
+            "tinted",
+            "bg-gray-200 rounded-xl p-6",
+            "The cards are gray of shade 200, with round corners of 12 pixels, and their text is 24 pixels from the edges.",
+        ),
     ),
 )
 
@@ -198,6 +245,7 @@ def make_page(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
     cards = re.findall(r'mb-2">(.*?)</h2><p>(.*?)</p>', page)
     topics = " ".join(f"{title} ({unescape(text)})" for title, text in cards)
     about = f"A website for a {trade}: a bar with its name at the top, a headline, cards about its topics, a button, a footer."
+    about += f" {MEASURES.format(name=trade.title(), foot=trade.capitalize())}"
     if "cards" not in [d.key for d in hidden]:
         about += f" The cards are: {topics}"
     return Task(

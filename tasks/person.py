@@ -5,6 +5,7 @@ reply = answer_from_facts(task, "Which currency?", dialogue=[], manner=Manner(),
 
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +16,7 @@ from tasks.colbench import Fact, Task
 MOST_TOLD = 2
 """Facts of one reply: the person answers in two sentences."""
 MOST_CHARACTERS = 400
-UNKNOWN = "I do not know; do what you think is best."
+UNKNOWN = "I have no answer to that, as you put it."
 NOTHING_ASKED = "That sounds fine so far."
 TIRED = "I have answered enough questions. Please write it now."
 VAGUE = "It depends. Could you ask me more exactly?"
@@ -34,7 +35,12 @@ ASKS = re.compile(
     r"\b(?:tell me|let me know|please (?:say|describe|explain|specify|clarify)|i (?:need|want|would like) to know)\b",
     re.I,
 )
-WORDS = re.compile(r"[a-z]+")
+WORDS = re.compile(r"[a-z]+|0")
+MOST_WORDS = 40
+"""Words of a question that are listened to."""
+NEAR = 0.5
+"""Share of the best fact's weight from which a second one is meant too."""
+LEAST_SHOWN = 3  # words of a page that is looked at
 
 Leak = Literal["", "fence", "signature", "tag", "ngram"]
 
@@ -61,19 +67,20 @@ class Manner:
 def answer_from_facts(task: Task, said: str, dialogue: Sequence[str], manner: Manner, seed: int) -> str:
     """What the person replies to `said`; `dialogue` has its own earlier replies. The same for the same arguments.
 
-    A question is answered with the facts that it has words of, two at most; a page that is shown, with what was not told yet.
+    A question is answered with the fact that it is about, or two; a web page that is shown, with what was not told yet.
     """
     if manner.patience and sum(reply not in (NOTHING_ASKED, VAGUE) for reply in dialogue) >= manner.patience:
         return TIRED
-    page = page_in(said)
+    page = page_in(said) if task.kind == "frontend" else ""
     sentences = re.split(
         r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.?!？\n])[\"'*_`)\]]*\s+", said.replace(page, " ") if page else said
     )
     question = " ".join(s for s in sentences if s.strip().rstrip("\"'*_`)]").endswith(("?", "？")) or ASKS.search(s))
-    asked = _asked(task.facts, question)
-    if page and not asked:
+    told_before = set(told_facts(task, dialogue))
+    asked = _asked(task.facts, question, told_before)
+    if not asked and len(re.sub(r"<[^>]*>", " ", page).split()) >= LEAST_SHOWN:
         known = [f for f in task.facts if not _forgot(task, f, manner, seed)]
-        asked = [fact for fact in known if not any(fact.statement in reply for reply in dialogue)][:MOST_TOLD]
+        asked = [fact for fact in known if fact.key not in told_before][:MOST_TOLD]
     elif not question:
         return NOTHING_ASKED
     rng = random.Random(f"{task.task_id} {seed} {len(dialogue)}")  # noqa: S311
@@ -83,12 +90,37 @@ def answer_from_facts(task: Task, said: str, dialogue: Sequence[str], manner: Ma
     return " ".join(dict.fromkeys(told)) if told else UNKNOWN
 
 
-def _asked(facts: Sequence[Fact], question: str) -> list[Fact]:
-    """The facts that a question has most words of, best first."""
-    words = WORDS.findall(question.lower())
-    hits = [(sum(w in fact.keywords for w in words), fact) for fact in facts]
-    best = sorted((h for h in hits if h[0]), key=lambda h: -h[0])
-    return [fact for _, fact in best[:MOST_TOLD]]
+def _asked(facts: Sequence[Fact], question: str, told: set[str]) -> list[Fact]:
+    """The facts that a question is about, best first: by the words that they share, of which one that few facts have says more.
+
+    A second one is meant only if it is nearly as near; of equal ones, one that was not told yet.
+    """
+    words = {stem(word) for word in WORDS.findall(question.lower())[:MOST_WORDS]}
+    of = {fact.key: {stem(w) for keyword in fact.keywords for w in WORDS.findall(keyword.lower())} for fact in facts}
+    rarity = Counter(word for own in of.values() for word in own)
+    weights = {key: sum(1 / rarity[word] for word in words & own) for key, own in of.items()}
+    ranked = sorted((f for f in facts if weights[f.key]), key=lambda f: (-weights[f.key], f.key in told))
+    if not ranked:
+        return []
+    near = [f for f in ranked[1:] if weights[f.key] >= NEAR * weights[ranked[0].key]]
+    return [ranked[0], *sorted(near, key=lambda f: f.key in told)][:MOST_TOLD]
+
+
+def stem(word: str) -> str:
+    """A word without its ending, roughly: what a question and a keyword are compared by.
+
+    >>> [stem(w) for w in ("rounded", "rounding", "capped", "cap", "prices", "price", "0")]
+    ['round', 'round', 'cap', 'cap', 'pric', 'pric', 'zero']
+    """
+    if word == "0":
+        return "zero"
+    for ending in ("ings", "ing", "ed", "es", "s", "ly"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word.removesuffix(ending)
+            break
+    if len(word) > 3 and word[-1] == word[-2]:
+        word = word[:-1]
+    return word.removesuffix("e") if len(word) > 3 else word
 
 
 def _forgot(task: Task, fact: Fact, manner: Manner, seed: int) -> bool:

@@ -5,6 +5,7 @@ import builtins
 import html
 import re
 import textwrap
+from collections.abc import Iterator
 from functools import lru_cache
 
 FENCE = re.compile(
@@ -15,6 +16,8 @@ LATE_MARK = re.compile(r"^(.*[^\s`])[ \t]*(`{3,}[\w+#.-]*)[ \t]*$", re.M)
 DEFINES = re.compile(r"^(?:async def|def|class) ", re.M)
 BEGINS = re.compile(r"(?:import|from|def|class|async def)\s|@\w|[A-Za-z_]\w*(?:\s*:[^=]+)?\s*=[^=]")
 """How a line of code at the margin begins."""
+QUOTED = re.compile(r"(?m)^(?:[ \t]*>)+[ ]?")
+"""Marks of a quotation."""
 MOST_CUTS = 60  # of one piece of prose with code in it
 NOT_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What Python's parser raises for text that is no program, however odd."""
@@ -53,32 +56,69 @@ def program_for(text: str, function: str) -> str:
     The last fenced block that defines it counts, with those others that bind names it needs; without fences, all of the text,
     or the lines of it that are Python. Text that defines it nowhere comes back as `program_in` has it.
     """
-    text = text.replace("\r\n", "\n").replace("\u00a0", " ")
+    text = text.replace("\r\n", "\n")
+    tries = (text, text.replace("\u00a0", " "), QUOTED.sub("", text.replace("\u00a0", " ")))
+    return next((found for one in dict.fromkeys(tries) if (found := _program(one, function))), program_in(text))
+
+
+def _program(text: str, function: str) -> str:
+    """The program in it that defines the function; empty if there is none."""
     codes = [code for _, code in _blocks(text)]
     having = [n for n, code in enumerate(codes) if _owner(code, function) is not None]
     if having:
         return _reachable(_joined(codes, having[-1], function), function)
-    unquoted = re.sub(r"(?m)^[ \t]*>[ ]?", "", text)
     inline = re.findall(r"`{1,3}(?:python|py)?\s*((?:def|import|from|class) [^`]+)`{1,3}", text)
     marked = [html.unescape(code) for code in re.findall(r"<code[^>]*>(.*?)</code>", text, re.S | re.I)]
-    for code in [*codes, textwrap.dedent(text), *inline, *marked]:
+    whole = [*codes, textwrap.dedent(text)]
+    for code in [*whole, *inline, *marked]:
         if _owner(code, function) is not None:
             return _reachable(code, function)
-    if unquoted != text:
-        return program_for(unquoted, function)
-    for code in [*codes, textwrap.dedent(text)]:
-        found = _lines_of_code(code, function)
-        if found:
-            return _reachable(found, function)
-    return program_in(text)
+    return next((_reachable(found, function) for code in whole if (found := _lines_of_code(code, function))), "")
 
 
-def only_definitions(program: str) -> str:
-    """The program without the statements of its top level that do something: calls, loops, prints."""
+def barer(program: str) -> Iterator[str]:
+    """The program with less and less that its top level does, for one that does not load: a call of input(), a loop, a test of its
+    own are no part of the function. Definitions, imports that are used, and constants stay; then constants go that its own
+    functions make, or that are made of what is nowhere bound; then those that any call makes. Annotations are not evaluated.
+    """
     tree = _tree(program)
     if tree is None:
-        return program
-    return ast.unparse(ast.Module([node for node in tree.body if isinstance(node, STATEMENTS)], []))
+        return
+    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    kept = [node for node in tree.body if _imports(node) or isinstance(node, STATEMENTS)]
+    kept = [
+        n for n in kept if not isinstance(n, ast.Import | ast.ImportFrom) or used & set(_names(n)) or "*" in _names(n)
+    ]
+    future = ast.ImportFrom("__future__", [ast.alias("annotations")], 0)
+    kept = [n for n in kept if not (isinstance(n, ast.ImportFrom) and n.module == "__future__")]
+    own = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)} | {"input", "open"}
+    own |= used - _bound(program) - set(dir(builtins))
+    for makes in (set[str](), own, None):
+        left = [n for n in kept if not isinstance(n, ast.Assign | ast.AnnAssign) or not _needs(n, makes)]
+        yield ast.unparse(ast.Module([future, *left], []))
+
+
+def _imports(node: ast.stmt) -> bool:
+    """Whether it is a `try` or `if` that only decides what is imported."""
+    if not isinstance(node, ast.Try | ast.If):
+        return False
+    inner = [*node.body, *node.orelse, *[s for h in getattr(node, "handlers", []) for s in h.body]]
+    return any(isinstance(s, ast.Import | ast.ImportFrom) for s in inner) and all(
+        isinstance(s, ast.Import | ast.ImportFrom | ast.Assign | ast.Pass) for s in inner
+    )
+
+
+def _needs(node: ast.Assign | ast.AnnAssign, names: set[str] | None) -> bool:
+    """Whether a constant is made with one of these names, or of the command line; None: with any call."""
+    if node.value is None or names == set():
+        return False
+    parts = list(ast.walk(node.value))
+    if names is None:
+        return any(isinstance(part, ast.Call) for part in parts)
+    return any(
+        (isinstance(p, ast.Name) and p.id in names) or (isinstance(p, ast.Attribute) and p.attr == "argv")
+        for p in parts
+    )
 
 
 def _joined(codes: list[str], main: int, function: str) -> str:
@@ -147,10 +187,11 @@ def _tree(code: str) -> ast.Module | None:
 
 
 def _owner(code: str, function: str) -> str | None:
-    """Where the code defines the function: "" at its top level, a class's name, or None."""
-    if function in _bound(code):
+    """Where the code defines the function: "" at its top level, else the name of the last class that does, or None."""
+    top = _top(code)
+    if any(function in _names(node) and not _is_stub(node) for node in top):
         return ""
-    for node in _top(code):
+    for node in reversed(top):
         if isinstance(node, ast.ClassDef) and any(
             isinstance(inner, ast.FunctionDef) and inner.name == function for inner in node.body
         ):
@@ -158,10 +199,25 @@ def _owner(code: str, function: str) -> str | None:
     return None
 
 
+def _is_stub(node: ast.stmt) -> bool:
+    """Whether it is a signature without a body."""
+    return isinstance(node, ast.FunctionDef) and all(
+        isinstance(inner, ast.Pass) or (isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant))
+        for inner in node.body
+    )
+
+
 def _reachable(code: str, function: str) -> str:
-    """A method becomes callable by its bare name."""
+    """A method becomes callable by its bare name; a signature that is said once more does not replace the function."""
     owner = _owner(code, function)
-    return f"{code}\n{function} = {owner}().{function}\n" if owner else code
+    if owner:
+        return f"{code}\n{function} = {owner}().{function}\n"
+    lines = code.split("\n")
+    tree = _tree(code)
+    for node in tree.body if tree else []:
+        if _is_stub(node) and function in _names(node):
+            lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or node.lineno) - node.lineno + 1)
+    return "\n".join(lines)
 
 
 def _lines_of_code(text: str, function: str) -> str:

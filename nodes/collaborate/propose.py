@@ -18,13 +18,14 @@ from nodes.memgpt.tools import TOOL_SCHEMAS, Desk
 from nodes.replies import memory_of, reply_to, step_id, tidy
 from tasks.answers import MARKER, SAID, answer_in, page_in, split_reply
 from tasks.colbench import Kind
+from tasks.programs import DEFINES
 
 BACKEND = f"""\
 You write a Python function together with a person who knows what it has to do, down to details that the request leaves out. \
 Ask before you write: the function is tested on exactly those details. The person cannot program and answers in two sentences, \
 so ask one short question at a time. You have {{turns}} turns in all. When you know enough, or have no turn left, reply with \
-`{MARKER}` and the whole program after it. What you want to think first, write before the line `{SAID}`; the person sees only \
-what follows it."""
+`{MARKER}` and the whole program after it, with nothing but Python's standard library. What you want to think first, write before \
+the line `{SAID}`; the person sees only what follows it."""
 FRONTEND = f"""\
 You design a web page together with a person who has a clear picture of it in mind. The page is one HTML document, from <html> \
 to </html>, styled with Tailwind classes (link https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css); \
@@ -73,9 +74,16 @@ def propose(state: State, runtime: Runtime[Context]) -> State:
         }
     return {
         **update,
-        "answer": said if answer is None else answer,
+        "answer": _program(said, answer),
         "stop": "turn_limit" if answer is None else "answered",
     }
+
+
+def _program(said: str, answer: str | None) -> str:
+    """The text that holds the program: all of the reply if it has no marker, or has the program before it."""
+    if answer is None or (DEFINES.search(said) and not DEFINES.search(answer)):
+        return said
+    return answer
 
 
 def dialogue(kind: Kind, description: str, examples: str, turns: Sequence[Turn], max_turns: int) -> list[BaseMessage]:

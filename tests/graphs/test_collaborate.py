@@ -261,7 +261,7 @@ def test_a_page_is_shown_compared_and_scored(runtime: Runtime) -> None:
         pytest.skip("no bubblewrap")
     task = find_task("own-frontend/train/4/3")
     eyes = ScriptedModel(turns=["The cards are missing.", "It is right."], prompts=[])
-    first = "<html><body><h1>Hello</h1></body></html>"
+    first = "<html><body><h1>Hello, this is our new page</h1></body></html>"
     made = context(first, "And now? OUTPUT: So?", f"{MARKER} {task.ground_truth}", person="vision", person_model=eyes)
     state = runtime.solve("collaborate", "t", task.task_id, made)
     assert state["score"] == pytest.approx(1.0)

@@ -1,8 +1,10 @@
 """Our own tasks: the same for ever, split without a shared decision, solvable by asking and not by guessing."""
 
 import ast
+import math
 from collections import Counter
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from tasks.families import FAMILIES, SPLITS
 from tasks.own_backend import make_task, make_tasks
 from tasks.own_frontend import DECISIONS, make_page
 from tasks.person import Manner, answer_from_facts
+from tests.tasks.questions import HEARD, UNHEARD
 
 ALL = [(f.name, f.decisions) for f in FAMILIES] + [("page", DECISIONS)]
 
@@ -35,6 +38,76 @@ def test_each_question_is_understood_and_no_statement_hides_in_another(
         assert len(train) > 1
         assert len(test) > 1
         assert not set(train) & set(test)
+
+
+def understood(asked: dict[str, dict[str, list[str]]]) -> float:
+    """Share of the questions to which the person of rules, who knows all of a family's decisions, tells the one that is meant."""
+    families = {family.name: family.decisions for family in FAMILIES}
+    answers = []
+    for name, questions in asked.items():
+        facts = tuple(Fact(d.key, "", f"<{d.key}>", d.keywords) for d in families[name])
+        task = Task("t", "backend", "d", "", facts=facts)
+        for key, texts in questions.items():
+            answers += [f"<{key}>" in answer_from_facts(task, text, [], Manner(), 0) for text in texts]
+    return sum(answers) / len(answers)
+
+
+def test_questions_as_people_put_them_are_understood() -> None:
+    assert understood(HEARD) >= 0.97
+    unheard = {name: {key: [text] for key, text in questions.items()} for name, questions in UNHEARD.items()}
+    assert understood(unheard) >= 0.9
+
+
+def test_a_heap_of_words_is_not_answered_with_more_than_a_question() -> None:
+    facts = tuple(Fact(d.key, "", f"<{d.key}>", d.keywords) for d in FAMILIES[0].decisions)
+    task = Task("t", "backend", "d", "", facts=facts)
+    heap = " ".join(word for d in FAMILIES[0].decisions for word in d.keywords) + "?"
+    assert answer_from_facts(task, heap, [], Manner(), 0).count("<") <= 2
+
+
+READINGS: dict[str, list[tuple[str, dict[str, str], tuple[Any, ...], Any]]] = {
+    "what is capped is capped after rounding": [
+        ("average_score", {"cap": "61", "rounding": "up to 5", "bonus": "2", "dropped": "2", "missing": "zero"}, ([70] * 5,), 61)
+    ],
+    "minutes go on where hours are not shown": [
+        ("duration_text", {"offset": "15", "zero_hours": "never", "padding": "two", "units": "none", "separator": "-",
+                           "invalid": "0"}, (6885,), "115-00"),
+        ("duration_text", {"offset": "15", "zero_hours": "from two", "padding": "two", "units": "none", "separator": "-",
+                           "invalid": "0"}, (6885,), "115-00"),
+    ],
+    "readings keep their hours": [
+        ("alarm_hours", {"missing": "passed over", "limit": "20", "side": "itself counts", "first_hour": "0", "report": "hours"},
+         ([30, None, 30],), [0, 2]),
+    ],
+    "order first, and case does not count in it": [
+        ("make_code", {"shelf": "12", "letters": "3", "words": "2", "separator": "-", "case": "lower", "order": "alphabet",
+                       "ending": "count"}, ("zebra Ant bee",), "12-ant-bee-3"),
+    ],
+    "equally near scores are not equal": [
+        ("ranking", {"places": "3", "least": "2", "ties": "alphabet", "separator": "-", "order": "near 30", "shape": "upper"},
+         ([["a", 35], ["z", 25]],), "Z-A"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_a_function_does_what_its_sentences_say(reading: str) -> None:
+    """Where a second reading was as natural, the sentence now says which."""
+    for name, chosen, arguments, expected in READINGS[reading]:
+        family = next(f for f in FAMILIES if f.name == name)
+        options = {d.key: next(o for o in d.options if o.value == chosen[d.key]) for d in family.decisions}
+        names: dict[str, Any] = {}
+        exec(family.program(options), names)
+        assert names[family.function](*arguments) == expected
+
+
+def test_no_task_can_be_guessed() -> None:
+    for split in SPLITS:
+        for number in range(24):
+            task = make_task(split, 1 + number // 12, number)
+            family = FAMILIES[number % len(FAMILIES)]
+            hidden = {fact.key for fact in task.facts}
+            assert math.prod(len(d.of_split(split)) for d in family.decisions if d.key in hidden) >= 20
 
 
 def test_tasks_are_the_same_for_ever_and_the_splits_share_no_decision() -> None:

@@ -1,6 +1,7 @@
 """Simulated people answer from what they know, give no code away, and end where a sentence ends; rows are read strictly."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,11 +69,19 @@ def test_it_answers_what_it_is_asked_and_nothing_else() -> None:
 
 
 def test_a_page_is_answered_with_what_was_not_told() -> None:
-    page = "Here: <html><body>limit?</body></html>"
-    assert ask(page, ["The limit is five."]) == "Weights are in kilograms. The smallest comes first."
+    """A web page: that the person of a function tells nothing for one, nor any person for an empty one, is what is asked for."""
+    page = "Here: <html><body>A fine page, limit?</body></html>"
+    task = replace(TASK, kind="frontend")
+
+    def show(said: str, dialogue: list[str], seed: int = 0, **manner: float) -> str:
+        return answer_from_facts(task, said, dialogue, Manner(**manner), seed)  # type: ignore[arg-type]
+
+    assert show(page, ["The limit is five."]) == "Weights are in kilograms. The smallest comes first."
+    for nothing in ("<html></html>", "```html\n<x>\n```", "<html><body><img src=a></body></html>"):
+        assert show(nothing, []) == ask(nothing) == NOTHING_ASKED
     told: list[str] = []
     for _ in range(3):
-        told.append(ask(page, told, seed=4, forgetfulness=0.5))
+        told.append(show(page, told, seed=4, forgetfulness=0.5))
     assert FORGOTTEN not in told, "what is forgotten does not stand in the way of the rest"
     assert len(told_facts(TASK, told)) == 2
 

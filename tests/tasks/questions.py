@@ -1,0 +1,142 @@
+"""Questions as people put them, by family and decision: does the person of rules tell what was asked for?
+
+The keywords of tasks/families.py were made while HEARD was looked at; of UNHEARD nothing was, until they were done.
+"""
+
+HEARD = {
+    "order_total": {
+        "discount_from": [
+            "How big does an order have to be to get the discount?",
+            "What quantity triggers the discount?",
+        ],
+        "discount": ["How much is taken off for large orders?", "What is the discount rate?"],
+        "fee": ["What does handling cost?", "How much is the handling fee?"],
+        "side": ["Does exactly that quantity count?", "Is it greater than, or greater than or equal to?"],
+        "rounding": ["Do you want cents in the result?", "Should the total be an integer?"],
+        "invalid": ["What if the quantity is 0?", "What should happen when someone orders less than one piece?"],
+    },
+    "average_score": {
+        "missing": ["What do I do when a score is None?", "How should I treat students who have no score?"],
+        "dropped": ["How many low scores do you discard?", "Do you remove only one low score?"],
+        "bonus": ["Are extra points given?", "Is anything added at the end?"],
+        "cap": ["Can the average exceed 100?", "Is the result capped?"],
+        "rounding": ["How many decimal places?", "Should the average be an integer?"],
+    },
+    "ranking": {
+        "places": ["How many people should be listed?", "Do you want the whole list or just a part?"],
+        "least": ["Should everyone be included, even with low scores?", "Is there a cutoff?"],
+        "ties": ["What if two people have the same score?", "How do I order players with identical scores?"],
+        "separator": ["Should names be separated by commas?", "What goes between the names?"],
+        "order": ["Is a high score better?", "Which score wins, the biggest?"],
+        "shape": ["Should the score be displayed next to the name?", "Do you want names in uppercase?"],
+    },
+    "parcel_price": {
+        "unit": ["Is the weight in kg or grams?", "What is weight measured in?"],
+        "base": ["Is there a flat fee for each parcel?", "What is the starting price?"],
+        "per_kilo": ["What is the price per kg?", "How does the price depend on weight?"],
+        "heavy": ["When does a parcel count as heavy?", "How much more do heavy parcels cost?"],
+        "far": ["How does distance change the price?", "Is there a surcharge for distance?"],
+        "rounding": ["Should the price be a whole number?", "How many decimals?"],
+    },
+    "late_fee": {
+        "grace": ["Is there a grace period?", "From which day does the fee start?"],
+        "daily": ["How much per day?", "What is the fee per day?"],
+        "share": ["Is the fee capped?", "Is there a maximum fee?"],
+        "letter": ["Is there a reminder fee?", "Does anything else get added after a while?"],
+        "rounding": ["Should the fee have decimals?", "How precise should the result be?"],
+        "invalid": ["What if the book is on time?", "What if days_late is 0?"],
+    },
+}
+UNHEARD = {
+    "order_total": {
+        "discount_from": "At what number of items does an order count as large?",
+        "discount": "By what percentage do you lower the price?",
+        "fee": "Do I need to charge for handling, and how much?",
+        "side": "If the quantity is equal to the limit, is that enough?",
+        "rounding": "To how many decimals do I round?",
+        "invalid": "How should I react to a negative quantity?",
+    },
+    "average_score": {
+        "missing": "Some entries are blank; what do I do with them?",
+        "dropped": "How many of the worst scores do I drop?",
+        "bonus": "Do the pupils get a bonus?",
+        "cap": "Is there an upper limit?",
+        "rounding": "Should I round the average?",
+    },
+    "ranking": {
+        "places": "Do you want only the top three, or more?",
+        "least": "Is there a minimum score to make the list?",
+        "ties": "Who comes first if there is a tie?",
+        "separator": "Which separator do you want in the line?",
+        "order": "Should I sort from highest to lowest?",
+        "shape": "How shall I format each entry?",
+    },
+    "parcel_price": {
+        "unit": "Do you measure the weight in pounds or kilograms?",
+        "base": "Is there a fixed price that every parcel has?",
+        "per_kilo": "How much does each additional kilogram add?",
+        "heavy": "Is there a surcharge for heavy parcels?",
+        "far": "Does a long distance cost extra?",
+        "rounding": "Do I round the price up or down?",
+    },
+    "duration_text": {
+        "offset": "Do I have to add something to the time first?",
+        "zero_hours": "When there are no hours, do I show a zero?",
+        "padding": "Should single digits have a leading zero?",
+        "units": "Do you want letters after each number?",
+        "separator": "What stands between minutes and seconds, a colon?",
+        "invalid": "What should I give back for zero seconds?",
+    },
+    "alarm_hours": {
+        "missing": "How do I deal with gaps in the readings?",
+        "limit": "Which temperature is the threshold?",
+        "side": "Is exactly that temperature already an alarm?",
+        "first_hour": "What hour of the day is the first reading?",
+        "report": "Should I return a count or the hours themselves?",
+    },
+    "make_code": {
+        "shelf": "Should the code have a prefix?",
+        "letters": "How many letters do I take from every word?",
+        "words": "Do I use every word of a long title?",
+        "separator": "Do I join the parts with a hyphen?",
+        "case": "Are the letters to be capitals?",
+        "order": "Do I sort the words alphabetically?",
+        "ending": "Is there a suffix?",
+    },
+    "reorder": {
+        "days": "How long should the stock last?",
+        "pack": "In what size of pack do they come?",
+        "safety": "Should I keep something in reserve?",
+        "most_pieces": "What is the most you would order at once?",
+        "enough": "And when nothing needs to be ordered?",
+    },
+    "late_fee": {
+        "grace": "Are a few days free of charge?",
+        "daily": "What does every day cost?",
+        "share": "Can the fee be more than a share of the amount?",
+        "letter": "Do you send a letter after very long?",
+        "rounding": "Do you want the fee in whole units?",
+        "invalid": "What if somebody is not late, and the days are negative?",
+    },
+    "split_bill": {
+        "tip": "What percent tip do we leave?",
+        "remainder": "Who gets the cents that remain?",
+        "cover": "Does each person pay something for the cover?",
+        "rebate": "Do we have a voucher?",
+        "invalid": "What happens with zero people?",
+    },
+    "leave_days": {
+        "base": "What is the number of days at the beginning?",
+        "every": "After how many years does one get another day?",
+        "full": "Which number of hours counts as full time?",
+        "most_days": "What is the highest number of days?",
+        "rounding": "Do I round to whole days?",
+    },
+    "points": {
+        "per": "What must one spend to earn one point?",
+        "least": "Do tiny purchases count as well?",
+        "welcome": "Does one get points at the start?",
+        "best": "Is one of the purchases counted twice?",
+        "most_points": "Is there an upper limit of points?",
+    },
+}
