@@ -14,6 +14,7 @@ import numpy as np
 from training.recipe import Recipe, Variant
 
 RESAMPLES = 10_000
+AT_ONCE = 1000  # of them, so that memory is bounded
 SEED = 20260101
 LABELS = {"zero_shot": "zero-shot", "rft": "rejection fine-tuning", "mtdpo": "multi-turn DPO", "sweet": "SWEET-RL"}
 COLUMNS = ("success", "score", "told", "useful", "wasted", "redundant", "turns", "tokens")
@@ -31,10 +32,10 @@ def bootstrap(values: Values, seed: int = SEED) -> dict[str, float]:
         return {"mean": 0.0, "low": 0.0, "high": 0.0, "n": 0}
     rng = np.random.default_rng(seed)
     seeds, tasks = values.shape
-    means = np.empty(RESAMPLES)
-    for n in range(RESAMPLES):
-        rows = values[rng.integers(0, seeds, seeds)].mean(axis=0)
-        means[n] = rows[rng.integers(0, tasks, tasks)].mean()
+    means = []
+    for _ in range(RESAMPLES // AT_ONCE):
+        drawn = values[rng.integers(0, seeds, (AT_ONCE, seeds))].mean(axis=1)  # [AT_ONCE, tasks]
+        means.append(np.take_along_axis(drawn, rng.integers(0, tasks, (AT_ONCE, tasks)), axis=1).mean(axis=1))
     low, high = np.percentile(means, [2.5, 97.5])
     return {"mean": float(values.mean()), "low": float(low), "high": float(high), "n": int(values.size)}
 
