@@ -1,12 +1,19 @@
-"""The embedder: MiniLM on this machine, or any OpenAI-compatible `/embeddings` endpoint. Opened at its first use."""
+"""The embedder: MiniLM on this machine, or any OpenAI-compatible `/embeddings` endpoint. Opened at its first use.
+
+The vectors of the last texts are kept: one is stored, searched for and compared with within the same step.
+"""
 
 import threading
+from collections import OrderedDict
 from typing import Protocol
 
 import numpy as np
 
 from memory.minilm import DIMENSIONS, Floats, MiniLM
 from settings import Settings
+
+KEPT = 2000
+"""Vectors: 3 MB of MiniLM's."""
 
 
 class Embedder(Protocol):
@@ -69,8 +76,37 @@ class EndpointEmbedder:
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
 
+class KeepingEmbedder:
+    """Another embedder, asked only for texts that it was not asked for lately."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.name = embedder.name
+        self._embedder = embedder
+        self._kept: OrderedDict[str, Floats] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def embed(self, texts: list[str]) -> Floats:
+        """Of at least one text."""
+        with self._guard:
+            found = {text: self._kept[text] for text in texts if text in self._kept}
+        new = [text for text in dict.fromkeys(texts) if text not in found]
+        if new:
+            found.update((text, row.copy()) for text, row in zip(new, self._embedder.embed(new), strict=True))
+        with self._guard:
+            for text in dict.fromkeys(texts):
+                self._kept[text] = found[text]
+                self._kept.move_to_end(text)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return np.stack([found[text] for text in texts])
+
+
 def open_embedder(settings: Settings) -> Embedder:
     """The embedder that the settings name."""
+    return KeepingEmbedder(_open(settings))
+
+
+def _open(settings: Settings) -> Embedder:
     if settings.embeddings_url:
         key = settings.embeddings_key.get_secret_value()
         return EndpointEmbedder(settings.embeddings_url, settings.embeddings_model, key)
