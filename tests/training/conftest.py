@@ -14,7 +14,7 @@ from training.policy import Loading, Policy, load_policy
 from training.tiny import Habits, corpus, make_tokenizer
 
 
-def save_model(folder: Path, tokenizer: Any, width: int = 32, window: int = 512) -> None:
+def save_model(folder: Path, tokenizer: Any, width: int = 32, window: int = 768) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
