@@ -199,6 +199,49 @@ def test_tailwind_is_served_in_part_and_looks_the_same(renderer: Renderer, monke
     assert [renderer.render(html).png for html in (task.ground_truth, odd)] == [p.png for p in part]
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        'href="https://unpkg.com/tailwindcss@^2/dist/tailwind.min.css"',
+        'href="//cdn.jsdelivr.net/npm/tailwindcss@2/dist/tailwind.min.css"',
+        "href=https://cdnjs.cloudflare.com/ajax/libs/tailwindcss/2.2.19/tailwind.min.css integrity=sha512-wnea99uKIC3TJF7v4eKk crossorigin=anonymous",
+        'href="https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css" integrity="sha384-AAAA"',
+    ],
+)
+def test_tailwind_is_served_at_its_usual_addresses(renderer: Renderer, attributes: str) -> None:
+    page = renderer.render(f'<link rel=stylesheet {attributes}><p class="text-red-600 text-4xl">Red</p>')
+    assert page.blocks[0].colour[0] > 180 > page.blocks[0].colour[1]
+    assert page.blocks[0].size > 36
+
+
+SAME = {
+    "capitals by style": ("<h1>ALL OF IT</h1>", "<h1 style='text-transform:uppercase'>all of it</h1>"),
+    "words in spans": ("<p>one two three</p>", "<p><span>one</span> <span>two</span> <b style='font-weight:inherit'>three</b></p>"),
+    "a comment in a text": ("<p>one two</p>", "<p>one <!-- and -->two</p>"),
+    "a moving colour at rest": ("<p style='color:red'>one</p>", "<style>*{transition:all 3s}</style><p style='color:red'>one</p>"),
+    "a list by hand": ("<div>a b c</div><div>d e f</div>", "<div>a b c<br>d e f</div>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_what_looks_the_same_scores_the_same(renderer: Renderer, name: str) -> None:
+    one, other = (renderer.render(f"<body>{html}<footer>The end of it.</footer></body>") for html in SAME[name])
+    found = similarity(other, one)
+    assert min(found.blocks, found.colours) > 0.97, found
+
+
+STILL = (
+    "<style>*{transition:all 1s} p{color:red;transform:translateX(30px)}</style><p>words</p>",
+    "<style>p{animation:a 1s infinite alternate}@keyframes a{to{margin-left:400px}}</style><p>words</p>",
+    "<svg width=300 height=40><text y=20>words<animate attributeName=x from=0 to=200 dur=1s repeatCount=indefinite /></text></svg>",
+)
+
+
+@pytest.mark.parametrize("html", STILL)
+def test_what_moves_is_drawn_at_rest(renderer: Renderer, html: str) -> None:
+    assert len({renderer.render(html).png for _ in range(3)}) == 1
+
+
 def test_a_missing_cache_is_told_and_never_drawn_without_style(
     renderer: Renderer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -58,6 +58,14 @@ STYLES = {
     "defined in a condition": "if True:\n    def total(items, rate=2):\n        return sum(x * rate for x in items)",
     "bound method": "class S:\n    def __init__(self, k): self.k = k\n    def total(self, items, rate=2): return sum(x * rate for x in items) * self.k\n\ntotal, other = S(1).total, 1",
     "reads input below": f"{TRUTH}\n\nprint(total([int(input())]))",
+    "asks at the beginning": f"RATE = int(input('Rate? '))\n\n{TRUTH}",
+    "reads the command line": f"import sys\n\nITEMS = sys.argv[1]\n\n{TRUTH}\n\nprint(total(ITEMS))",
+    "a library that it does not use": f"import pandas as pd\nimport sklearn.metrics\n\n{TRUTH}",
+    "types that nothing binds": TRUTH.replace("(items, rate=2)", "(items: List[Number], rate: Rate = 2) -> np.ndarray"),
+    "a test of its own that fails": f"{TRUTH}\n\nassert total([1]) == 3",
+    "what it makes of itself": f"{TRUTH}\n\nBEST = total(LAST)",
+    "a signature once more": f"{TRUTH}\n\ndef total(items, rate=2):\n    \"\"\"As above.\"\"\"",
+    "of two classes the last": "class Draft:\n    def total(self, items, rate=2):\n        return 0\n\nclass Final:\n    def total(self, items, rate=2):\n        return sum(x * rate for x in items)",
     "tildes": f"~~~python\n{TRUTH}\n~~~",
     "unclosed fence": f"Here:\n```python\n{TRUTH}\n",
     "indented fence": "1. So:\n\n   ```python\n" + "\n".join("   " + line for line in TRUTH.splitlines()) + "\n   ```\n",
@@ -207,6 +215,11 @@ def test_any_text_gives_a_program(text: str) -> None:
     assert isinstance(program_for(text, "f"), str)
 
 
+def test_quotations_of_quotations_are_taken_off_at_once() -> None:
+    assert isinstance(program_for(">" * 800, "f"), str)
+    assert "return 1" in program_for(">> def f():\n>>     return 1", "f")
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -218,6 +231,7 @@ def test_any_text_gives_a_program(text: str) -> None:
         ({"test_cases": None}, "test_cases is missing"),
         ({"split": "dev"}, "split"),
         ({"facts": [{"key": 1}]}, "facts"),
+        ({"difficulty": "hard"}, "difficulty"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, change: dict[str, object], told: str) -> None:
@@ -233,6 +247,9 @@ def test_files_are_kept_and_found_again(home: Path, tmp_path: Path) -> None:
     (task_id,) = keep_file(path)
     found = find_task(task_id)
     assert (found.description, found.calls, found.task_id) == (TASK.description, TASK.calls, task_id)
+    separated = Task("y", "backend", "one line\u2028and\x85one more", TRUTH, TASK.calls)
+    write_tasks([separated, TASK], path)  # such a line's end is a letter of the text, and not the end of a row
+    assert [t.description for t in read_tasks(path)] == [separated.description, TASK.description]
     other = Task("x", "backend", "other", TRUTH, TASK.calls)
     assert keep_tasks([other], "mine") != [task_id]
     for bad in (

@@ -135,6 +135,41 @@ def test_a_cut_reply_is_a_beginning_that_ends_with_a_word(text: str, most: int) 
     assert cut("One, e.g. this. Two. Three.") == "One, e.g. this. Two."
 
 
+PAGE = "<html><body><p>x</p></body></html>"
+
+
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [
+        (f"```html\n<html><p>draft</p></html>\n```\nBetter:\n```html\n{PAGE}\n```", f"{PAGE}"),
+        (f"The old one <html>a</html> and the new one {PAGE} then.", PAGE),
+        (f"I use the `<html>` and the `<body>` element.\n\n{PAGE}", PAGE),
+        ("<html><iframe srcdoc='<html>in</html>'></iframe><p>out</p></html>", None),
+        ("```html\n<html><p>never closed\n```", "<html><p>never closed\n"),
+        ("<style>p{color:red}</style><body><p>x</p></body> So.", "<style>p{color:red}</style><body><p>x</p></body>"),
+        ("```css\np{color:red}\n```", ""),
+        ("In prose <html> is not closed.", ""),
+    ],
+)
+def test_the_last_page_counts(text: str, page: str | None) -> None:
+    assert page_in(text).rstrip("\n") == (text if page is None else page).rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    "part", ["<html>", "<html></html>", "<style>", "```html\n", "OUTPUT: ", "</think>", "<think></think>"]
+)
+def test_a_reply_of_one_part_many_times_is_soon_read(part: str) -> None:
+    assert isinstance(page_in(part * 20_000), str)  # the suite's time limit fails what is quadratic
+    assert len(split_reply(part * 20_000)) == 2
+
+
+def test_a_marker_that_is_only_talked_about_ends_nothing() -> None:
+    assert answer_in(f'I shall say "{MARKER}" when I am done. Which unit?') is None
+    assert split_reply("thought</think>Which unit?") == ("thought", "Which unit?")
+    code = "```python\nprint('INPUT: 1')\nprint( OUTPUT: )\n```"
+    assert split_reply(f"{code}\nIs it so?") == ("", f"{code}\nIs it so?")
+
+
 def test_replies_are_taken_apart() -> None:
     assert split_reply("<think>a</think>b") == ("a", "b")
     assert split_reply("<think>never closed") == ("never closed", "")
