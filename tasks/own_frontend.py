@@ -33,10 +33,11 @@ SENTENCES = (
 
 
 MEASURES = (
-    "Of the looks this much is settled, in pixels: the ground is white; the bar's name, {name}, is bold, 24 high, and 24 from the "
-    "bar's edges; round the bold headline, the cards together, and the button 32 are free, of which those above and below each other "
-    "are shared; the cards are 24 apart, each with a bold title 20 high and, 8 below it, its text; the button is rounded by 4, and "
-    "its white text is 24 from its sides and 12 from its top and bottom; the footer says: {foot}, Market Square 1."
+    "Of the looks this much is settled, in pixels: the ground is white; all text is in the font system-ui, 16 high in lines of 24 where "
+    "nothing else is said; the bar's name, {name}, is bold, 24 high in a line of 32, and 24 from the bar's edges; round the bold "
+    "headline, the cards together, and the button 32 are free, of which those above and below each other are shared; the cards are "
+    "24 apart, each with a bold title 20 high in a line of 28 and, 8 below it, its text; the button is rounded by 4, and its white "
+    "text is 24 from its sides and 12 from its top and bottom; the footer says: {foot}, Market Square 1."
 )
 
 
@@ -89,10 +90,10 @@ DECISIONS: tuple[Decision, ...] = (
         "headline_size",
         "How large should the headline be?",
         "headline title large size big font",
-        ("huge", "text-6xl", "The headline is huge, 60 pixels."),
-        ("large", "text-4xl", "The headline is large, 36 pixels."),
-        ("modest", "text-2xl", "The headline is modest in size, 24 pixels."),
-        ("very large", "text-5xl", "The headline is very large, 48 pixels."),
+        ("huge", "text-6xl", "The headline is huge, 60 pixels in a line of 60."),
+        ("large", "text-4xl", "The headline is large, 36 pixels in a line of 40."),
+        ("modest", "text-2xl", "The headline is modest in size, 24 pixels in a line of 32."),
+        ("very large", "text-5xl", "The headline is very large, 48 pixels in a line of 48."),
     ),
     choice(
         "alignment",
@@ -225,7 +226,7 @@ def draw(options: dict[str, Option], trade: str, seed: int) -> str:
   <div class="grid {code["columns"]} gap-6 m-8">
 {cards}
   </div>
-  <div class="m-8"><a class="bg-{colour}-600 text-white rounded px-6 py-3">{escape(code["button"])}</a></div>
+  <div class="m-8"><a class="inline-block bg-{colour}-600 text-white rounded px-6 py-3">{escape(code["button"])}</a></div>
   <footer class="{code["footer"]}"><p>{escape(trade.capitalize())}, Market Square 1</p></footer>
 </body>
 </html>

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from bs4 import BeautifulSoup
@@ -17,12 +18,14 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from evaluation.colbench_file import TRICKS, measure_frontend
+from nodes.collaborate.score import SUCCESS_AT
 from sandbox import cdn
 from sandbox.browser import RenderUnavailable, choose_kind
 from sandbox.html import Block, Renderer, decode, open_renderer
 from tasks.colbench import read_tasks
-from tasks.own_frontend import make_page
+from tasks.own_frontend import DECISIONS, make_page
 from tasks.similarity import block_match, similarity
+from tests.sandbox.page_writer import write_page
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
@@ -318,6 +321,22 @@ def test_block_match_by_hand() -> None:
     flowed = block("one thing", width=50, height=40), block("one thing")  # its middle 10 pixels lower
     assert block_match([flowed[0]], [flowed[1]]) == pytest.approx(0.5 * (1 - 10 / 360))
     assert block_match([block("quite other words")], [block("zzz")]) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_who_was_told_everything_builds_the_page_and_who_errs_once_does_not(
+    renderer: Renderer, split: Literal["train", "test"]
+) -> None:
+    for seed in range(6):
+        task = make_page(split, 4, seed)
+        reference = renderer.render(task.ground_truth)
+        told = "\n".join([task.description, *(fact.statement for fact in task.facts)])
+        page = write_page(told)
+        assert similarity(renderer.render(page), reference).score >= SUCCESS_AT, seed
+        button = next(d for d in DECISIONS if d.key == "button")
+        (right,) = (o.value for o in button.options if o.value in page)
+        for wrong in (o.value for o in button.of_split(split) if o.value != right):
+            assert similarity(renderer.render(page.replace(right, wrong)), reference).score < SUCCESS_AT
 
 
 TRAPS = (
