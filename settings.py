@@ -1,5 +1,7 @@
 """One typed Settings object, read from the environment and `.env`: model endpoint, embedder, Qdrant, checkpoint database."""
 
+import os
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr
@@ -84,3 +86,14 @@ class Settings(BaseSettings):
         folder = self.home.expanduser().resolve()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
+
+
+def current() -> Settings:
+    """The settings as they are now, read anew only if the environment or `.env` changed: what every reply asks for."""
+    file = Path(".env").absolute()
+    return _read(tuple(os.environ.items()), file, file.stat().st_mtime_ns if file.exists() else 0)
+
+
+@lru_cache(maxsize=1)
+def _read(environment: tuple[tuple[str, str], ...], file: Path, changed: int) -> Settings:
+    return Settings()

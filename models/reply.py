@@ -18,7 +18,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from settings import Settings
+from settings import current
 
 ATTEMPTS = 6
 
@@ -52,7 +52,7 @@ def ask(
     fixed: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
     bound = model.bind_tools(list(tools), **fixed) if tools else model.bind(**fixed)
     is_endpoint = model._llm_type == "openai-chat"
-    seconds = Settings().reply_seconds
+    seconds = current().reply_seconds
     deadline = time.monotonic() + seconds
     patience = wait_random_exponential(multiplier=0.5, max=10)
 

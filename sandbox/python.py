@@ -23,7 +23,7 @@ from sandbox.guest import MOST_BYTES, MOST_BYTES_OF_A_CALL
 from sandbox.native import CannotRun, Kind, Worker, WorkerDied, start_native
 from sandbox.values import Unreadable, Value, read_lines, read_value, same
 from sandbox.wasm import build_component, start_wasm
-from settings import Settings
+from settings import Settings, current
 
 log = logging.getLogger(__name__)
 
@@ -355,7 +355,7 @@ _sharing = threading.Lock()
 
 def shared_sandbox() -> Sandbox:
     """The process's own sandbox, as the settings name it: opened on first use, ended with the process."""
-    key = Settings().sandbox, os.getpid()  # a forked process must not talk on its parent's sockets
+    key = current().sandbox, os.getpid()  # a forked process must not talk on its parent's sockets
     with _sharing:
         if key not in _shared:
             _shared[key] = choose_sandbox(key[0])

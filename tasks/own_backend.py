@@ -107,9 +107,8 @@ def _compiled(source: str, function: str) -> Callable[..., Any]:
 
 def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
     """What it gives, as text that differs where the values do."""
-    copied = tuple(list(a) if isinstance(a, list) else a for a in arguments)
     try:
-        value = function(*copied)
+        value = function(*arguments)
     except (ValueError, ZeroDivisionError, IndexError, TypeError) as error:
         return f"!{type(error).__name__}"
-    return repr(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
+    return repr(float(value)) if type(value) in (int, float) else repr(value)  # and not of a bool

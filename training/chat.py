@@ -7,7 +7,7 @@ runtime.solve("collaborate", "thread-1", "own-backend/test/4/7", collaborate.Con
 import json
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ Answer = Callable[[list[int], list[list[Message]]], list[AIMessage]]
 """Replies to the prompts of several jobs at once, whose numbers come first."""
 REPLY = 1_024
 """Tokens of a reply, at most."""
+AT_ONCE = 4
+"""Jobs that run at a time, the others waiting: more only take the interpreter from each other."""
 
 
 class PolicyChat(BaseChatModel):
@@ -101,49 +103,65 @@ def in_step(jobs: Sequence[Callable[[BaseChatModel], Any]], answer: Answer) -> l
 
 
 class _Room:
-    """Where the jobs wait for each other."""
+    """Where the jobs wait: each for its own reply, and who answers for all of them. Nobody else is woken."""
 
     def __init__(self, jobs: int) -> None:
         self._changed = threading.Condition()
+        self._turn = threading.Semaphore(AT_ONCE)
         self._running = jobs
-        self._prompts: dict[int, list[Message]] = {}
-        self._replies: dict[int, AIMessage] = {}
+        self._asked: dict[int, tuple[list[Message], Future[AIMessage]]] = {}
+        self._replies: dict[int, Future[AIMessage]] = {}
         self._failed: BaseException | None = None
 
     def work(self, number: int, job: Callable[[BaseChatModel], Any]) -> Any:
         try:
-            return job(PolicyChat(answer=lambda _, prompts: [self._ask(number, prompts[0])]))
+            with self._turn:
+                return job(PolicyChat(answer=lambda _, prompts: [self._ask(number, prompts[0])]))
         finally:
             with self._changed:
                 self._running -= 1
-                self._changed.notify_all()
+                self._wake()
 
     def _ask(self, number: int, prompt: list[Message]) -> AIMessage:
         with self._changed:
-            self._prompts[number] = prompt
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: number in self._replies or self._failed)
             if self._failed:
-                raise RuntimeError(f"The policy gave no reply: {self._failed}") from self._failed
-            return self._replies.pop(number)
+                raise self._no_reply()
+            reply = Future[AIMessage]()
+            self._asked[number] = prompt, reply
+            self._wake()
+        self._turn.release()
+        try:
+            return reply.result()
+        finally:
+            self._turn.acquire()
+
+    def _wake(self) -> None:
+        if len(self._asked) == self._running:
+            self._changed.notify()
+
+    def _no_reply(self) -> RuntimeError:
+        error = RuntimeError(f"The policy gave no reply: {self._failed}")
+        error.__cause__ = self._failed
+        return error
 
     def waiting(self) -> list[tuple[int, list[Message]]]:
         """The prompts of all jobs, once none runs that does not wait; empty when all have ended."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._prompts) == self._running)
-            prompts = sorted(self._prompts.items())
-            self._prompts = {}
-            return prompts
+            self._changed.wait_for(lambda: len(self._asked) == self._running)
+            asked, self._asked = sorted(self._asked.items()), {}
+            self._replies = {number: reply for number, (_, reply) in asked}
+            return [(number, prompt) for number, (prompt, _) in asked]
 
     def deliver(self, numbers: list[int], replies: list[AIMessage]) -> None:
-        with self._changed:
-            self._replies.update(zip(numbers, replies, strict=True))
-            self._changed.notify_all()
+        for number, reply in zip(numbers, replies, strict=True):
+            self._replies[number].set_result(reply)
 
     def fail(self, error: BaseException) -> None:
         with self._changed:
             self._failed = error
-            self._changed.notify_all()
+            for reply in [*self._replies.values(), *(reply for _, reply in self._asked.values())]:
+                if not reply.done():
+                    reply.set_exception(self._no_reply())
 
 
 def open_chat(base: str | Path, adapter: Path | None = None, *, temperature: float = 0.0, seed: int = 0) -> PolicyChat:

@@ -77,12 +77,12 @@ def run(folder: Path, recipe: Recipe) -> dict[str, Any]:
         raise ValueError(
             "`run` starts processes of its own: use `accelerate launch` with `stage`, for one stage at a time."
         )
+    started = time.monotonic()
     recipe.check_held_out()
     folder.mkdir(parents=True, exist_ok=True)
     keep_recipe(folder, recipe)
     todo = plan(folder, recipe)
     done = {name for name in todo if (folder / name).is_dir()}
-    started = time.monotonic()
     if "tiny" in todo and "tiny" not in done:
         make(folder, recipe, "tiny")
         done.add("tiny")
