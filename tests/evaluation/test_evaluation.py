@@ -1,16 +1,20 @@
 """The benchmarks run on small files made here, and on the public ones where they are."""
 
+import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from evaluation import lessons, sandbox
 from evaluation.humanevalpack import check_programs
 from evaluation.locomo import measures, rank_sessions
 from evaluation.report import interval
+from sandbox.attacks import ATTACKS
 from sandbox.python import open_sandbox
 from tasks.humanevalpack import read_humanevalpack
 from tasks.locomo import read_locomo
@@ -194,16 +198,27 @@ def test_quixbugs(tmp_path: Path) -> None:
     assert set(result["stopped"]) <= {"knapsack", "levenshtein", "sqrt"}
 
 
-def test_lessons_are_found_again(tmp_path: Path) -> None:
-    result = evaluate("lessons", out=tmp_path / "out.json")
+def in_process(benchmark: ModuleType, *arguments: str) -> dict[str, Any]:
+    """A benchmark of which a part was made smaller."""
+    parser = argparse.ArgumentParser()
+    benchmark.add_arguments(parser)
+    result: dict[str, Any] = benchmark.run(parser.parse_args(arguments))
+    return result
+
+
+def test_lessons_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lessons, "FILLERS", lessons.FILLERS[:7])
+    result = in_process(lessons, "--out", str(tmp_path / "out.json"))
+    assert result["tasks"] == 56
     for agent in result["agents"].values():
         assert agent["found"]["mean"] >= 0.9
         assert agent["foreign"] == 0
 
 
-def test_the_sandbox_is_measured(tmp_path: Path) -> None:
+def test_the_sandbox_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluation.sandbox.ATTACKS", ATTACKS[::12])  # all of them are tried by tests of the sandbox
     options = "--programs", "40", "--rounds", "2", "--backends", "wasm"
-    result = evaluate("sandbox", *options, out=tmp_path / "out.json")
+    result = in_process(sandbox, *options, "--out", str(tmp_path / "out.json"))
     assert set(result["speeds"]) == {"plain", "same", "wasm", "wasm, loops"}
     assert result["attacks"]["wasm"]["won"] == []
     assert result["speeds"]["wasm"]["over_same"]["mean"] > 0
