@@ -21,11 +21,10 @@ from typing import Any
 
 MODULE = "program"
 COMMON = """
-abc array bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions
-functools hashlib heapq io itertools json math numbers operator os random re statistics string struct textwrap time types
-typing unicodedata
+abc bisect calendar collections collections.abc contextlib copy dataclasses datetime decimal enum fractions functools heapq
+io itertools json math numbers operator os random re statistics string struct textwrap time types typing
 """.split()
-"""What a native worker has loaded: each further module makes every fork slower. The rest is read when it is imported."""
+"""What a native worker has loaded. The rest is read when it is imported: each library of C makes every fork slower."""
 LOADED = """
 abc array ast asyncio base64 binascii bisect bz2 calendar cmath codecs collections collections.abc colorsys configparser
 contextlib copy csv ctypes dataclasses datetime decimal difflib email enum errno fnmatch fractions functools gettext glob
@@ -45,7 +44,8 @@ MOST_BYTES_OF_A_CALL = 16 * NAME_CHARACTERS
 
 _BASES: tuple[type[Any], ...] = (int, float, complex, str, bytes, tuple, list, dict, set, frozenset)
 _WRITTEN_AS: dict[type[Any], type[Any]] = {
-    **{base: base for base in _BASES}, Counter: dict, OrderedDict: dict, defaultdict: dict, bytearray: bytes,
+    **{base: base for base in (*_BASES, bool, types.NoneType)},
+    Counter: dict, OrderedDict: dict, defaultdict: dict, bytearray: bytes,
 }  # fmt: skip
 _TAGS: dict[type[Any], str] = {list: "l", tuple: "t", set: "S", frozenset: "F"}
 
@@ -124,36 +124,50 @@ def written(value: Any, room: list[int], depth: int = 0) -> str:
     methods. `room` holds the bytes that are left for all answers together.
     """
     kind = type(value)
-    if value is None or kind is bool:
-        return _taken(room, "null" if value is None else "true" if value else "false")
     base = _WRITTEN_AS.get(kind) or _base(kind)
-    if base is None:
-        return _written_otherwise(value, kind, room, depth)
-    if base is int:
-        if int.bit_length(value) > 4 * MOST_BYTES:
-            _take(room, MOST_BYTES)
-        return _taken(room, f'["i","{int.__format__(value, "x")}"]')
     if base is str:
         text = value if kind is str else "".join(str.__iter__(value))
         if len(text) > room[0]:
             _take(room, len(text))
-        return _taken(room, quoted(text))
-    if base is float:
-        return _taken(room, f'["f","{float.__repr__(value)}"]')
-    if base is complex:
-        return _taken(room, f'["c","{float.__repr__(value.real)}","{float.__repr__(value.imag)}"]')
-    if base is bytes:
+        text = quoted(text)
+    elif base is int:
+        bits = int.bit_length(value)
+        if bits > 4 * MOST_BYTES:
+            _take(room, MOST_BYTES)
+        text = int.__repr__(value) if bits < 64 else f'["i","{int.__format__(value, "x")}"]'
+    elif base is float:
+        text = float.__repr__(value)
+        if float.__sub__(value, value) != 0:
+            text = f'["f","{text}"]'
+    elif base is bool or base is types.NoneType:
+        text = "true" if value else "null" if value is None else "false"
+    elif base is complex:
+        text = f'["c","{float.__repr__(value.real)}","{float.__repr__(value.imag)}"]'
+    elif base is bytes:
         if len(value) > room[0]:
             _take(room, len(value))
-        return _taken(room, f'["b","{bytes(value).hex()}"]')
-    if depth >= DEPTH:
+        text = f'["b","{bytes(value).hex()}"]'
+    elif base is None:
+        return _written_otherwise(value, kind, room, depth)
+    else:
+        return _written_container(value, base, room, depth + 1)
+    _take(room, len(text) + 1)  # with a comma behind it
+    return text
+
+
+def _written_container(value: Any, base: type[Any], room: list[int], depth: int) -> str:
+    if depth > DEPTH:
         raise Unwritable(f"a value nested more than {DEPTH} deep")
     _take(room, 8)
+    parts = []
     if base is dict:
         _take(room, 2 * dict.__len__(value))
-        pairs = [f"[{written(k, room, depth + 1)},{written(v, room, depth + 1)}]" for k, v in dict.items(value)]
-        return f'["d",[{",".join(pairs)}]]'
-    return f'["{_TAGS[base]}",[{",".join([written(item, room, depth + 1) for item in base.__iter__(value)])}]]'
+        for key, item in dict.items(value):
+            parts.append(f"[{written(key, room, depth)},{written(item, room, depth)}]")
+        return f'["d",[{",".join(parts)}]]'
+    for item in base.__iter__(value):
+        parts.append(written(item, room, depth))
+    return f'["{_TAGS[base]}",[{",".join(parts)}]]'
 
 
 def _written_otherwise(value: Any, kind: type[Any], room: list[int], depth: int) -> str:
@@ -182,7 +196,7 @@ def _take(room: list[int], size: int) -> None:
 
 
 def _taken(room: list[int], text: str) -> str:
-    """The text, with a comma behind it, counted."""
+    """The text, counted."""
     _take(room, len(text) + 1)
     return text
 

@@ -1,6 +1,6 @@
 """Answers as plain data: reads the sandbox's typed JSON, compares, and writes plain data as Python source.
 
->>> same(read_value(["t", [["i", "1"]]]), (1.0,))
+>>> same(read_value(["t", [1, ["f", "inf"]]]), (1.0, math.inf))
 True
 """
 
@@ -27,6 +27,9 @@ _READ: dict[str, Callable[[str], Value]] = {
     "Decimal": decimal.Decimal,
     "Fraction": fractions.Fraction,
 }
+_ITSELF = frozenset({type(None), bool, int, float, str})
+"""What JSON writes as it is: here all whole numbers of 64 bits, and all finite ones with a point."""
+_CONTAINERS: dict[str, Callable[[list[Value]], Value]] = {"l": list, "t": tuple, "S": set, "F": frozenset}
 LONGEST_TEXT = 1_000  # characters of such a value: a Fraction of 1e999999 would be made in full
 MOST_SLOW_KEYS = 200
 """Fractions and Decimals in one set, or as keys of one dict: made to have one hash, they are compared each with each, in Python."""
@@ -38,7 +41,7 @@ class Unreadable(ValueError):
 
 def read_value(typed: Any, depth: int = 0) -> Value:
     """The value of its typed JSON. Raises Unreadable for anything that is not exactly such."""
-    if typed is None or type(typed) in (bool, str):
+    if type(typed) in _ITSELF:
         return typed
     if type(typed) is not list or len(typed) < 2 or type(typed[0]) is not str or depth > DEPTH:
         raise Unreadable("an answer that is not typed JSON")
@@ -46,6 +49,15 @@ def read_value(typed: Any, depth: int = 0) -> Value:
     if tag == "!":
         raise Unreadable(str(body)[:200])
     try:
+        if tag in _CONTAINERS:
+            items = [item if type(item) in _ITSELF else read_value(item, depth + 1) for item in body]
+            if tag in "SF":
+                _check_keys(items)
+            return _CONTAINERS[tag](items)
+        if tag == "d":
+            pairs = [(read_value(key, depth + 1), read_value(value, depth + 1)) for key, value in body]
+            _check_keys([key for key, _ in pairs])
+            return dict(pairs)
         if tag == "i":
             return int(body, 16)
         if tag == "f":
@@ -59,14 +71,7 @@ def read_value(typed: Any, depth: int = 0) -> Value:
             if len(text) > LONGEST_TEXT or ("e" in text.lower() and body == "Fraction"):
                 raise Unreadable(f"a {body:.20} too long to be compared")
             return _READ[body](text)
-        if tag == "d":
-            pairs = [(read_value(key, depth + 1), read_value(value, depth + 1)) for key, value in body]
-            _check_keys([key for key, _ in pairs])
-            return dict(pairs)
-        items = [read_value(item, depth + 1) for item in body]
-        if tag in ("S", "F"):
-            _check_keys(items)
-        return {"l": list, "t": tuple, "S": set, "F": frozenset}[tag](items)
+        raise Unreadable("an answer that is not typed JSON")
     except Unreadable:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -74,7 +79,7 @@ def read_value(typed: Any, depth: int = 0) -> Value:
 
 
 def _check_keys(values: list[Value]) -> None:
-    if sum(map(_slow, values)) > MOST_SLOW_KEYS:
+    if sum(_slow(value) for value in values if type(value) not in _ITSELF) > MOST_SLOW_KEYS:
         raise Unreadable(f"more than {MOST_SLOW_KEYS} Fractions and Decimals as members of a set or keys of a dict")
 
 
@@ -137,7 +142,7 @@ def read_lines(raw: bytes) -> Iterator[tuple[int, list[Any]]]:
         if len(line) > LONGEST_LINE:  # of forged ones, whose keys may all collide
             continue
         try:
-            parts = json.loads(line)
+            parts = json.loads(line.decode())
         except (ValueError, RecursionError):
             continue
         if type(parts) is list and parts:
