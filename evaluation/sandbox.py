@@ -1,6 +1,6 @@
 """The sandbox measured: programs a minute on each back end, plain and with endless loops among them, and the attack suite.
 
-    python -m evaluation sandbox [--programs 2000] [--backends bubblewrap landlock wasm]
+    python -m evaluation sandbox [--programs 8000] [--backends bubblewrap landlock wasm]
 
 Every figure of one run comes from the same machine in the same minutes: read the ratios.
 """
@@ -33,7 +33,7 @@ def f(x):
 CALLS = [f"f({n})" for n in range(10)]
 LOOP = "def f(x):\n    while True: pass\n"
 LOOPS_EVERY = 20  # 5 %
-SLOWER = 8  # how many times fewer programs go to subprocess.run
+SLOWER = 8  # how many times fewer programs go to subprocess.run, and where loops are among them
 ROOT = Path(__file__).parent.parent
 
 
@@ -75,7 +75,7 @@ def run_mixed(sandbox: Sandbox, number: int) -> None:
 def measure_speeds(boxes: dict[str, Sandbox], programs: int, rounds: int, workers: int) -> dict[str, list[float]]:
     """Programs a minute in each round. A round takes all in turn, so that the machine's slow minutes fall on all alike."""
     some = max(LOOPS_EVERY, programs // rounds)
-    few = max(2 * workers, some // SLOWER)
+    few = max(LOOPS_EVERY, some // SLOWER)
     measured: dict[str, list[float]] = defaultdict(list)
     for box in boxes.values():
         run_small(box)  # its workers are started at the first
@@ -84,7 +84,7 @@ def measure_speeds(boxes: dict[str, Sandbox], programs: int, rounds: int, worker
         measured["same"].append(per_minute(run_same, few, workers))
         for kind, box in boxes.items():
             measured[kind].append(per_minute(partial(run_small, box), some, workers))
-            measured[f"{kind}, loops"].append(per_minute(partial(run_mixed, box), some, workers))
+            measured[f"{kind}, loops"].append(per_minute(partial(run_mixed, box), few, workers))
     return measured
 
 
@@ -103,7 +103,7 @@ def measure_attacks(sandbox: Sandbox) -> tuple[Counter[str], list[str]]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--programs", type=int, default=2_000, help="programs in each timing, over all rounds")
+    parser.add_argument("--programs", type=int, default=8_000, help="programs in each timing, over all rounds")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--backends", nargs="+", choices=STRONGEST_FIRST, default=list(STRONGEST_FIRST))

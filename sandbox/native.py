@@ -30,6 +30,7 @@ from sandbox.threads import ThreadGate
 
 HERE = Path(__file__).resolve().parent
 SYSTEM_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
+OTHER_PACKAGES = "-packages"  # how folders beside the standard library end in which other packages lie
 SETUP_SECONDS = 30.0
 HEAD_START = 0.01  # seconds in which most programs end: until then nobody is woken for each of their lines
 ENVIRONMENT = {
@@ -212,29 +213,48 @@ def start_native(kind: Kind, preload: tuple[str, ...]) -> Worker:
     if not has_native():
         raise CannotRun("This machine has no Linux kernel with Landlock 4 or newer (Linux 6.7).")
     folders = _package_folders(preload)
+    packages = _packages(folders, preload)
     python = os.path.realpath(sys.executable)
     command = [python, "-P", "-s", "-S", "-B", str(HERE / "zygote.py")]
     if kind == "bubblewrap":
-        command = [*_bubblewrap(python, [str(HERE), *_packages(folders, preload)]), *command]
-    return Worker(command, {"package_folders": folders, "preload": list(preload)}, asks=True)
+        command = [*_bubblewrap(python, [str(HERE), *packages]), *command]
+        library = _library()  # a fork copies each rule of what may be read: here two are enough
+    else:
+        library = [entry for entry in _library_entries() if not entry.endswith(OTHER_PACKAGES)]
+    setup = {"package_folders": folders, "preload": list(preload), "readable": [*library, *packages]}
+    return Worker(command, setup, asks=True)
+
+
+def _library() -> list[str]:
+    """The folders of the standard library, also of one in a virtual environment."""
+    base = {"installed_base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    return list(dict.fromkeys(sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")))
+
+
+def _library_entries() -> list[str]:
+    return [str(entry) for folder in _library() for entry in Path(folder).iterdir()]
 
 
 def _bubblewrap(python: str, more: list[str]) -> list[str]:
-    """An empty root with Python and the system's libraries, read-only; no network, no other process, no capability."""
+    """An empty root with Python, its library and the system's, read-only; no network, no other process, no capability."""
     binary = shutil.which("bwrap")
     if binary is None:
         raise CannotRun("bubblewrap is not installed (apt install bubblewrap).")
-    paths = [python, sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
-    paths += [str(p) for p in Path(sys.base_prefix, "lib").glob("*.so*")]
+    paths = [python, *_library(), *map(str, Path(sys.base_prefix, "lib").glob("*.so*"))]
+    hidden = [entry for entry in _library_entries() if entry.endswith(OTHER_PACKAGES) and not os.path.islink(entry)]
     binds = []
-    for path in dict.fromkeys([*SYSTEM_LIBRARIES, *paths, *more]):
+    for path in dict.fromkeys([*SYSTEM_LIBRARIES, *paths, *hidden, *more]):
         if os.path.islink(path) and path in SYSTEM_LIBRARIES:
             binds += ["--symlink", os.readlink(path), path]
+        elif path in hidden:
+            binds += ["--perms", "0111", "--tmpfs", path]  # what is to be preloaded is reached through it
         elif os.path.exists(path):
             binds += ["--ro-bind", path, path]
+    for path in ["/", *hidden]:
+        binds += ["--remount-ro", path]
     return [
         binary, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL",
-        "--hostname", "sandbox", *binds, "--remount-ro", "/", "--chdir", "/", "--",
+        "--hostname", "sandbox", *binds, "--chdir", "/", "--",
     ]  # fmt: skip
 
 

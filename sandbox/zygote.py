@@ -73,8 +73,7 @@ def main() -> None:
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the socket
     lockdown.give_up()
-    readable = [*_readable(setup["package_folders"], setup["preload"]), *_libraries_of(EXTENSIONS)]
-    lockdown.Landlock(readable).restrict()
+    lockdown.Landlock([*setup["readable"], *_libraries_of(EXTENSIONS)]).restrict()
     _warm_up()
     worker = Zygote(control)
     gc.collect()
@@ -85,27 +84,22 @@ def main() -> None:
         worker.serve(*request)
 
 
-def _readable(package_folders: list[str], preload: list[str]) -> list[str]:
-    """The standard library, entry by entry (other packages may lie in its folder), and the folders of what was preloaded."""
-    library = os.path.dirname(os.__file__)
-    paths = [os.path.join(library, name) for name in os.listdir(library) if not name.endswith("-packages")]
-    for folder in package_folders:
-        paths += [os.path.join(folder, name) for name in os.listdir(folder) if name.split(".")[0] in preload]
-    return paths
-
-
 def _libraries_of(modules: list[str]) -> list[str]:
     """The files of the libraries that these modules need. They are loaded in a child: here, each would make every fork slower."""
     ours, theirs = os.pipe()
     if os.fork() == 0:
-        guest.load(modules)
-        with open(theirs, "wb") as pipe:
-            pipe.write(b"\n".join(_loaded_libraries()))
-        os._exit(0)
+        try:
+            guest.load(modules)
+            with open(theirs, "wb") as pipe:
+                pipe.write(b"\n".join(_loaded_libraries()))
+            os._exit(0)
+        finally:
+            os._exit(1)
     os.close(theirs)
     with open(ours) as pipe:
         names = pipe.read().split("\n")
-    os.wait()
+    if status := os.wait()[1]:
+        raise OSError(f"a child that loaded {', '.join(modules)} ended with {status}")
     return [name for name in names if name.startswith("/")]
 
 
@@ -117,12 +111,12 @@ def _loaded_libraries() -> list[bytes]:
 
     names = []
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Entry), ctypes.c_size_t, ctypes.c_void_p)
     def note(entry: Any, size: int, nothing: None) -> int:
         names.append(entry.contents.name)
         return 0
 
-    ctypes.CDLL(None).dl_iterate_phdr(note, None)
+    callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Entry), ctypes.c_size_t, ctypes.c_void_p)
+    ctypes.CDLL(None).dl_iterate_phdr(callback(note), None)
     return names
 
 

@@ -317,6 +317,50 @@ def test_what_an_interpreter_has(sandbox: Sandbox) -> None:
     assert (raised.message, raised.line, raised.arguments) == ("('a', 2)", 1, ["a", 2])
 
 
+LIBRARIES = {
+    "import hashlib": ("hashlib.sha256(b'a').hexdigest()[:6]", "ca9781"),
+    "import zlib": ("zlib.decompress(zlib.compress(b'a'))", b"a"),
+    "import bz2": ("bz2.decompress(bz2.compress(b'a'))", b"a"),
+    "import lzma": ("lzma.decompress(lzma.compress(b'a'))", b"a"),
+    "import sqlite3": ("sqlite3.connect(':memory:').execute('select 1 + 1').fetchone()", (2,)),
+    "import xml.etree.ElementTree as tree": ("tree.fromstring('<a b=\"1\"/>').attrib", {"b": "1"}),
+    "import uuid": ("len(str(uuid.uuid4()))", 36),
+    "import unicodedata": ("unicodedata.name('a')", "LATIN SMALL LETTER A"),
+}
+
+
+@pytest.mark.parametrize("line", LIBRARIES)
+def test_parts_of_the_library_that_are_read_late(line: str, sandbox: Sandbox) -> None:
+    if sandbox.kind == "wasm" and line in ("import bz2", "import lzma"):
+        pytest.skip("Python in WebAssembly is built without it")
+    call, expected = LIBRARIES[line]
+    assert sandbox.run(line, [call]).answers[0].equals(expected)
+
+
+def test_whole_numbers_and_others_come_back_as_they_are(sandbox: Sandbox) -> None:
+    code = "import enum\nclass E(enum.IntEnum):\n    A = 3\nclass F(float): pass"
+    calls = ["2**63", "-2**63", "2**64 - 1", "10**30", "E.A", "F(1.5)", "1e308 * 10", "-1e-320", "0.1 + 0.2", "True"]
+    values = [answer.value for answer in sandbox.run(code, calls).answers]
+    expected = [2**63, -(2**63), 2**64 - 1, 10**30, 3, 1.5, float("inf"), -1e-320, 0.1 + 0.2, True]
+    assert values == expected
+    assert [type(v) for v in values] == [type(e) for e in expected]
+
+
+@pytest.mark.skipif(not has_native(), reason="needs Linux with Landlock")
+def test_bubblewrap_shows_no_package_that_is_installed() -> None:
+    library, site = os.path.dirname(os.__file__), Path(pytest.__file__).parent
+    code = f"""
+import os
+def seen(name):
+    return os.listdir(os.path.join({library!r}, name))
+"""
+    with open_sandbox("bubblewrap", 1) as sandbox:
+        beside = [name for name in os.listdir(library) if name.endswith("-packages")]
+        answers = sandbox.run(code, [f"os.path.exists({str(site)!r})", *[f"seen({name!r})" for name in beside]]).answers
+    assert answers[0].equals(False)
+    assert {answer.error for answer in answers[1:]} <= {"PermissionError", "FileNotFoundError"}
+
+
 @pytest.fixture
 def own() -> Any:
     with open_sandbox("auto", 1) as sandbox:
