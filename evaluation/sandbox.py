@@ -33,7 +33,8 @@ def f(x):
 CALLS = [f"f({n})" for n in range(10)]
 LOOP = "def f(x):\n    while True: pass\n"
 LOOPS_EVERY = 20  # 5 %
-SLOWER = 8  # how many times fewer programs go to subprocess.run, and where loops are among them
+SLOWER = 8  # how many times fewer programs go to subprocess.run,
+LOOPS_SLOWER = 4  # and to a sandbox with loops among them
 ROOT = Path(__file__).parent.parent
 
 
@@ -75,7 +76,8 @@ def run_mixed(sandbox: Sandbox, number: int) -> None:
 def measure_speeds(boxes: dict[str, Sandbox], programs: int, rounds: int, workers: int) -> dict[str, list[float]]:
     """Programs a minute in each round. A round takes all in turn, so that the machine's slow minutes fall on all alike."""
     some = max(LOOPS_EVERY, programs // rounds)
-    few = max(LOOPS_EVERY, some // SLOWER)
+    few = max(2 * workers, some // SLOWER)
+    mixed = max(LOOPS_EVERY, some // LOOPS_SLOWER)
     measured: dict[str, list[float]] = defaultdict(list)
     for box in boxes.values():
         run_small(box)  # its workers are started at the first
@@ -84,7 +86,7 @@ def measure_speeds(boxes: dict[str, Sandbox], programs: int, rounds: int, worker
         measured["same"].append(per_minute(run_same, few, workers))
         for kind, box in boxes.items():
             measured[kind].append(per_minute(partial(run_small, box), some, workers))
-            measured[f"{kind}, loops"].append(per_minute(partial(run_mixed, box), few, workers))
+            measured[f"{kind}, loops"].append(per_minute(partial(run_mixed, box), mixed, workers))
     return measured
 
 
