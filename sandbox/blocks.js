@@ -60,7 +60,7 @@
   };
   const blocks = [];
   let before = null;  // the piece of text before, which this one may go on
-  const add = (text, rects, element, field, style = getComputedStyle(element)) => {
+  const add = (text, rects, element, field, style = getComputedStyle(element), ownOpacity = 1) => {
     const boxes = [...rects].filter((r) => r.width > 0 && r.height > 0);
     if (!boxes.length || opacity(element) < 0.1) return;
     const left = Math.min(...boxes.map((r) => r.left)), right = Math.max(...boxes.map((r) => r.right));
@@ -70,7 +70,7 @@
     const colour = cutter ? "" : element instanceof SVGElement ? style.fill : style.webkitTextFillColor;
     const line = Math.min(...boxes.map((r) => r.height)), first = boxes[0], container = field ? element : containerOf(element);
     const block = { text, left: left + scrollX, top: top + scrollY, width: right - left, height: bottom - top, colour, line, field,
-                    opacity: opacity(element) * (style.opacity === "" || !field ? 1 : parseFloat(style.opacity)) };
+                    opacity: opacity(element) * ownOpacity };
     // One line may be made of several nodes: a word in a span, a letter. It is one piece if nobody could see where they meet.
     const end = before && before.end;
     const meets = end && (Math.abs(first.top - end.top) < line / 2
@@ -111,7 +111,9 @@
       const text = (valueOf[tagOf(node)](node) || hintOf[tagOf(node)](node) || "").trim();
       const kind = call(Element.prototype, "getAttribute")(node, "type") || "text";
       if (text && !["hidden", "checkbox", "radio", "color", "range", "file"].includes(kind.toLowerCase())) {
-        add(text, [rectOf(node)], node, true, getComputedStyle(node, valueOf[tagOf(node)](node) ? "" : "::placeholder"));
+        const hint = getComputedStyle(node, "::placeholder");
+        if (valueOf[tagOf(node)](node)) add(text, [rectOf(node)], node, true);
+        else add(text, [rectOf(node)], node, true, hint, parseFloat(hint.opacity));
         before = null;
       }
     }

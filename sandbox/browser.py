@@ -215,15 +215,16 @@ def _answer(route: Route, html: str, trouble: list[BaseException]) -> None:
             route.abort()
 
 
-STILL = """document.adoptedStyleSheets = [new CSSStyleSheet()];
-document.adoptedStyleSheets[0].replaceSync('*,*::before,*::after{transition:none!important}')"""
 WITHOUT_TEXT = """
 const sheet = new CSSStyleSheet();
 sheet.replaceSync('*,*::before,*::after,*::placeholder{-webkit-text-fill-color:transparent!important;text-shadow:none!important;'
   + 'text-decoration-color:transparent!important;transition:none!important}'
   + 'svg text,svg tspan,svg textPath{fill:transparent!important;stroke:transparent!important}');
 document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
-for (const element of globalThis[Symbol.for('cut')]) element.style.setProperty('background', 'none', 'important');
+for (const element of globalThis[Symbol.for('cut')]) {
+  const prototype = (element instanceof HTMLElement ? HTMLElement : SVGElement).prototype;  // a form's field may be named style
+  Object.getOwnPropertyDescriptor(prototype, 'style').get.call(element).setProperty('background', 'none', 'important');
+}
 // A transition that the page insists on would leave the text where it was.
 for (const animation of Document.prototype.getAnimations.call(document)) {
   try { animation.finish(); } catch { animation.cancel(); }
@@ -235,7 +236,6 @@ for (const animation of Document.prototype.getAnimations.call(document)) {
 def _shots(page: Page, html: str) -> Shot:
     page.set_default_timeout(STEP_MS)
     page.set_content(html, wait_until="load")
-    page.evaluate(f"() => {{{STILL}}}")
     seen = json.loads(page.evaluate(BLOCKS, MOST_BLOCKS))
     box = {"x": 0, "y": 0, "width": WIDTH, "height": max(HEIGHT, min(MOST_HEIGHT, int(seen["height"])))}
 

@@ -67,7 +67,7 @@ HIDDEN = (
     "color:white", "opacity:0", "visibility:hidden", "position:absolute;left:-5000px", "position:absolute;top:-900px", "font-size:0",
     "display:none", "color:#fefefe", "clip-path:inset(50%)", "transform:scale(0)", "text-indent:-9999px;overflow:hidden",
     "height:0;overflow:hidden", "color:transparent", "-webkit-text-fill-color:transparent", "filter:opacity(0)",
-    "position:absolute;z-index:-1;background:none;top:50px",
+    "position:absolute;z-index:-1;background:none;top:50px", "font-size:40px;clip-path:inset(40% 0 52% 0)",
 )  # fmt: skip
 
 
@@ -219,6 +219,7 @@ def test_tailwind_is_served_at_its_usual_addresses(renderer: Renderer, attribute
 
 SAME = {
     "capitals by style": ("<h1>ALL OF IT</h1>", "<h1 style='text-transform:uppercase'>all of it</h1>"),
+    "first letters by style": ("<p>All Of (It)</p>", "<p style='text-transform:capitalize'>all of (it)</p>"),
     "words in spans": ("<p>one two three</p>", "<p><span>one</span> <span>two</span> <b style='font-weight:inherit'>three</b></p>"),
     "a comment in a text": ("<p>one two</p>", "<p>one <!-- and -->two</p>"),
     "a moving colour at rest": ("<p style='color:red'>one</p>", "<style>*{transition:all 3s}</style><p style='color:red'>one</p>"),
@@ -236,13 +237,16 @@ def test_what_looks_the_same_scores_the_same(renderer: Renderer, name: str) -> N
 STILL = (
     "<style>*{transition:all 1s} p{color:red;transform:translateX(30px)}</style><p>words</p>",
     "<style>p{animation:a 1s infinite alternate}@keyframes a{to{margin-left:400px}}</style><p>words</p>",
+    "<style>@starting-style{p{margin-left:500px}} p{transition:all 9s}</style><p>words</p>",
     "<svg width=300 height=40><text y=20>words<animate attributeName=x from=0 to=200 dur=1s repeatCount=indefinite /></text></svg>",
 )
 
 
 @pytest.mark.parametrize("html", STILL)
 def test_what_moves_is_drawn_at_rest(renderer: Renderer, html: str) -> None:
-    assert len({renderer.render(html).png for _ in range(3)}) == 1
+    pages = [renderer.render(html) for _ in range(3)]
+    assert len({(page.png, page.blocks) for page in pages}) == 1
+    assert [b.text for b in pages[0].blocks] == ["words"]
 
 
 def test_a_missing_cache_is_told_and_never_drawn_without_style(
@@ -339,11 +343,27 @@ def test_who_was_told_everything_builds_the_page_and_who_errs_once_does_not(
             assert similarity(renderer.render(page.replace(right, wrong)), reference).score < SUCCESS_AT
 
 
+SHOWN = {
+    "a ground cut to its letters": "<h1 style='background:linear-gradient(red,blue);background-clip:text;color:transparent'>seen</h1>",
+    "a drawing": "<svg width=300 height=60><text y=40 font-size=40 fill=red>seen</text></svg>",
+    "half of it shines through": "<h1 style='opacity:.3'>seen</h1>",
+    "a field": "<input value=seen style='opacity:.3'>",
+    "a field's hint": "<style>input::placeholder{color:black;opacity:.3}</style><input placeholder=seen>",
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_text_that_can_be_seen_counts_however_it_is_drawn(renderer: Renderer, name: str) -> None:
+    page = renderer.render(SHOWN[name])
+    assert ([b.text for b in page.blocks], page.hidden) == (["seen"], 0)
+
+
 TRAPS = (
     "<html><body><form name='body'><input name='scrollHeight'></form>seen</body></html>",
     "<form name='documentElement'><input name='scrollHeight'></form>seen",
     "<form name='createTreeWalker'></form><form name='createRange'></form><img name='getAnimations'>seen",
     "<form id='parentElement'><input name='parentElement'><input name='tagName'><input name='scrollX'>seen</form>",
+    "<form style='background:linear-gradient(red,blue);background-clip:text;color:transparent'><input name='style'>seen</form>",
 )
 
 
