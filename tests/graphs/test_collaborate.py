@@ -75,6 +75,7 @@ def test_it_asks_thinks_and_answers(runtime: Runtime, own: str) -> None:
         ([f"{MARKER} "], 4, 0.0, "answered", "no_answer"),
         (["", "How much?", RIGHT], 4, 1.0, "answered", ""),
         ([f"{RIGHT}\n{MARKER} def f(x): return 0"], 4, 1.0, "answered", ""),
+        ([f"def f(x): return x * 5\n{MARKER} That is it."], 4, 1.0, "answered", ""),
     ],
 )
 def test_it_ends(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
@@ -21,7 +22,7 @@ from evaluation.colbench_file import TRICKS, measure_frontend
 from nodes.collaborate.score import SUCCESS_AT
 from sandbox import cdn
 from sandbox.browser import RenderUnavailable, choose_kind
-from sandbox.html import Block, Renderer, decode, open_renderer
+from sandbox.html import Block, Page, Renderer, blank, decode, encode, open_renderer
 from tasks.colbench import read_tasks
 from tasks.own_frontend import DECISIONS, make_page
 from tasks.similarity import block_match, similarity
@@ -299,6 +300,12 @@ def test_public_pages(renderer: Renderer) -> None:
         )  # one page has white words on light gray
     for line in (DATA / "html_pages" / "mdn_60.jsonl").read_text().splitlines()[::3]:
         assert renderer.render(json.loads(line)["html"]).why == "done"
+
+
+def test_a_white_page_is_like_itself_and_like_no_other() -> None:
+    white, grey = Page(blank(), ()), Page(encode(np.full((720, 1280, 3), 128, np.uint8)), ())
+    assert (similarity(white, white).structure, similarity(white, white).score) == (1.0, 1.0)
+    assert similarity(white, grey).structure == similarity(grey, white).structure == 0.0
 
 
 def test_block_match_by_hand() -> None:

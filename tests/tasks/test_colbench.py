@@ -241,6 +241,12 @@ def test_a_bad_row_is_named(tmp_path: Path, change: dict[str, object], told: str
         read_tasks(path)
 
 
+def test_the_function_that_is_tested_is_none_that_python_has() -> None:
+    calls = ("len(total([1]))", "total([2])")
+    assert task_of({**ROW, "test_cases": dict(enumerate(calls))}, "x").function == "total"
+    assert task_of({**ROW, "test_cases": {"a": "sum([1])"}}, "x").function == "sum"
+
+
 def test_files_are_kept_and_found_again(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     assert write_tasks([TASK], path) == 1
