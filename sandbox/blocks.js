@@ -1,6 +1,6 @@
 // Where text stands on a page: run in the page by sandbox/browser.py, where the page's own scripts are off.
 // Everything is read through prototypes, since a page can name its forms and fields like properties of document.
-(most) => {
+async (most) => {
   const get = (prototype, name) => {
     const read = Object.getOwnPropertyDescriptor(prototype, name).get;
     return (object) => read.call(object);
@@ -16,7 +16,12 @@
   };
   const makeRange = call(Document.prototype, "createRange"), makeWalker = call(Document.prototype, "createTreeWalker");
 
-  // As Playwright's own screenshots do: what moves is brought to its end, or, without one, to its beginning.
+  // The picture is of the page at rest: letters are there, no cursor blinks, what moves is at its end or, without one, at its
+  // beginning.
+  await get(Document.prototype, "fonts")(document).ready;
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync("*{caret-color:transparent!important}");
+  document.adoptedStyleSheets = [sheet];
   for (const animation of call(Document.prototype, "getAnimations")(document)) {
     try { animation.finish(); } catch { animation.cancel(); }
   }

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Error, Page, Playwright, Route, sync_playwright
+from playwright.sync_api import CDPSession, Error, Page, Playwright, Route, sync_playwright
 
 from sandbox.cdn import served
 
@@ -236,17 +236,21 @@ for (const animation of Document.prototype.getAnimations.call(document)) {
 def _shots(page: Page, html: str) -> Shot:
     page.set_default_timeout(STEP_MS)
     page.set_content(html, wait_until="load")
+    for frame in page.frames[1:]:
+        frame.evaluate(BLOCKS, 0)  # what moves in it is to rest too
     seen = json.loads(page.evaluate(BLOCKS, MOST_BLOCKS))
-    box = {"x": 0, "y": 0, "width": WIDTH, "height": max(HEIGHT, min(MOST_HEIGHT, int(seen["height"])))}
-
-    png = page.screenshot(clip=box, full_page=True, animations="disabled", caret="hide")  # type: ignore[arg-type]
+    height = max(HEIGHT, min(MOST_HEIGHT, int(seen["height"])))
+    session = page.context.new_cdp_session(page)
+    png = _picture(session, height)
     page.evaluate(f"() => {{{WITHOUT_TEXT}}}")
-    # Of this one only the texts' places count, so the browser's own, quicker way will do.
-    shot = page.context.new_cdp_session(page).send(
-        "Page.captureScreenshot",
-        {"optimizeForSpeed": True, "captureBeyondViewport": True, "clip": {**box, "scale": 1}},
-    )
-    return Shot(png, base64.b64decode(shot["data"]), seen["blocks"])
+    return Shot(png, _picture(session, height), seen["blocks"])
+
+
+def _picture(session: CDPSession, height: int) -> bytes:
+    """The page's first `height` pixels, as PNG. Playwright's own screenshot takes twice as long, for the same pixels."""
+    clip = {"x": 0, "y": 0, "width": WIDTH, "height": height, "scale": 1}
+    asked = {"optimizeForSpeed": True, "captureBeyondViewport": True, "clip": clip}
+    return base64.b64decode(session.send("Page.captureScreenshot", asked)["data"])
 
 
 def choose_kind() -> Kind:

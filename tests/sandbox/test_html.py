@@ -236,6 +236,9 @@ def test_what_looks_the_same_scores_the_same(renderer: Renderer, name: str) -> N
 
 
 STILL = (
+    "<p>words</p><input autofocus style='position:absolute;top:99px'>",
+    "<p>words</p><video controls width=400 height=400><source src='a.mp4' type='video/mp4'></video>",
+    "<p>words</p><iframe srcdoc='<style>b{animation:a 1s infinite}@keyframes a{to{margin-left:99px}}</style><b>x</b>'></iframe>",
     "<style>*{transition:all 1s} p{color:red;transform:translateX(30px)}</style><p>words</p>",
     "<style>p{animation:a 1s infinite alternate}@keyframes a{to{margin-left:400px}}</style><p>words</p>",
     "<style>@starting-style{p{margin-left:500px}} p{transition:all 9s}</style><p>words</p>",
