@@ -21,7 +21,7 @@ async (most) => {
   await get(Document.prototype, "fonts")(document).ready;
   const sheet = new CSSStyleSheet();
   sheet.replaceSync("*{caret-color:transparent!important}");
-  document.adoptedStyleSheets = [sheet];
+  Object.getOwnPropertyDescriptor(Document.prototype, "adoptedStyleSheets").set.call(document, [sheet]);
   for (const animation of call(Document.prototype, "getAnimations")(document)) {
     try { animation.finish(); } catch { animation.cancel(); }
   }

@@ -220,7 +220,8 @@ const sheet = new CSSStyleSheet();
 sheet.replaceSync('*,*::before,*::after,*::placeholder{-webkit-text-fill-color:transparent!important;text-shadow:none!important;'
   + 'text-decoration-color:transparent!important;transition:none!important}'
   + 'svg text,svg tspan,svg textPath{fill:transparent!important;stroke:transparent!important}');
-document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
+const sheets = Object.getOwnPropertyDescriptor(Document.prototype, 'adoptedStyleSheets');  // a form may be named so
+sheets.set.call(document, [...sheets.get.call(document), sheet]);
 for (const element of globalThis[Symbol.for('cut')]) {
   const prototype = (element instanceof HTMLElement ? HTMLElement : SVGElement).prototype;  // a form's field may be named style
   Object.getOwnPropertyDescriptor(prototype, 'style').get.call(element).setProperty('background', 'none', 'important');

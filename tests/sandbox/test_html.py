@@ -372,6 +372,7 @@ TRAPS = (
     "<html><body><form name='body'><input name='scrollHeight'></form>seen</body></html>",
     "<form name='documentElement'><input name='scrollHeight'></form>seen",
     "<form name='createTreeWalker'></form><form name='createRange'></form><img name='getAnimations'>seen",
+    "<form name='adoptedStyleSheets'><input name='a'></form><form name='fonts'></form>seen",
     "<form id='parentElement'><input name='parentElement'><input name='tagName'><input name='scrollX'>seen</form>",
     "<form style='background:linear-gradient(red,blue);background-clip:text;color:transparent'><input name='style'>seen</form>",
 )
