@@ -293,7 +293,8 @@ def _open_unsloth(name: str, loading: Loading) -> tuple[Any, Any]:
         from unsloth import FastLanguageModel
     except ImportError as error:
         raise PolicyFailed(
-            "On a GPU models are loaded with Unsloth, which is not installed: pip install 'unsloth>=2026.10', or set loader to peft."
+            "On a GPU models are loaded with Unsloth, which is not installed: pip install 'unsloth>=2026.10', "
+            "or set loader to peft."
         ) from error
     gpu = torch.cuda.is_available()
     base, tokenizer = FastLanguageModel.from_pretrained(
