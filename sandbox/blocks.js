@@ -20,7 +20,8 @@ async (most) => {
   // beginning.
   await get(Document.prototype, "fonts")(document).ready;
   const sheet = new CSSStyleSheet();
-  sheet.replaceSync("*{caret-color:transparent!important}");
+  sheet.replaceSync("*{caret-color:transparent!important}"
+    + "video::-webkit-media-controls,audio::-webkit-media-controls{display:none!important}");  // they turn and fade
   Object.getOwnPropertyDescriptor(Document.prototype, "adoptedStyleSheets").set.call(document, [sheet]);
   for (const animation of call(Document.prototype, "getAnimations")(document)) {
     try { animation.finish(); } catch { animation.cancel(); }
@@ -32,7 +33,6 @@ async (most) => {
       call(SVGSVGElement.prototype, "setCurrentTime")(drawing, 0);
     }
   }
-  for (const player of all(document, "video,audio")) call(Element.prototype, "removeAttribute")(player, "controls");
 
   const opacities = new Map();
   const opacity = (element) => {
