@@ -20,7 +20,7 @@ async (most) => {
   // beginning.
   await get(Document.prototype, "fonts")(document).ready;
   const sheet = new CSSStyleSheet();
-  sheet.replaceSync("*{caret-color:transparent!important}"
+  sheet.replaceSync("*:not(#a#a#a#a){caret-color:transparent!important}"  // of more weight than a page's own
     + "video::-webkit-media-controls,audio::-webkit-media-controls{display:none!important}");  // they turn and fade
   Object.getOwnPropertyDescriptor(Document.prototype, "adoptedStyleSheets").set.call(document, [sheet]);
   for (const animation of call(Document.prototype, "getAnimations")(document)) {

@@ -223,8 +223,9 @@ sheet.replaceSync('*,*::before,*::after,*::placeholder{-webkit-text-fill-color:t
 const sheets = Object.getOwnPropertyDescriptor(Document.prototype, 'adoptedStyleSheets');  // a form may be named so
 sheets.set.call(document, [...sheets.get.call(document), sheet]);
 for (const element of globalThis[Symbol.for('cut')]) {
-  const prototype = (element instanceof HTMLElement ? HTMLElement : SVGElement).prototype;  // a form's field may be named style
-  Object.getOwnPropertyDescriptor(prototype, 'style').get.call(element).setProperty('background', 'none', 'important');
+  const kind = [HTMLElement, SVGElement, MathMLElement].find((each) => element instanceof each);
+  const style = Object.getOwnPropertyDescriptor(kind.prototype, 'style').get.call(element);  // a form's field may be named so
+  style.setProperty('background', 'none', 'important');
 }
 // A transition that the page insists on would leave the text where it was.
 for (const animation of Document.prototype.getAnimations.call(document)) {
@@ -237,20 +238,21 @@ for (const animation of Document.prototype.getAnimations.call(document)) {
 def _shots(page: Page, html: str) -> Shot:
     page.set_default_timeout(STEP_MS)
     page.set_content(html, wait_until="load")
-    for frame in page.frames[1:]:
-        frame.evaluate(BLOCKS, 0)  # what moves in it is to rest too
     seen = json.loads(page.evaluate(BLOCKS, MOST_BLOCKS))
     height = max(HEIGHT, min(MOST_HEIGHT, int(seen["height"])))
     session = page.context.new_cdp_session(page)
-    png = _picture(session, height)
+    box = {"x": 0, "y": 0, "width": WIDTH, "height": height}
+    if len(page.frames) == 1:
+        png = _picture(session, box)
+    else:  # Playwright's takes twice as long, and brings to rest what moves in frames
+        png = page.screenshot(clip=box, full_page=True, animations="disabled", caret="hide")  # type: ignore[arg-type]
     page.evaluate(f"() => {{{WITHOUT_TEXT}}}")
-    return Shot(png, _picture(session, height), seen["blocks"])
+    return Shot(png, _picture(session, box), seen["blocks"])
 
 
-def _picture(session: CDPSession, height: int) -> bytes:
-    """The page's first `height` pixels, as PNG. Playwright's own screenshot takes twice as long, for the same pixels."""
-    clip = {"x": 0, "y": 0, "width": WIDTH, "height": height, "scale": 1}
-    asked = {"optimizeForSpeed": True, "captureBeyondViewport": True, "clip": clip}
+def _picture(session: CDPSession, box: dict[str, int]) -> bytes:
+    """This part of the page, as PNG."""
+    asked = {"optimizeForSpeed": True, "captureBeyondViewport": True, "clip": {**box, "scale": 1}}
     return base64.b64decode(session.send("Page.captureScreenshot", asked)["data"])
 
 

@@ -218,7 +218,7 @@ def start_native(kind: Kind, preload: tuple[str, ...]) -> Worker:
     command = [python, "-P", "-s", "-S", "-B", str(HERE / "zygote.py")]
     if kind == "bubblewrap":
         command = [*_bubblewrap(python, [str(HERE), *packages]), *command]
-        library = _library()  # a fork copies each rule of what may be read: here two are enough
+        library = _library()  # the kernel copies each rule for each program: here one or two are enough
     else:
         library = [entry for entry in _library_entries() if not entry.endswith(OTHER_PACKAGES)]
     setup = {"package_folders": folders, "preload": list(preload), "readable": [*library, *packages]}
@@ -247,7 +247,8 @@ def _bubblewrap(python: str, more: list[str]) -> list[str]:
         if os.path.islink(path) and path in SYSTEM_LIBRARIES:
             binds += ["--symlink", os.readlink(path), path]
         elif path in hidden:
-            binds += ["--perms", "0111", "--tmpfs", path]  # what is to be preloaded is reached through it
+            listed = any(one.startswith(f"{path}/") for one in more)  # an import of what is to be preloaded lists it
+            binds += ["--perms", "0555" if listed else "0111", "--tmpfs", path]
         elif os.path.exists(path):
             binds += ["--ro-bind", path, path]
     for path in ["/", *hidden]:

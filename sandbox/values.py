@@ -28,7 +28,7 @@ _READ: dict[str, Callable[[str], Value]] = {
     "Fraction": fractions.Fraction,
 }
 _ITSELF = frozenset({type(None), bool, int, float, str})
-"""What JSON writes as it is: here all whole numbers of 64 bits, and all finite ones with a point."""
+"""What JSON writes as it is: here whole numbers of up to 63 bits, and all finite floats."""
 _CONTAINERS: dict[str, Callable[[list[Value]], Value]] = {"l": list, "t": tuple, "S": set, "F": frozenset}
 LONGEST_TEXT = 1_000  # characters of such a value: a Fraction of 1e999999 would be made in full
 MOST_SLOW_KEYS = 200

@@ -47,6 +47,7 @@ else:  # this file runs alone: the project is not to be seen from where it runs
 
 EXTENSIONS = "_bz2 _hashlib _lzma _sqlite3 _uuid pyexpat zlib".split()
 """Parts of the standard library that need libraries from elsewhere, which a program must be able to read to import them."""
+LINKER_CACHE = "/etc/ld.so.cache"  # where it looks for libraries in other folders than the usual
 TICK = 0.05  # seconds between two looks at a child that says nothing
 WARM_UP = "import math\nclass A:\n    B = 1\ndef f(x):\n    return [x, str(x), {A.B: (x / 2, None, True)}]"
 
@@ -85,7 +86,8 @@ def main() -> None:
 
 
 def _libraries_of(modules: list[str]) -> list[str]:
-    """The files of the libraries that these modules need. They are loaded in a child: here, each would make every fork slower."""
+    """The files that the linker needs for these modules, beyond Python's library. They are loaded in a child: here, each would make
+    every fork slower."""
     ours, theirs = os.pipe()
     if os.fork() == 0:
         try:
@@ -100,7 +102,8 @@ def _libraries_of(modules: list[str]) -> list[str]:
         names = pipe.read().split("\n")
     if status := os.wait()[1]:
         raise OSError(f"a child that loaded {', '.join(modules)} ended with {status}")
-    return [name for name in names if name.startswith("/")]
+    library = os.path.dirname(os.__file__)
+    return [name for name in (*names, LINKER_CACHE) if os.path.isfile(name) and not name.startswith(library)]
 
 
 def _loaded_libraries() -> list[bytes]:

@@ -236,7 +236,7 @@ def test_what_looks_the_same_scores_the_same(renderer: Renderer, name: str) -> N
 
 
 STILL = (
-    "<p>words</p><input autofocus style='position:absolute;top:99px'>",
+    "<style>#i{caret-color:red!important}</style><p>words</p><input id=i autofocus style='position:absolute;top:99px'>",
     "<p>words</p><video controls width=400 height=400><source src='a.mp4' type='video/mp4'></video>",
     "<p>words</p><iframe srcdoc='<style>b{animation:a 1s infinite}@keyframes a{to{margin-left:99px}}</style><b>x</b>'></iframe>",
     "<style>*{transition:all 1s} p{color:red;transform:translateX(30px)}</style><p>words</p>",
@@ -355,6 +355,8 @@ def test_who_was_told_everything_builds_the_page_and_who_errs_once_does_not(
 
 SHOWN = {
     "a ground cut to its letters": "<h1 style='background:linear-gradient(red,blue);background-clip:text;color:transparent'>seen</h1>",
+    "a ground cut to the letters of a formula": "<math><mi style='background:linear-gradient(red,blue);background-clip:text;"
+    "color:transparent;font-size:40px'>seen</mi></math>",
     "a drawing": "<svg width=300 height=60><text y=40 font-size=40 fill=red>seen</text></svg>",
     "half of it shines through": "<h1 style='opacity:.3'>seen</h1>",
     "a field": "<input value=seen style='opacity:.3'>",
@@ -381,6 +383,20 @@ TRAPS = (
 @pytest.mark.parametrize("html", TRAPS)
 def test_names_of_forms_are_not_taken_for_the_document(renderer: Renderer, html: str) -> None:
     page = renderer.render(html)
+    assert (page.why, [b.text for b in page.blocks]) == ("done", ["seen"])
+
+
+FRAMES = (
+    "<iframe src=''></iframe><iframe src='#'></iframe>",
+    "<iframe src='javascript:1'></iframe><iframe src='file:///etc/passwd'></iframe><iframe src='blob:x'></iframe>",
+    "<iframe srcdoc='<meta http-equiv=refresh content=0>x'></iframe>",
+    "<iframe src='data:application/xml,'></iframe>",
+)
+
+
+@pytest.mark.parametrize("html", FRAMES)
+def test_frames_that_hold_nothing_do_no_harm(renderer: Renderer, html: str) -> None:
+    page = renderer.render(f"<p>seen</p>{html}")
     assert (page.why, [b.text for b in page.blocks]) == ("done", ["seen"])
 
 

@@ -460,6 +460,18 @@ def test_numpy_can_be_preloaded(kind: str) -> None:
         choose_sandbox(kind, preload=["no_such_package"])
 
 
+@pytest.mark.skipif(not has_native(), reason="needs Linux with Landlock")
+@pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
+def test_what_lies_beside_the_standard_library_can_be_preloaded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no virtual environment."""
+    beside = Path(os.__file__).parent / "site-packages"
+    if not (beside / "pip").exists():
+        pytest.skip("this Python has no pip of its own")
+    monkeypatch.syspath_prepend(str(beside))
+    with open_sandbox(kind, 1, preload=["pip"]) as sandbox:
+        assert sandbox.run("import pip", ["pip.__name__"]).answers[0].equals("pip")
+
+
 @pytest.mark.usefixtures("built")
 def test_a_damaged_component_is_built_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     good = wasm.build_component(())
