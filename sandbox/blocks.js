@@ -1,6 +1,6 @@
-// Where text stands on a page: run in the page by sandbox/browser.py, where the page's own scripts are off.
+// Brings a page to rest, and tells where text stands on it: run in the page by sandbox/browser.py, where the page's own scripts are off.
 // Everything is read through prototypes, since a page can name its forms and fields like properties of document.
-async (most) => {
+(most) => {
   const get = (prototype, name) => {
     const read = Object.getOwnPropertyDescriptor(prototype, name).get;
     return (object) => read.call(object);
@@ -16,9 +16,7 @@ async (most) => {
   };
   const makeRange = call(Document.prototype, "createRange"), makeWalker = call(Document.prototype, "createTreeWalker");
 
-  // The picture is of the page at rest: letters are there, no cursor blinks, what moves is at its end or, without one, at its
-  // beginning.
-  await get(Document.prototype, "fonts")(document).ready;
+  // The picture is of the page at rest: no cursor blinks, and what moves is at its end or, without one, at its beginning.
   const sheet = new CSSStyleSheet();
   sheet.replaceSync("*:not(#a#a#a#a){caret-color:transparent!important}"  // of more weight than a page's own
     + "video::-webkit-media-controls,audio::-webkit-media-controls{display:none!important}");  // they turn and fade
@@ -113,12 +111,11 @@ async (most) => {
     } else if (tagOf(node) === "BR") {
       before = null;
     } else if (node instanceof HTMLInputElement || node instanceof HTMLTextAreaElement) {
-      const text = (valueOf[tagOf(node)](node) || hintOf[tagOf(node)](node) || "").trim();
+      const value = valueOf[tagOf(node)](node), text = (value || hintOf[tagOf(node)](node) || "").trim();
       const kind = call(Element.prototype, "getAttribute")(node, "type") || "text";
       if (text && !["hidden", "checkbox", "radio", "color", "range", "file"].includes(kind.toLowerCase())) {
-        const hint = getComputedStyle(node, "::placeholder");
-        if (valueOf[tagOf(node)](node)) add(text, [rectOf(node)], node, true);
-        else add(text, [rectOf(node)], node, true, hint, parseFloat(hint.opacity));
+        const style = getComputedStyle(node, value ? "" : "::placeholder");
+        add(text, [rectOf(node)], node, true, style, value ? 1 : parseFloat(style.opacity));
         before = null;
       }
     }

@@ -151,8 +151,7 @@ def written(value: Any, room: list[int], depth: int = 0) -> str:
         return _written_otherwise(value, kind, room, depth)
     else:
         return _written_container(value, base, room, depth + 1)
-    _take(room, len(text) + 1)  # with a comma behind it
-    return text
+    return _taken(room, text)
 
 
 def _written_container(value: Any, base: type[Any], room: list[int], depth: int) -> str:
@@ -196,7 +195,7 @@ def _take(room: list[int], size: int) -> None:
 
 
 def _taken(room: list[int], text: str) -> str:
-    """The text, counted."""
+    """The text, with a comma behind it, counted."""
     _take(room, len(text) + 1)
     return text
 

@@ -102,7 +102,7 @@ def _libraries_of(modules: list[str]) -> list[str]:
         names = pipe.read().split("\n")
     if status := os.wait()[1]:
         raise OSError(f"a child that loaded {', '.join(modules)} ended with {status}")
-    library = os.path.dirname(os.__file__)
+    library = os.path.dirname(os.__file__) + os.sep
     return [name for name in (*names, LINKER_CACHE) if os.path.isfile(name) and not name.startswith(library)]
 
 
