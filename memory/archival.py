@@ -1,7 +1,8 @@
 """Archival storage (MemGPT §2.2): passages that an agent or a document left there, found again by words and meaning."""
 
+import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,10 +10,13 @@ from langchain_text_splitters import RecursiveCharacterTextSplitter
 from langgraph.store.base import PutOp, SearchItem
 
 from memory.documents import Section
+from memory.pending import Progress
+from memory.points import PASSAGE, Memory
 from memory.recall import Trust
-from memory.store import PASSAGE, Memory, Page, QdrantStore
+from memory.store import Page, QdrantStore
 
 CHUNK, OVERLAP = 900, 120  # characters: a chunk fits the embedder's 256 word pieces
+WRITTEN_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -38,36 +42,52 @@ class Archival:
         return self.store.count(self.namespace)
 
     def insert(self, content: str, *, key: str = "", time: datetime | None = None, trust: Trust = "own") -> int:
-        """Keep what the agent wants to keep; long text is cut into passages. Returns how many. Raises ValueError if empty."""
+        """Keep what the agent wants to keep; long text is cut into passages. Returns how many.
+
+        What is there already under the same key stays. Raises ValueError if the content is empty.
+        """
         if not content.strip():
             raise ValueError("The content is empty: there is nothing to keep.")
-        section = Section(content, "")
-        return self._write(
-            [section], source="", author=self.agent, trust=trust, key=key or str(uuid.uuid4()), time=time
-        )
+        memories = _passages([Section(content, "")], "", self.agent, trust, key or str(uuid.uuid4()), time)
+        self.store.add(self.namespace, memories)
+        return len(memories)
 
     def ingest(self, source: str, sections: Iterable[Section]) -> Ingested:
         """Keep a document, in place of an earlier version of the same source. Raises ValueError if it has no text."""
-        kept = [s for s in sections if s.text.strip()]
+        kept = _with_text(sections)
         if not kept:
             raise ValueError(
                 f"{source} has no text to keep. (A scanned PDF has only pictures: run it through OCR first.)"
             )
         version = str(uuid.uuid4())
-        # The document's record is there before its first passage and goes after its last: nothing is kept unseen.
-        self.store.put((self.agent, "document"), source, {"version": version}, index=False)
-        old = {i.key for i in self._passages(source)}
-        count = self._write(kept, source=source, author=source, trust="outside", key=version, time=None)
+        # The document's record is there before its first passage and goes after its last: nothing is kept unseen. It names the
+        # version that is whole.
+        documents = (self.agent, "document")
+        if self.store.get(documents, source) is None:
+            self.store.put(documents, source, {"version": version}, index=False)
+        old = {i.key for i in self._passages_of(source)}
+        memories = _passages(kept, source, source, "outside", version, None)
+        for start in range(0, len(memories), WRITTEN_AT_ONCE):
+            self.store.write(self.namespace, memories[start : start + WRITTEN_AT_ONCE])
+        self.store.put(documents, source, {"version": version}, index=False)
         self.store.batch([PutOp(self.namespace, key, None) for key in old])
         self.store.flush()
-        return Ingested(source, count, len(old))
+        return Ingested(source, len(memories), len(old))
 
-    def search(self, query: str, page: int = 0, page_size: int = 10, source: str = "") -> Page:
+    def search(
+        self,
+        query: str,
+        page: int = 0,
+        page_size: int = 10,
+        *,
+        source: str = "",
+        progress: Progress | None = None,
+    ) -> Page:
         """Passages near `query`, best first, page by page. Raises ValueError for an empty query or a page that is not there."""
         if not query.strip():
             raise ValueError("The query is empty: say what the passage would be about.")
         where = {"source": source} if source else None
-        return self.store.rank(self.namespace, query, where=where, page=page, page_size=page_size)
+        return self.store.rank(self.namespace, query, where=where, page=page, page_size=page_size, progress=progress)
 
     def sources(self) -> dict[str, int]:
         """Documents kept here, with the number of their passages."""
@@ -80,14 +100,18 @@ class Archival:
 
     def text(self, source: str) -> str:
         """A document's whole text, put together from its passages; empty if there is no such document."""
-        sections: list[str] = []
-        for item in self._passages(source):
-            offset, part = int(item.value["offset"]), str(item.value["text"])
-            if offset == 0 or not sections:
-                sections.append(part)
-            else:
-                sections[-1] = sections[-1][:offset].ljust(offset) + part
-        return "\n\n".join(sections)
+        document = self.store.get((self.agent, "document"), source)
+        sections: dict[int, str] = {}
+        for item in self._passages_of(source):
+            if document is None or not item.key.startswith(str(document.value["version"])):
+                continue  # of a version that is being written, or was not written to its end
+            if "section" not in item.value:
+                raise ValueError(
+                    f"{source} was kept by an earlier version of Palimpsest: upload it again to read it whole."
+                )
+            number, offset = int(item.value["section"]), int(item.value["offset"])
+            sections[number] = sections.get(number, "")[:offset] + str(item.value["text"])
+        return "".join(sections[number] for number in sorted(sections))
 
     def forget(self, source: str) -> int:
         """Delete a document; returns how many passages went."""
@@ -96,7 +120,7 @@ class Archival:
         self.store.flush()
         return gone
 
-    def _passages(self, source: str) -> Iterable[SearchItem]:
+    def _passages_of(self, source: str) -> Iterator[SearchItem]:
         page = 0
         while True:
             found = self.store.find(self.namespace, where={"source": source}, page=page, page_size=500)
@@ -105,32 +129,54 @@ class Archival:
             if page >= found.pages:
                 return
 
-    def _write(
-        self, sections: list[Section], *, source: str, author: str, trust: Trust, key: str, time: datetime | None
-    ) -> int:
-        splitter = RecursiveCharacterTextSplitter(chunk_size=CHUNK, chunk_overlap=OVERLAP, add_start_index=True)
-        when = time or datetime.now(UTC)
-        memories: list[Memory] = []
-        for section in sections:
-            for part in splitter.create_documents([section.text]):
-                head = " · ".join(p for p in (source, section.position) if p)
-                memories.append(
-                    Memory(
-                        f"{key}:{len(memories)}",
-                        {
-                            "text": part.page_content,
-                            "source": source,
-                            "position": section.position,
-                            "offset": part.metadata["start_index"],
-                            "author": author,
-                            "trust": trust,
-                            "time": when.isoformat(),
-                        },
-                        terms=f"{head} {part.page_content}".strip(),
-                        passage=f"{head} {part.page_content}".strip()[:PASSAGE],
-                        time=when,
-                    )
-                )
-        for start in range(0, len(memories), 500):
-            self.store.write(self.namespace, memories[start : start + 500])
-        return len(memories)
+
+def _with_text(sections: Iterable[Section]) -> list[Section]:
+    """The sections, of which those without text are put to the one before or after: together they are the same text."""
+    kept: list[Section] = []
+    for section in sections:
+        if kept and not (section.text.strip() and kept[-1].text.strip()):
+            last = kept.pop()
+            named = section if section.text.strip() else last
+            section = Section(last.text + section.text, named.position)
+        kept.append(section)
+    return [section for section in kept if section.text.strip()]
+
+
+def _passages(
+    sections: list[Section], source: str, author: str, trust: Trust, key: str, said: datetime | None
+) -> list[Memory]:
+    """The sections cut into passages, numbered in their order."""
+    when = said or datetime.now(UTC)
+    first = time.time_ns() // 1000
+    memories: list[Memory] = []
+    for number, section in enumerate(sections):
+        for offset, text in cut(section.text):
+            head = " · ".join(p for p in (source, section.position) if p)
+            searched = f"{head} {text}".strip() if text.strip() else ""
+            value = {
+                "text": text, "source": source, "position": section.position, "section": number, "offset": offset,
+                "author": author, "trust": trust, "time": when.isoformat(),
+            }  # fmt: skip
+            sequence = first + len(memories)
+            memories.append(
+                Memory(f"{key}:{len(memories)}", value, searched, searched[:PASSAGE], time=when, sequence=sequence)
+            )
+    return memories
+
+
+def cut(text: str) -> Iterator[tuple[int, str]]:
+    """(offset, passage) of a text cut at its paragraphs, lines and words; each begins with the end of the one before.
+
+    Nothing is left out or stripped: each passage reaches up to where the next one's new part begins.
+    """
+    splitter = RecursiveCharacterTextSplitter(
+        chunk_size=CHUNK - OVERLAP, chunk_overlap=0, keep_separator="end", strip_whitespace=False
+    )
+    begin = 0
+    for part in splitter.split_text(text):
+        end = begin + len(part)
+        start = max(0, begin - OVERLAP)
+        if start:  # from the beginning of a word
+            start = next((at + 1 for at in range(start, begin) if text[at].isspace()), begin)
+        yield start, text[start:end]
+        begin = end

@@ -28,8 +28,10 @@ def save_block(store: QdrantStore, agent: str, block: str, text: str) -> None:
 
 def save_thread(store: QdrantStore, agent: str, thread: str, title: str) -> None:
     """Note that the agent has this conversation, and that it goes on now; its first title stays."""
-    known = store.get((agent, "thread"), thread)
-    store.put((agent, "thread"), thread, known.value if known else {"title": title}, index=False)
+    if store.get((agent, "thread"), thread):
+        store.amend((agent, "thread"), thread, {})
+    else:
+        store.put((agent, "thread"), thread, {"title": title}, index=False)
 
 
 def list_threads(store: QdrantStore) -> list[Thread]:

@@ -1,24 +1,36 @@
 """Documents as text with positions: plain text, Markdown, HTML and PDF. Nothing in them is run, loaded or followed."""
 
+import codecs
 import io
+import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from bs4 import BeautifulSoup
-from bs4.element import NavigableString, PreformattedString, Tag
+from markdown_it import MarkdownIt
+from mdit_py_plugins.front_matter import front_matter_plugin
 from pypdf import PdfReader
-from pypdf.errors import PyPdfError
+from pypdf.errors import DependencyError
+
+from memory.page_text import page_sections
+from text import clean_text
 
 KINDS = ("txt", "md", "html", "htm", "pdf")
 HEADING = 200  # characters of a heading that are shown
-HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+DECLARED = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)|<\?xml[^>]+encoding\s*=\s*["']([\w.:-]+)""", re.I)
+LATIN = "windows-1252"  # what browsers take for Latin-1
+MOST_ACCENTED = 1 / 3  # of a text's bytes: Latin-1 with more is another encoding
+LINE = re.compile(r"\r\n|\r|\n")
+BROKEN_WORD = re.compile(r"(\w+)([-\u2010\u00ad])[ \t]*\n[ \t]*(\w+)")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A stretch of a document."""
+    """A stretch of a document; the texts of all sections together are the document's."""
 
     text: str
     position: str
@@ -35,61 +47,100 @@ def read_document(name: str, data: bytes) -> list[Section]:
     if kind not in KINDS:
         raise UnreadableDocument(f"{name}: files of this kind are not read. Use one of: {', '.join(KINDS)}.")
     if kind == "pdf":
-        return list(_pdf(name, data))
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UnreadableDocument(
-            f"{name} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
-        ) from None
-    text = clean_text(text)
+        return _pdf(name, data)
+    text = clean_text(_decoded(name, data, is_page=kind in ("html", "htm")))
     if kind in ("html", "htm"):
-        return list(_html(text))
-    return list(_markdown(text)) if kind == "md" else [Section(text, "")]
+        return [Section(part, position[:HEADING]) for part, position in page_sections(text)]
+    return _markdown(text) if kind == "md" else [Section(text, "")]
 
 
-def clean_text(text: str) -> str:
-    """Replace what no store or terminal can carry (NUL, lone surrogates) by U+FFFD; keep everything else."""
-    return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _decoded(name: str, data: bytes, is_page: bool) -> str:
+    """The text of the bytes: by their mark, by what a page declares, as UTF-8, UTF-16 without a mark, or Latin-1."""
+    for mark, encoding in MARKS.items():
+        if data.startswith(mark):
+            return _strictly(name, data, encoding)
+    if is_page and (declared := _declared(data)):
+        try:
+            return data.decode(declared)
+        except UnicodeDecodeError:
+            pass  # it is wrong about itself, as many pages are
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    if text and "\x00" not in text:
+        return text
+    zeros = (data[0::2].count(0), data[1::2].count(0))
+    if len(data) % 2 == 0 and max(zeros) > len(data) // 8:
+        return _strictly(name, data, "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le")
+    return text or _strictly(name, data, LATIN)
 
 
-def _pdf(name: str, data: bytes) -> Iterator[Section]:
+def _declared(data: bytes) -> str:
+    found = DECLARED.search(data[:2048])
+    try:
+        name = codecs.lookup((found[1] or found[2]).decode()).name if found else ""
+    except LookupError:
+        return ""
+    if name.startswith(("utf-16", "utf-32")):
+        return "utf-8"  # or the declaration could not have been read
+    return LATIN if name in ("iso8859-1", "ascii") else name
+
+
+def _strictly(name: str, data: bytes, encoding: str) -> str:
+    accented = sum(byte > 127 for byte in data) / max(1, len(data))
+    try:
+        if encoding == LATIN and accented > MOST_ACCENTED:
+            raise ValueError
+        return data.decode(encoding)
+    except ValueError:
+        wrong = next((n for n, byte in enumerate(data) if byte > 127), 0)
+        raise UnreadableDocument(
+            f"{name} is not UTF-8 text (byte {wrong}), nor UTF-16 or Latin-1. Save it as UTF-8 and try again."
+        ) from None
+
+
+def _pdf(name: str, data: bytes) -> list[Section]:
     try:
         reader = PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
             raise UnreadableDocument(f"{name} is locked with a password. Save a copy without one.")
-        for number, page in enumerate(reader.pages, start=1):
-            yield Section(clean_text(page.extract_text()), f"page {number}")
-    except (PyPdfError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, UnreadableDocument):
-            raise
-        # pypdf meets a damaged file with whatever the damage makes it trip over.
-        raise UnreadableDocument(f"{name} cannot be read as a PDF ({error}). Save it again, or as text.") from error
+        pages = [clean_text(page.extract_text()) for page in reader.pages]
+    except UnreadableDocument:
+        raise
+    except DependencyError as error:
+        raise UnreadableDocument(
+            f"{name} is encrypted with AES, which needs an extra of pypdf: pip install 'pypdf[crypto]'."
+        ) from error
+    except Exception as error:  # a damaged file makes pypdf trip over anything: assertions, indexes, recursion
+        raise UnreadableDocument(
+            f"{name} cannot be read as a PDF ({type(error).__name__}: {str(error)[:200]}). Save it again, or as text."
+        ) from error
+    whole = "\n".join(pages)
+    pages = [BROKEN_WORD.sub(lambda broken: _mended(broken, whole), page) for page in pages]
+    between = ["\n\n"] * (len(pages) - 1) + [""]
+    return [Section(page + end, f"page {n}") for n, (page, end) in enumerate(zip(pages, between, strict=True), 1)]
 
 
-def _markdown(text: str) -> Iterator[Section]:
-    heading, fenced = "", False
-    lines: list[str] = []
-    for line in text.splitlines():
-        fenced ^= line.lstrip().startswith(("```", "~~~"))
-        title = None if fenced else re.match(r" {0,3}#{1,6}[ \t]+(?=\S)", line)
-        if title:
-            yield Section("\n".join(lines).strip(), heading)
-            heading, lines = line[title.end() :].rstrip().rstrip("#").rstrip()[:HEADING], []
-        lines.append(line)
-    yield Section("\n".join(lines).strip(), heading)
+def _mended(broken: re.Match[str], whole: str) -> str:
+    """A word that was broken at a line's end, in one piece: with its hyphen where the document writes it so elsewhere."""
+    first, hyphen, second = broken.groups()
+    if hyphen == "\u00ad":
+        return first + second
+    keeps = not second[0].islower() or not first[-1].isalpha() or f"{first}-{second}" in whole
+    return f"{first}-{second}" if keeps else first + second
 
 
-def _html(text: str) -> Iterator[Section]:
-    page = BeautifulSoup(text, "html.parser")
-    for hidden in page(["script", "style", "template", "noscript", "head"]):
-        hidden.decompose()
-    heading = ""
-    parts: list[str] = []
-    for node in page.descendants:  # in the order of the text, without going up from each
-        if isinstance(node, Tag) and node.name in HEADINGS:
-            yield Section("\n".join(parts), heading)
-            heading, parts = " ".join(node.get_text(" ").split())[:HEADING], []
-        elif isinstance(node, NavigableString) and not isinstance(node, PreformattedString):  # comments, declarations
-            parts += [" ".join(node.split())] if node.strip() else []
-    yield Section("\n".join(parts), heading)
+def _markdown(text: str) -> list[Section]:
+    """A section for each heading that is one by CommonMark: not in code, a quotation, a list or the front matter."""
+    tokens = MarkdownIt("commonmark").use(front_matter_plugin).parse(text)
+    headings = [
+        (token.map[0], "".join(child.content for child in inline.children or []))
+        for token, inline in itertools.pairwise(tokens)
+        if token.type == "heading_open" and token.level == 0 and token.map
+    ]
+    begins = [0, *(match.end() for match in LINE.finditer(text))]  # of each line
+    cuts = [0, *(begins[line] for line, _ in headings), len(text)]
+    titles = ["", *(title[:HEADING] for _, title in headings)]
+    spans = zip(itertools.pairwise(cuts), titles, strict=True)
+    return [Section(text[begin:end], title) for (begin, end), title in spans if begin < end]

@@ -18,8 +18,8 @@ import portalocker
 import qdrant_edge as edge
 from qdrant_client import models
 
-Points = Sequence[models.PointStruct]
-Ids = Sequence[str]
+from memory.client import Ids
+from memory.edge_translation import filter_of, filter_or_none, index_of, named_vectors, query_of
 
 
 class MemoryInUse(RuntimeError):
@@ -31,8 +31,8 @@ class MemoryDamaged(RuntimeError):
 
 
 @dataclass(slots=True)
-class Row:
-    """A point that was read: what the store takes of QdrantClient's Record and ScoredPoint, at a tenth of their cost."""
+class Record:
+    """A point that was read: the part of QdrantClient's Record and ScoredPoint that the store uses, at a tenth of their cost."""
 
     id: str
     payload: dict[str, Any] | None
@@ -40,10 +40,10 @@ class Row:
 
 
 @dataclass(slots=True)
-class Answer:
+class QueryResult:
     """The points of one query."""
 
-    points: list[Row]
+    points: list[Record]
 
 
 class EdgeClient:
@@ -118,12 +118,11 @@ class EdgeClient:
     def close(self) -> None:
         """Flush, close and release the folder; a second call does nothing."""
         with self._guard:
-            if self._shard is None:
-                return
             try:
-                self.flush()
-            finally:
                 if self._shard is not None:
+                    self.flush()
+            finally:
+                if self._shard is not None:  # None too where a flush failed and the shard could not be read again
                     self._shard.close()
                 self._shard = None
                 self._lock_file.close()
@@ -132,7 +131,10 @@ class EdgeClient:
     # ---- schema ---------------------------------------------------------------------------------------------------
 
     def create_payload_index(self, _: str, field_name: str, field_schema: models.PayloadSchemaParams) -> None:
-        self._update(edge.UpdateOperation.create_field_index(field_name, _index(field_schema)))
+        self._update(edge.UpdateOperation.create_field_index(field_name, index_of(field_schema)))
+
+    def delete_payload_index(self, _: str, field_name: str) -> None:
+        self._update(edge.UpdateOperation.delete_field_index(field_name))
 
     def indexed_fields(self) -> set[str]:
         """Names of the payload fields that have an index."""
@@ -145,30 +147,39 @@ class EdgeClient:
 
     # ---- writing --------------------------------------------------------------------------------------------------
 
-    def upsert(self, _: str, points: Points) -> None:
-        rows = [edge.Point(str(p.id), _named(p.vector), p.payload) for p in points]
-        self._update(edge.UpdateOperation.upsert_points(rows))
+    def upsert(
+        self, _: str, points: Sequence[models.PointStruct], *, update_mode: models.UpdateMode | None = None
+    ) -> None:
+        rows = [edge.Point(str(p.id), named_vectors(p.vector), p.payload) for p in points]
+        mode = edge.UpdateMode.InsertOnly if update_mode is models.UpdateMode.INSERT_ONLY else None
+        self._update(edge.UpdateOperation.upsert_points(rows, update_mode=mode))
 
     def update_vectors(self, _: str, points: Sequence[models.PointVectors]) -> None:
-        rows = [edge.PointVectors(str(p.id), _named(p.vector)) for p in points]
+        rows = [edge.PointVectors(str(p.id), named_vectors(p.vector)) for p in points]
         self._update(edge.UpdateOperation.update_vectors(rows))
+
+    def set_payload(self, _: str, payload: dict[str, Any], points: models.Filter, key: str | None = None) -> None:
+        self._update(edge.UpdateOperation.set_payload_by_filter(filter_of(points), payload, key))
+
+    def delete_payload(self, _: str, keys: Sequence[str], points: models.Filter) -> None:
+        self._update(edge.UpdateOperation.delete_payload_by_filter(filter_of(points), list(keys)))
 
     def delete(self, _: str, points_selector: Ids | models.Filter) -> None:
         if isinstance(points_selector, models.Filter):
-            self._update(edge.UpdateOperation.delete_points_by_filter(_some_filter(points_selector)))
+            self._update(edge.UpdateOperation.delete_points_by_filter(filter_of(points_selector)))
         else:
             self._update(edge.UpdateOperation.delete_points([str(i) for i in points_selector]))
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
-    def retrieve(self, _: str, ids: Ids, with_payload: bool | list[str] = True) -> list[Row]:
+    def retrieve(self, _: str, ids: Ids, with_payload: bool | list[str] = True) -> list[Record]:
         with self._guard:
             rows = self._open_shard().retrieve(list(ids), with_payload, False)
-        return [Row(str(r.id), r.payload) for r in rows]
+        return [Record(str(r.id), r.payload) for r in rows]
 
     def count(self, _: str, count_filter: models.Filter | None = None) -> models.CountResult:
         with self._guard:
-            request = edge.CountRequest(exact=True, filter=_filter(count_filter))
+            request = edge.CountRequest(exact=True, filter=filter_or_none(count_filter))
             return models.CountResult(count=self._open_shard().count(request))
 
     def scroll(
@@ -179,7 +190,7 @@ class EdgeClient:
         order_by: models.OrderBy | None = None,
         offset: str | None = None,
         with_payload: bool | list[str] = True,
-    ) -> tuple[list[Row], str | None]:
+    ) -> tuple[list[Record], str | None]:
         order = None
         if order_by is not None:
             descending = order_by.direction == models.Direction.DESC
@@ -191,26 +202,26 @@ class EdgeClient:
         request = edge.ScrollRequest(
             offset=offset,
             limit=limit,
-            filter=_filter(scroll_filter),
+            filter=filter_or_none(scroll_filter),
             with_payload=with_payload,
             with_vector=False,
             order_by=order,
         )
         with self._guard:
             rows, following = self._open_shard().scroll(request)
-        records = [Row(str(r.id), r.payload) for r in rows]
+        records = [Record(str(r.id), r.payload) for r in rows]
         return records, None if following is None else str(following)
 
-    def query_batch_points(self, _: str, requests: Sequence[models.QueryRequest]) -> list[Answer]:
-        batch = edge.QueryBatchRequest([_query(request) for request in requests])
+    def query_batch_points(self, _: str, requests: Sequence[models.QueryRequest]) -> list[QueryResult]:
+        batch = edge.QueryBatchRequest([query_of(request) for request in requests])
         with self._guard:
             answers = self._open_shard().query_batch(batch)
-        return [Answer([Row(str(p.id), p.payload, p.score) for p in points]) for points in answers]
+        return [QueryResult([Record(str(p.id), p.payload, p.score) for p in points]) for points in answers]
 
     def facet(
         self, _: str, key: str, facet_filter: models.Filter | None = None, limit: int = 10, exact: bool = True
     ) -> models.FacetResponse:
-        request = edge.FacetRequest(key=key, limit=limit, exact=exact, filter=_filter(facet_filter))
+        request = edge.FacetRequest(key=key, limit=limit, exact=exact, filter=filter_or_none(facet_filter))
         with self._guard:
             hits = self._open_shard().facet(request).hits
         return models.FacetResponse(hits=[models.FacetValueHit(value=h.value, count=h.count) for h in hits])
@@ -235,106 +246,3 @@ def _lock_folder(folder: Path) -> Any:
     file.write(str(os.getpid()))
     file.flush()
     return file
-
-
-# ---- qdrant_client.models to qdrant_edge ----------------------------------------------------------------------------
-
-
-def _named(vector: Any) -> Any:
-    return {name: list(values) for name, values in vector.items()}
-
-
-def _index(schema: models.PayloadSchemaParams) -> Any:
-    match schema:
-        case models.KeywordIndexParams():
-            return edge.KeywordIndexParams(is_tenant=schema.is_tenant)
-        case models.IntegerIndexParams():
-            return edge.IntegerIndexParams(lookup=schema.lookup, range=schema.range)
-        case models.DatetimeIndexParams():
-            return edge.DatetimeIndexParams()
-        case models.TextIndexParams():
-            return edge.TextIndexParams(
-                tokenizer=edge.TokenizerType.Word,
-                lowercase=schema.lowercase,
-                ascii_folding=schema.ascii_folding,
-                stemmer=edge.SnowballParams(edge.SnowballLanguage.English) if schema.stemmer else None,
-                stopwords=edge.Language.English if schema.stopwords else None,
-                scoring=schema.scoring is not None,
-            )
-    raise TypeError(f"No Edge index for {type(schema).__name__}")
-
-
-def _filter(given: models.Filter | None) -> edge.Filter | None:
-    return None if given is None else _some_filter(given)
-
-
-def _some_filter(given: models.Filter) -> edge.Filter:
-    return edge.Filter(
-        must=_conditions(given.must), should=_conditions(given.should), must_not=_conditions(given.must_not)
-    )
-
-
-def _conditions(given: Any) -> list[Any] | None:
-    if given is None:
-        return None
-    return [_condition(c) for c in (given if isinstance(given, list) else [given])]
-
-
-def _condition(given: Any) -> Any:
-    match given:
-        case models.Filter():
-            return _filter(given)
-        case models.HasIdCondition():
-            return edge.HasIdCondition({str(i) for i in given.has_id})
-        case models.HasVectorCondition():
-            return edge.HasVectorCondition(given.has_vector)
-        case models.IsEmptyCondition():
-            return edge.IsEmptyCondition(given.is_empty.key)
-        case models.FieldCondition(match=None):
-            return edge.FieldCondition(given.key, range=_range(given.range))
-        case models.FieldCondition():
-            return edge.FieldCondition(given.key, match=_match(given.match))
-    raise TypeError(f"No Edge condition for {type(given).__name__}")
-
-
-def _match(given: Any) -> Any:
-    match given:
-        case models.MatchValue():
-            return edge.MatchValue(given.value)
-        case models.MatchAny():
-            return edge.MatchAny(cast(list[str], list(given.any)))
-        case models.MatchSubstring():
-            return edge.MatchSubstring(given.substring)
-        case models.MatchText():
-            return edge.MatchText(given.text)
-    raise TypeError(f"No Edge match for {type(given).__name__}")
-
-
-def _range(given: Any) -> Any:
-    bounds = {name: getattr(given, name) for name in ("gte", "gt", "lte", "lt")}
-    if isinstance(given, models.DatetimeRange):
-        return edge.RangeDateTime(**{n: None if b is None else b.isoformat() for n, b in bounds.items()})
-    return edge.RangeFloat(**bounds)
-
-
-def _query(given: models.QueryRequest) -> edge.QueryRequest:
-    match given.query:
-        case models.TextQuery(text=models.TextQueryInput() as text):
-            scoring = text.scoring.bm25 if text.scoring else None
-            parameters = edge.Bm25Params(scoring.k, scoring.b) if scoring else None
-            query: Any = edge.TextQuery(given.using or "", text.query, parameters)
-        case models.NearestQuery():
-            query = edge.Query.Nearest(cast(list[float], given.query.nearest), using=given.using)
-        case _:
-            raise TypeError(f"No Edge query for {type(given.query).__name__}")
-    params = None
-    if given.params and isinstance(given.params.idf, models.IdfCorpusParams):
-        corpus = _filter(given.params.idf.corpus)
-        params = edge.SearchParams(idf=edge.IdfParams(corpus))
-    return edge.QueryRequest(
-        limit=given.limit or 10,
-        query=query,
-        filter=_filter(given.filter),
-        with_payload=given.with_payload is not False,
-        params=params,
-    )

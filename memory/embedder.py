@@ -10,10 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from memory.minilm import DIMENSIONS, Floats, MiniLM
+from memory.words import ENGLISH
 from settings import Settings
 
-KEPT = 2000
+CACHED = 2000
 """Vectors: 3 MB of MiniLM's."""
+MINILM = f"minilm-l6-v2-{DIMENSIONS}"
 
 
 class Embedder(Protocol):
@@ -33,7 +35,7 @@ class EmbeddingFailed(RuntimeError):
 class LocalEmbedder:
     """MiniLM (384 floats, English), loaded when the first text comes. Raises WeightsMissing then."""
 
-    name = f"minilm-l6-v2-{DIMENSIONS}"
+    name = MINILM
 
     def __init__(self) -> None:
         self._model: MiniLM | None = None
@@ -76,34 +78,39 @@ class EndpointEmbedder:
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-class KeepingEmbedder:
-    """Another embedder, asked only for texts that it was not asked for lately."""
+class CachingEmbedder:
+    """An LRU cache in front of an embedder."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.name = embedder.name
         self._embedder = embedder
-        self._kept: OrderedDict[str, Floats] = OrderedDict()
+        self._cache: OrderedDict[str, Floats] = OrderedDict()
         self._guard = threading.Lock()
 
     def embed(self, texts: list[str]) -> Floats:
         """Of at least one text."""
         with self._guard:
-            found = {text: self._kept[text] for text in texts if text in self._kept}
+            found = {text: self._cache[text] for text in texts if text in self._cache}
         new = [text for text in dict.fromkeys(texts) if text not in found]
         if new:
             found.update((text, row.copy()) for text, row in zip(new, self._embedder.embed(new), strict=True))
         with self._guard:
             for text in dict.fromkeys(texts):
-                self._kept[text] = found[text]
-                self._kept.move_to_end(text)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+                self._cache[text] = found[text]
+                self._cache.move_to_end(text)
+            while len(self._cache) > CACHED:
+                self._cache.popitem(last=False)
         return np.stack([found[text] for text in texts])
+
+
+def reads(embedder: Embedder, language: str) -> bool:
+    """Whether the embedder was trained on texts of that language (memory.words)."""
+    return embedder.name != MINILM or language == ENGLISH
 
 
 def open_embedder(settings: Settings) -> Embedder:
     """The embedder that the settings name."""
-    return KeepingEmbedder(_open(settings))
+    return CachingEmbedder(_open(settings))
 
 
 def _open(settings: Settings) -> Embedder:

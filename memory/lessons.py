@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from memory.store import PASSAGE, Memory, QdrantStore
+from memory.points import PASSAGE, Memory
+from memory.store import QdrantStore
 
 CANDIDATES = 20
 MOST_OF_A_TASK = 5
-LIKE_ITS_OWN = 0.92
-"""Cosine of two tasks from which one tells whether the other's lesson helps; of less alike ones, it tells nothing."""
+SAME_TASK_COSINE = 0.92
+"""Only a task at least this similar to the lesson's own task counts for or against the lesson."""
 MOST_OUTCOMES = 50
 
 Outcome = Literal["failed", "passed", "error"]
@@ -76,11 +77,11 @@ class Lessons:
             return  # deleted since
         value = item.value
         ours, its = self.store.embedder.embed([task[:PASSAGE], value["text"][:PASSAGE]])
-        if float(ours @ its) < LIKE_ITS_OWN:
+        if float(ours @ its) < SAME_TASK_COSINE:
             return
         outcomes = {**json.loads(value["outcomes"]), run: helped}
         kept = dict(list(outcomes.items())[-MOST_OUTCOMES:])
-        self._write(key, value["lesson"], value["text"], value["outcome"], value["source"], kept)
+        self.store.amend(self.namespace, key, {"outcomes": json.dumps(kept)})  # it stays as old as it is
 
     def all(self, most: int = 200) -> list[Lesson]:
         """The newest lessons first."""

@@ -6,7 +6,7 @@ plateau, and none was tuned on single questions.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,11 @@ class Weights:
     depth: int = 200
     """How many candidates each half brings; what neither has among its nearest is not found."""
 
+    @property
+    def for_unread(self) -> "Weights":
+        """Where the embedder does not know the query's language: its half then only orders what words leave equal."""
+        return replace(self, dense=0.02)
+
 
 def fuse(dense: Mapping[str, float], lexical: Mapping[str, float], weights: Weights) -> dict[str, float]:
     """Score every candidate of either half in [0, 1].
@@ -39,7 +44,7 @@ def fuse(dense: Mapping[str, float], lexical: Mapping[str, float], weights: Weig
     return fused
 
 
-def lend_to_neighbours(
+def spread_to_neighbours(
     scores: Mapping[str, float], places: Mapping[str, tuple[str, int] | None], weights: Weights
 ) -> dict[str, float]:
     """Add to each score `weights.neighbour` times those of the turns before and after.

@@ -9,13 +9,16 @@ from typing import Any, Literal
 
 from memory.embedder import EmbeddingFailed
 from memory.minilm import WeightsMissing
-from memory.store import PASSAGE, Memory, Page, QdrantStore
+from memory.pending import Progress
+from memory.points import PASSAGE, Memory
+from memory.store import Page, QdrantStore
 
 Role = Literal["user", "assistant", "monologue", "tool_call", "tool_result", "alert"]
 SAID: tuple[Role, ...] = ("user", "assistant")
 """What the person and the agent said to each other. Searches look there, so that no search finds itself or its results."""
 
 EMBED_AT_FLUSH = 128
+PREVIOUS = 400  # characters of what was said before that are embedded with a message
 logger = logging.getLogger(__name__)
 
 Trust = Literal["own", "outside"]
@@ -40,7 +43,7 @@ class Message:
     position: int | None
     """Place among what was said in the thread, from 0; None for what was not said aloud."""
     previous: str = ""
-    """What was said just before, for the embedder to see the turn in its context."""
+    """What was said just before, in at most PREVIOUS characters, for the embedder to see the turn in its context."""
 
 
 class Recall:
@@ -52,8 +55,8 @@ class Recall:
         self.namespace = (agent, "message")
 
     def write(self, messages: Sequence[Message]) -> None:
-        """Add messages to the log, each exactly once however often it is written."""
-        self.store.write(self.namespace, [_memory(m) for m in messages])
+        """Add messages to the log; one that is there already stays as it is."""
+        self.store.add(self.namespace, [_memory(m) for m in messages])
 
     def read(self, key: str) -> dict[str, Any] | None:
         """One message of the log; None if it is not there."""
@@ -64,15 +67,13 @@ class Recall:
         """How many messages were said: what the searches look through."""
         return self.store.count(self.namespace, {"role": SAID})
 
-    def search(
-        self, query: str, page: int = 0, page_size: int = 10, *, case_sensitive: bool = True, **options: Any
-    ) -> Page:
+    def search(self, query: str, page: int = 0, page_size: int = 10, *, case_sensitive: bool = True) -> Page:
         """Messages that contain `query` literally, oldest first. Raises ValueError if it is empty, or the page is not there."""
         if not query.strip():
             raise ValueError("The query is empty: name a piece of text that the messages contain.")
-        options = {"where": {"role": SAID}, **options}
+        where = {"role": SAID}
         return self.store.find(
-            self.namespace, query, case_sensitive=case_sensitive, page=page, page_size=page_size, **options
+            self.namespace, query, case_sensitive=case_sensitive, where=where, page=page, page_size=page_size
         )
 
     def search_dates(self, start_date: str, end_date: str, page: int = 0, page_size: int = 10) -> Page:
@@ -81,11 +82,12 @@ class Recall:
         where = {"role": SAID}
         return self.store.find(self.namespace, since=since, before=before, where=where, page=page, page_size=page_size)
 
-    def nearest(self, query: str, page: int = 0, page_size: int = 10) -> Page:
+    def nearest(self, query: str, page: int = 0, page_size: int = 10, progress: Progress | None = None) -> Page:
         """Messages near `query` in words and meaning, best first. Raises ValueError if it is empty, or the page is not there."""
         if not query.strip():
             raise ValueError("The query is empty: say what the message would be about.")
-        return self.store.rank(self.namespace, query, where={"role": SAID}, page=page, page_size=page_size)
+        where = {"role": SAID}
+        return self.store.rank(self.namespace, query, where=where, page=page, page_size=page_size, progress=progress)
 
     def embed_some(self) -> None:
         """Embed up to EMBED_AT_FLUSH messages that have no vector yet, so that no later search must embed a whole past.
@@ -135,7 +137,7 @@ def _memory(message: Message) -> Memory:
     turn = f"{message.author}: {message.text}"
     # The day is part of what is searched: "what did I do in May?" holds few other words.
     day = f"{message.time:%A} {message.time.day} {message.time:%B %Y}"
-    before = f"{message.previous[-PASSAGE // 3 :]} " if message.previous else ""
+    before = f"{message.previous} " if message.previous else ""
     return Memory(
         message.key,
         value,

@@ -10,11 +10,11 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 
-from memory.documents import clean_text
 from memory.store import QdrantStore
 from models.endpoint import open_model
 from models.offline import OfflineModel
 from models.reply import ModelFailed, ask
+from text import clean_text
 
 MOST_CALLS = 8  # of one reply: their results share the window
 MOST_OF_MALFORMED = 600  # characters

@@ -10,8 +10,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.runtime import Runtime
 from pydantic import BaseModel, Field, ValidationError
 
-from memory.documents import clean_text
 from nodes.replies import reply_to
+from text import clean_text
 
 SCORE = re.compile(
     r"^\W*(?:(?:overall|final)\W+)?score\W{1,6}(\d+(?:\.\d+)?)\s*(?:(?:/|out of)\s*10)?\W*$", re.I | re.M

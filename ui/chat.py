@@ -12,12 +12,12 @@ from langgraph.store.base import SearchItem
 
 from graphs.memgpt import State
 from memory.blocks import load_blocks, save_block
-from memory.documents import clean_text
 from memory.store import Page
 from models.reply import ModelFailed
 from nodes.memgpt.receive import PERSONA
 from nodes.memgpt.state import BLOCKS
 from nodes.memgpt.window import measure
+from text import clean_text
 from ui.safe_text import as_markdown, one_line
 from ui.session import Session, open_session
 from ui.window_picture import window_html
@@ -72,7 +72,6 @@ def _run_turn(session: Session, text: str | None, picture: Any) -> None:
     if text is not None:
         with st.chat_message("user"):
             st.markdown(as_markdown(clean_text(text)))
-    session.runtime.store.on_embedding = _embedding_progress()
     try:
         # The stream is closed at once when the person presses Stop: that ends the thought under way.
         stream = session.runtime.stream(session.thread, text, session.context)
@@ -83,8 +82,6 @@ def _run_turn(session: Session, text: str | None, picture: Any) -> None:
                     st.caption(":material/move_down: The window was full: its oldest part has moved to recall storage.")
     except (ModelFailed, ValueError, RuntimeError) as error:
         st.session_state.failure = str(error)
-    finally:
-        session.runtime.store.on_embedding = None
     st.rerun()
 
 

@@ -164,13 +164,10 @@ def _ingest(session: Session, archival: Archival, files: list[Any]) -> None:
     for file in files:
         try:
             kept = archival.ingest(file.name, read_document(file.name, file.getvalue()))
-            store.on_embedding = _progress(bar, file.name)
-            store.embed_pending(archival.namespace)
+            store.embed_pending(archival.namespace, progress=_progress(bar, file.name))
         except ERRORS as error:
             st.error(as_markdown(str(error)), icon=":material/error:")
             continue
-        finally:
-            store.on_embedding = None
         st.success(
             f"{one_line(kept.source)}: {kept.passages:,} passages"
             + (", in place of the earlier version" if kept.replaced else "")

@@ -10,7 +10,6 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langgraph.runtime import Runtime
 
 from memory.blocks import load_blocks
-from memory.documents import clean_text
 from nodes.collaborate.state import Context, State, Turn
 from nodes.memgpt.act import run_call
 from nodes.memgpt.state import BLOCKS
@@ -19,6 +18,7 @@ from nodes.replies import memory_of, reply_to, step_id, tidy
 from tasks.answers import MARKER, SAID, answer_in, page_in, split_reply
 from tasks.colbench import Kind
 from tasks.programs import DEFINES
+from text import clean_text
 
 BACKEND = f"""\
 You write a Python function together with a person who knows what it has to do, down to details that the request leaves out. \

@@ -10,7 +10,6 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from langsmith import tracing_context
 
-from memory.documents import clean_text
 from models.endpoint import open_person
 from models.reply import ModelFailed
 from nodes.collaborate.state import Context, State, Turn
@@ -20,6 +19,7 @@ from tasks.answers import page_in
 from tasks.book import find_task
 from tasks.colbench import Task
 from tasks.person import RESAMPLES, Manner, answer_from_facts, cut, leak_in
+from text import clean_text
 
 PERSON = """\
 You play a person who wants a Python function and works on it with an assistant. You know exactly what the function has to do; it \

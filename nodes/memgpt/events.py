@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
-from memory.documents import clean_text
+from text import clean_text
 
 SystemKind = Literal["system_alert", "login", "timed_event", "memory_pressure"]
 SYSTEM_KINDS: tuple[SystemKind, ...] = get_args(SystemKind)

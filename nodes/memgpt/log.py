@@ -6,10 +6,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from memory.recall import Message, Trust
+from memory.recall import PREVIOUS, Message, Trust
 from nodes.memgpt.state import Context, State
 
-KEPT_OF_PREVIOUS = 400  # characters
 PAUSE = 6 * 3600 * 1_000_000  # microseconds of silence after which talk is no continuation of what was said before
 
 
@@ -38,7 +37,7 @@ class Clock:
         """Position and context of something said aloud."""
         fields = {"position": self.position, "previous": self.previous}
         self.position += 1
-        self.previous = f"{author}: {text}"[:KEPT_OF_PREVIOUS]
+        self.previous = f"{author}: {text}"[:PREVIOUS]
         return fields
 
     def update(self) -> State:

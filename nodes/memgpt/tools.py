@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from memory.archival import Archival
 from memory.blocks import save_block
-from memory.documents import clean_text
 from memory.recall import Recall, Trust
 from memory.store import Page, QdrantStore
 from nodes.memgpt.state import BLOCKS
+from text import clean_text
 
 HEARTBEAT = "request_heartbeat"
 

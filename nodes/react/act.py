@@ -13,13 +13,13 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 from pydantic import ValidationError
 
-from memory.documents import clean_text
 from memory.store import QdrantStore
 from nodes.react.mcp import ServerUnreachable, in_thread, mcp_tools
 from nodes.react.state import Context, State, Stop
 from nodes.react.tools import Desk, ToolFailed, built_in_tools
 from nodes.replies import MALFORMED
 from sandbox.python import SandboxFailed
+from text import clean_text
 
 MOST_FAILURES = 3  # steps in a row in which every call failed
 ERROR_CHARACTERS = 1_000

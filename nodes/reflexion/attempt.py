@@ -7,11 +7,11 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from memory.documents import clean_text
 from nodes.react.state import Context as ReactContext
 from nodes.reflexion.recall_lessons import keep_lesson
 from nodes.reflexion.state import Context, State, Trial
 from nodes.replies import reply_to
+from text import clean_text
 
 WRITE = "Solve the task. Reply with the answer alone."
 PROGRAM = "Solve the task with a Python program. Reply with the whole program in one fenced block."

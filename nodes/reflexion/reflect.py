@@ -5,11 +5,11 @@ import time
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
-from memory.documents import clean_text
 from nodes.reflexion.attempt import SHOWN
 from nodes.reflexion.recall_lessons import keep_lesson
 from nodes.reflexion.state import Context, State, Trial
 from nodes.replies import reply_to
+from text import clean_text
 
 REFLECT = (
     "Your attempt at the task below failed. Say in one to three sentences why, and what to do otherwise next time, so that it "

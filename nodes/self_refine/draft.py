@@ -5,9 +5,9 @@ import time
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
-from memory.documents import clean_text
 from nodes.replies import reply_to
 from nodes.self_refine.state import Context, Draft, State
+from text import clean_text
 
 DRAFT = "Do the task as well as you can. Reply with the result alone."
 PROGRAM = " The result is a Python program: reply with it in one fenced block."

@@ -121,3 +121,29 @@ def test_only_its_owner_can_read_the_folder(tmp_path: Path) -> None:
     client = EdgeClient(tmp_path / "m")
     assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == 0o700
     client.close()
+
+
+def test_the_folder_is_free_after_a_flush_whose_reload_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = EdgeClient(tmp_path)
+    client.upsert("c", [point(1)])
+    real = client._open_shard()
+
+    class Broken:
+        def flush(self) -> None:
+            raise OSError("No space left on device")
+
+        def close(self) -> None:
+            real.close()
+
+    def unreadable(self: EdgeClient) -> None:
+        raise MemoryDamaged("the folder cannot be read")
+
+    with monkeypatch.context() as broken:
+        client._shard = Broken()  # type: ignore[assignment]
+        broken.setattr(EdgeClient, "_load", unreadable)
+        with pytest.raises(MemoryDamaged):
+            client.flush()
+    client.close()
+    again = EdgeClient(tmp_path)
+    assert again.count("c").count == 1
+    again.close()

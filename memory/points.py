@@ -1,0 +1,155 @@
+"""How a memory lies in Qdrant: one point each, its payload, and the indexes over it."""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from langgraph.store.base import Item, SearchItem
+from qdrant_client import models
+
+from memory.conditions import Namespace, field_path
+from memory.words import language_of, words_of
+from text import folded, normalised
+
+KEYWORD = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD)
+ENGLISH_WORDS = models.TextIndexParams(
+    type=models.TextIndexType.TEXT,
+    tokenizer=models.TokenizerType.WORD,
+    lowercase=True,
+    ascii_folding=True,
+    stemmer=models.SnowballParams(type=models.Snowball.SNOWBALL, language=models.SnowballLanguage.ENGLISH),
+    stopwords=models.Language.ENGLISH,
+    scoring=True,
+)
+OTHER_WORDS = models.TextIndexParams(
+    type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WHITESPACE, lowercase=False, scoring=True
+)
+INDEXES: dict[str, models.PayloadSchemaParams] = {
+    "agent": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
+    "scopes": KEYWORD,
+    "path": KEYWORD,
+    "normalised": KEYWORD,
+    "folded": KEYWORD,
+    "terms": ENGLISH_WORDS,
+    "words": OTHER_WORDS,
+    "language": KEYWORD,
+    "pending": KEYWORD,
+    "time": models.DatetimeIndexParams(type=models.DatetimeIndexType.DATETIME),
+    "sequence": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True),
+    "value.role": KEYWORD,
+    "value.thread": KEYWORD,
+    "value.source": KEYWORD,
+}
+POINTS = uuid.UUID("6f1d3c52-64b5-4e0e-9f7e-6a1c41a9d0b7")  # namespace of the point ids
+PASSAGE = 1_200  # characters; MiniLM reads 256 word pieces
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One memory to write."""
+
+    key: str
+    value: Mapping[str, Any]
+    """What is kept; exact text search reads its "text"."""
+    terms: str = ""
+    """What BM25 ranks; empty: not found by ranked search."""
+    passage: str = ""
+    """What the embedder reads; empty: not embedded."""
+    time: datetime | None = None
+    """When it was said (UTC if without a zone); None: now."""
+    sequence: int | None = None
+    """Its place in the order of everything; None: after all that this store has written before."""
+
+
+def point_id(namespace: Namespace, key: str) -> str:
+    """The id of the point: the same memory always has the same one, and another agent's cannot be guessed from it."""
+    return str(uuid.uuid5(POINTS, json.dumps([*namespace, key])))
+
+
+def point_of(namespace: Namespace, memory: Memory, sequence: int, embedder: str) -> models.PointStruct:
+    """The point of a memory, marked as pending for the embedder of that name if it is to be embedded."""
+    now = datetime.now(UTC)
+    said = memory.time or now
+    said = said if said.tzinfo else said.replace(tzinfo=UTC)
+    payload: dict[str, Any] = {
+        "agent": namespace[0],
+        "scopes": [".".join(namespace[: n + 1]) for n in range(len(namespace))],
+        "path": ".".join(namespace),
+        "key": memory.key,
+        "value": dict(memory.value),
+        "time": said.isoformat(),
+        "sequence": sequence if memory.sequence is None else memory.sequence,
+        "created_at": now.isoformat(),
+        "updated_at": now.isoformat(),
+    }
+    if flags := _flags("value", memory.value):
+        payload["flags"] = flags
+    payload |= searchable(memory.value, memory.terms)
+    if memory.passage:
+        payload |= {"passage": memory.passage, "pending": embedder}
+    return models.PointStruct(id=point_id(namespace, memory.key), vector={}, payload=payload)
+
+
+def searchable(value: Mapping[str, Any], terms: str) -> dict[str, Any]:
+    """The fields of a payload that searches by exact text and by words read."""
+    text = value.get("text")
+    fields: dict[str, Any] = {}
+    if isinstance(text, str):
+        fields = {"normalised": normalised(text), "folded": folded(text)}
+    if terms:
+        words = words_of(terms, language_of(text if isinstance(text, str) and text.strip() else terms))
+        fields |= {"terms": words.english, "words": words.other, "language": words.language}
+    return {name: content for name, content in fields.items() if content}
+
+
+def text_of(value: Mapping[str, Any], fields: Sequence[str] | None) -> str:
+    """The searchable text of a value put without one: the named fields, its "text", or all of it."""
+    if fields is not None and list(fields) != ["$"]:
+        parts: list[Any] = []
+        for field in fields:
+            part: Any = value
+            for step in field.split("."):
+                part = part.get(step) if isinstance(part, dict) else None
+            if part is not None:
+                parts.append(part)
+        return "\n".join(p if isinstance(p, str) else json.dumps(p, ensure_ascii=False) for p in parts)
+    text = value.get("text")
+    return text if isinstance(text, str) else json.dumps(value, ensure_ascii=False)
+
+
+def item_of(payload: dict[str, Any]) -> Item:
+    """The memory of a payload, as LangGraph has it."""
+    return Item(
+        value=payload["value"],
+        key=payload["key"],
+        namespace=tuple(payload["path"].split(".")),
+        created_at=datetime.fromisoformat(payload["created_at"]),
+        updated_at=datetime.fromisoformat(payload["updated_at"]),
+    )
+
+
+def match_of(payload: dict[str, Any], score: float | None = None) -> SearchItem:
+    """The same, as the result of a search."""
+    item = item_of(payload)
+    return SearchItem(item.namespace, item.key, item.value, item.created_at, item.updated_at, score)
+
+
+def place_of(payload: dict[str, Any]) -> tuple[str, int] | None:
+    """(thread, position) of something said aloud; None for all else."""
+    value = payload.get("value", {})
+    position = value.get("position")
+    return (str(value.get("thread", "")), position) if isinstance(position, int) else None
+
+
+def _flags(path: str, value: Mapping[str, Any]) -> list[str]:
+    """The true and false in a value as words: Edge 0.9 finds no point by a boolean."""
+    flags = []
+    for key, part in value.items():
+        if isinstance(part, bool):
+            flags.append(f"{field_path(path, key)}={part}")
+        elif isinstance(part, dict):
+            flags += _flags(field_path(path, key), part)
+    return flags

@@ -1,0 +1,101 @@
+"""What BM25 counts: text in any script as words that a query and a memory share.
+
+English goes to Qdrant's own English index, which stems it and drops its stop words. Of other languages the words are stemmed
+here (Snowball) where a stemmer is there; Chinese, Japanese, Korean, Thai and their like, which leave no spaces, are cut into
+n-grams. These stand in a second index that changes nothing.
+"""
+
+import re
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from py3langid.langid import MODEL_FILE as LANGUAGES_FILE
+from py3langid.langid import LanguageIdentifier
+from py_rust_stemmers import SnowballStemmer
+
+from text import folded
+
+ENGLISH = "en"
+UNSPACED = "unspaced"
+STEMMERS = {
+    "ar": "arabic", "da": "danish", "de": "german", "el": "greek", "es": "spanish", "fi": "finnish", "fr": "french",
+    "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "nb": "norwegian", "pt": "portuguese",
+    "ro": "romanian", "ru": "russian", "sv": "swedish", "ta": "tamil", "tr": "turkish",
+}  # fmt: skip
+SURE = 0.8  # probability from which a language other than English is believed: short talk is mostly names
+MOST_READ = 2_000  # characters that are looked at to tell a language
+UNSPACED_RUN = re.compile(
+    "[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+"
+    "|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
+)
+SOUTH_EAST = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+"""Thai, Lao, Burmese, Khmer: alphabets, in which two letters say less than two characters of Chinese do."""
+WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Words:
+    """A text as the two indexes count it; words separated by spaces."""
+
+    english: str
+    """As it was written, for the English index."""
+    other: str
+    """Stems and n-grams."""
+    language: str
+    """ISO 639-1, or `unspaced`."""
+
+
+def words_of(text: str, language: str) -> Words:
+    """The words of a memory in `language`, as `language_of` tells it."""
+    rest, grams = _without_unspaced(text)
+    if language in (ENGLISH, UNSPACED):
+        return Words(rest.strip(), " ".join(grams), language)
+    return Words("", " ".join([*_stems(rest, language), *grams]), language)
+
+
+def words_of_query(query: str, languages: Iterable[str]) -> Words:
+    """The words of a query, as memories in these languages count them: a query is too short to tell its own."""
+    rest, grams = _without_unspaced(query)
+    stems = [stem for language in languages if language not in (ENGLISH, UNSPACED) for stem in _stems(rest, language)]
+    return Words(rest.strip(), " ".join(dict.fromkeys([*stems, *grams])), language_of(query))
+
+
+def language_of(text: str) -> str:
+    """ISO 639-1 of the text's language, `unspaced`, or English where that cannot be told."""
+    text = text[:MOST_READ]
+    unspaced = sum(map(len, UNSPACED_RUN.findall(text)))
+    if unspaced and 3 * unspaced >= sum(map(str.isalpha, text)):
+        return UNSPACED
+    with _guard:
+        language, probability = _identifier().classify(text)
+    return str(language) if probability >= SURE else ENGLISH
+
+
+_guard = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> LanguageIdentifier:
+    return LanguageIdentifier.from_model_file(LANGUAGES_FILE, norm_probs=True)
+
+
+def _without_unspaced(text: str) -> tuple[str, list[str]]:
+    """The text without its runs of unspaced script, and the n-grams of those."""
+    grams: list[str] = []
+    for run in UNSPACED_RUN.findall(text := text if text.isascii() else folded(text)):
+        sizes = (3, 4) if SOUTH_EAST.match(run) else (1, 2)
+        for size in sizes:
+            grams += [run[at : at + size] for at in range(len(run) - size + 1)] or ([run] if size == sizes[0] else [])
+    return UNSPACED_RUN.sub(" ", text), grams
+
+
+def _stems(text: str, language: str) -> list[str]:
+    words = WORD.findall(folded(text))
+    return _stemmer(language).stem_words(words) if language in STEMMERS else words
+
+
+@lru_cache(maxsize=len(STEMMERS))
+def _stemmer(language: str) -> SnowballStemmer:
+    return SnowballStemmer(STEMMERS[language])

@@ -1,0 +1,130 @@
+"""What is not embedded yet: a mark in Qdrant, which nothing but a vector takes away."""
+
+from pathlib import Path
+
+import pytest
+from qdrant_client import models
+
+from memory.edge import EdgeClient
+from memory.embedder import EmbeddingFailed, EndpointEmbedder
+from memory.minilm import Floats
+from memory.points import Memory
+from memory.recall import Recall
+from memory.store import QdrantStore
+from tests.conftest import WordEmbedder
+from tests.memory.test_recall import say
+
+
+def test_an_unreachable_embedder_says_so_and_keeps_what_was_written(tmp_path: Path) -> None:
+    embedder = EndpointEmbedder("http://127.0.0.1:9/v1", "m", "")
+    embedder._client = embedder._client.with_options(max_retries=0)
+    with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+        recall = Recall(store, "ada")
+        say(recall, ["Tea in the morning"])
+        recall.embed_some()
+        with pytest.raises(EmbeddingFailed, match=r"127\.0\.0\.1:9"):
+            recall.nearest("tea")
+        assert recall.search("Tea").total == 1
+    with QdrantStore(EdgeClient(tmp_path), WordEmbedder()) as store:
+        assert Recall(store, "ada").nearest("tea").total == 1
+
+
+class FailingEmbedder(WordEmbedder):
+    """Counts the texts that it is given, and fails while it is told to."""
+
+    def __init__(self) -> None:
+        self.failing = False
+        self.texts: list[str] = []
+
+    def embed(self, texts: list[str]) -> Floats:
+        if self.failing:
+            raise EmbeddingFailed("the endpoint is down")
+        self.texts += texts
+        return super().embed(texts)
+
+
+SPACE = ("ada", "message")
+
+
+def passages(*texts: str) -> list[Memory]:
+    return [Memory(text, {"text": text}, passage=text) for text in texts]
+
+
+def test_what_an_embedder_failed_at_is_embedded_when_it_is_back(tmp_path: Path) -> None:
+    embedder = FailingEmbedder()
+    with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+        store.write(SPACE, passages("tea in the morning"))
+        store.rank(SPACE, "anything")
+        store.write(SPACE, passages("ships at night"))
+        embedder.failing = True
+        with pytest.raises(EmbeddingFailed, match="is down"):
+            store.rank(SPACE, "ships")
+        assert Recall(store, "ada").embed_some() is None, "a flush goes on without"
+        embedder.failing = False
+        assert store.embed_pending(SPACE) == 1
+        assert store.rank(SPACE, "ships at night").items[0].key == "ships at night"
+
+
+@pytest.mark.parametrize("many", [1, 33, 100])
+def test_nothing_is_embedded_twice(tmp_path: Path, many: int) -> None:
+    embedder = FailingEmbedder()
+    with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+        for _ in range(2):  # a step that is repeated after a crash
+            store.add(SPACE, passages(*(f"memory {n}" for n in range(many))))
+            store.embed_pending(SPACE)
+        assert store.embed_pending(SPACE) == 0
+    with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+        assert store.embed_pending(SPACE) == 0
+    assert sorted(t for t in embedder.texts if t != "size") == sorted(f"memory {n}" for n in range(many))
+
+
+def test_the_mark_is_in_qdrant_and_outlives_the_process(tmp_path: Path) -> None:
+    embedder = FailingEmbedder()
+    with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+        store.write(SPACE, passages("one", "two"))
+    with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+        assert store.embed_pending(SPACE, limit=1) == 1
+    with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+        assert store.embed_pending(SPACE) == 1
+
+
+def test_a_text_that_was_written_anew_while_it_was_embedded_is_embedded_again(tmp_path: Path) -> None:
+    class Slow(FailingEmbedder):
+        def embed(self, texts: list[str]) -> Floats:
+            if texts == ["old words"]:
+                store.write(SPACE, [Memory("k", {"text": "x"}, passage="new words")])
+            return super().embed(texts)
+
+    embedder = Slow()
+    with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+        store.write(SPACE, [Memory("k", {"text": "x"}, passage="old words")])
+        store.embed_pending(SPACE)
+        assert store.embed_pending(SPACE) == 1
+        near = store.client.query_batch_points("", [store._nearest_request("new words", store_filter())])[0].points
+        assert near[0].score == pytest.approx(1.0, abs=1e-3)
+
+
+def store_filter() -> models.Filter:
+    return models.Filter(must=[])
+
+
+def test_progress_is_told_to_the_one_who_asked(tmp_path: Path) -> None:
+    with QdrantStore(EdgeClient(tmp_path), FailingEmbedder()) as store:
+        store.write(SPACE, passages(*(f"memory {n}" for n in range(40))))
+        told: list[tuple[int, int]] = []
+        store.rank(SPACE, "memory", progress=lambda done, total: told.append((done, total)))
+        assert told == [(32, 40), (40, 40)]
+
+
+def test_a_deleted_memory_stops_no_embedding(tmp_path: Path) -> None:
+    class Deleting(FailingEmbedder):
+        def embed(self, texts: list[str]) -> Floats:
+            if texts != ["size"]:
+                store.delete(SPACE, "gone")
+            return super().embed(texts)
+
+    with QdrantStore(EdgeClient(tmp_path), Deleting()) as store:
+        store.write(SPACE, passages("gone", "stays"))
+        store.embed_pending(SPACE)
+        assert store.embed_pending(SPACE) == 0
+        assert store.rank(SPACE, "stays").items[0].key == "stays"
