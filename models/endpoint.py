@@ -28,11 +28,10 @@ class Endpoint:
     models: list[str]
 
 
-def open_model(model: str | BaseChatModel) -> BaseChatModel:
+def open_model(model: str | BaseChatModel, settings: Settings) -> BaseChatModel:
     """The chat model of that name at the endpoint of the settings; a chat model is returned as it is. Raises ModelFailed."""
     if isinstance(model, BaseChatModel):
         return model
-    settings = Settings()
     model = model or settings.model
     if model == OFFLINE:
         return OfflineModel()
@@ -59,11 +58,10 @@ def open_model(model: str | BaseChatModel) -> BaseChatModel:
     return _client(model, url, settings)
 
 
-def open_person(model: str | BaseChatModel) -> BaseChatModel:
+def open_person(model: str | BaseChatModel, settings: Settings) -> BaseChatModel:
     """The model that plays a simulated person: at an endpoint of its own where the settings name one. Raises ModelFailed."""
-    settings = Settings()
     if isinstance(model, BaseChatModel) or not settings.person_url:
-        return open_model(model)
+        return open_model(model, settings)
     key = settings.person_key.get_secret_value()
     listed = [model] if model else list_models(settings.person_url, key)
     if not listed:

@@ -18,6 +18,13 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
+from models.reply import ModelFailed
+
+NO_MODEL = (
+    "This takes a language model, and the offline model is none: start Ollama, LM Studio or vLLM, or set OPENAI_BASE_URL and "
+    "OPENAI_API_KEY."
+)
+LEAVING = "What leaves:\n"  # in the prompt for a summary
 NOTICE = "no language model: answers are quotations from memory"
 QUOTED = 3  # passages in an answer
 COMMON = frozenset(
@@ -48,7 +55,10 @@ class OfflineModel(BaseChatModel):
     def bind_tools(
         self, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool], **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """With tools it acts; without, it writes a summary."""
+        """With MemGPT's tools it acts; without any, it writes a summary. Raises ModelFailed for all else."""
+        names = {tool["function"]["name"] for tool in tools if isinstance(tool, dict)}
+        if "send_message" not in names:
+            raise ModelFailed(NO_MODEL)
         return self.bind(acts=True)
 
     def _generate(
@@ -58,6 +68,8 @@ class OfflineModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        if not kwargs.get("acts") and LEAVING not in messages[-1].text:
+            raise ModelFailed(NO_MODEL)
         reply = act_by_rule(messages) if kwargs.get("acts") else AIMessage(digest(messages[-1].text))
         return ChatResult(generations=[ChatGeneration(message=reply)])
 
@@ -114,7 +126,7 @@ def keywords(text: str) -> list[str]:
 
 def digest(text: str) -> str:
     """A summary without a model: the first sentence of each line that leaves, up to about 90 words."""
-    old, _, leaving = text.partition("What leaves:\n")
+    old, _, leaving = text.partition(LEAVING)
     old = old.removeprefix("Old summary:\n").strip()
     lines = [] if old in ("", "(none)") else old.splitlines()
     lines += [

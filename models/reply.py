@@ -1,12 +1,13 @@
-"""One reply of a chat model: streamed, stopped when asked, tried again on passing faults until a deadline."""
+"""One reply of a chat model: streamed, stopped when asked, retried on transient errors until a deadline."""
 
 import json
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall, convert_to_openai_messages
 from langchain_core.messages.utils import message_chunk_to_message
 from langgraph.runtime import RunControl
 from tenacity import (
@@ -18,67 +19,90 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from settings import current
-
 ATTEMPTS = 6
+CUT_OFF = ("length", "max_tokens")
+"""Why a reply ended, in the words of OpenAI and of others, where its bound of tokens ended it."""
+
+logger = logging.getLogger(__name__)
 
 
 class ModelFailed(RuntimeError):
     """The model's endpoint gave no usable reply; the message says why and what to do. It never holds the key."""
 
+    def __init__(self, message: str, status: int = 0) -> None:
+        """`status`: of HTTP, where the endpoint answered with one."""
+        super().__init__(message)
+        self.status = status
 
-class PassingFault(Exception):
-    """A fault that may be gone at the next attempt. `after`: seconds that the endpoint asks to wait."""
 
-    def __init__(self, reason: str, after: float = 0.0) -> None:
+class TransientError(Exception):
+    """An error worth retrying. `after`: seconds that the endpoint asks to wait."""
+
+    def __init__(self, reason: str, after: float = 0.0, status: int = 0) -> None:
         super().__init__(reason)
         self.after = after
+        self.status = status
+
+
+class Stopped(RuntimeError):
+    """The run was asked to stop while a step was under way. Going on repeats that step."""
 
 
 def ask(
     model: BaseChatModel,
-    tools: Sequence[dict[str, Any]],
     prompt: list[BaseMessage],
+    tools: Sequence[dict[str, Any]] = (),
     *,
+    seconds: float,
     tags: list[str] | None = None,
     control: RunControl | None = None,
     temperature: float | None = None,
-) -> AIMessage | None:
-    """The model's reply, or None if the run was asked to stop meanwhile. Raises ModelFailed.
+) -> AIMessage:
+    """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped if `control` asks for it.
 
-    429, 5xx, time-outs, broken connections and replies that end early are tried again, with growing pauses or as long as
-    the endpoint asks, within `Settings.reply_seconds` in all.
+    429, 5xx, time-outs, broken connections and replies that end early are retried, with growing pauses or as long as the
+    endpoint asks, within `seconds` in all. A reply that its bound of tokens cut off is never taken for a whole one.
     """
     fixed: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
     bound = model.bind_tools(list(tools), **fixed) if tools else model.bind(**fixed)
     is_endpoint = model._llm_type == "openai-chat"
-    seconds = current().reply_seconds
+    if is_endpoint:
+        convert_to_openai_messages(prompt)  # a prompt that cannot be sent is our own fault, not the endpoint's
     deadline = time.monotonic() + seconds
     patience = wait_random_exponential(multiplier=0.5, max=10)
 
     def pause(retry: RetryCallState) -> float:
-        fault = retry.outcome.exception() if retry.outcome else None
-        asked = fault.after if isinstance(fault, PassingFault) else 0.0
+        error = retry.outcome.exception() if retry.outcome else None
+        asked = error.after if isinstance(error, TransientError) else 0.0
         return min(max(asked, patience(retry)), max(0.0, deadline - time.monotonic()))
 
     attempts = Retrying(
         stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(seconds),
         wait=pause,
         sleep=lambda seconds: _wait(seconds, control),
-        retry=retry_if_exception_type(PassingFault),
+        retry=retry_if_exception_type(TransientError),
         reraise=True,
     )
     try:
         for attempt in attempts:
             with attempt:
-                if not is_endpoint:
-                    return _stream(bound, prompt, tags, control, deadline)
-                return _stream_endpoint(bound, prompt, tags, control, deadline)
-    except PassingFault as fault:
+                chunks = bound.stream(prompt, config={"tags": tags or []})
+                message = _whole(_sorted_errors(chunks) if is_endpoint else chunks, control, deadline)
+                reason = _finish_reason(message)
+                if reason in CUT_OFF:
+                    raise ModelFailed(
+                        "The reply was cut off at its bound of tokens, and half a reply is never used: set "
+                        "PALIMPSEST_REPLY_TOKENS higher, or ask for less. Your message is kept."
+                    )
+                if is_endpoint and not reason:
+                    raise TransientError("the reply was cut off")
+                return message
+    except TransientError as error:
         raise ModelFailed(
-            f"The model gave no complete reply in {ATTEMPTS} attempts or {seconds:.0f} s: {fault}. Your message is kept: "
-            "send another, or try again when the endpoint answers."
-        ) from fault
+            f"The model gave no complete reply in {ATTEMPTS} attempts or {seconds:.0f} s: {error}. Your message is kept: "
+            "send another, or try again when the endpoint answers.",
+            error.status,
+        ) from error
     raise AssertionError("tenacity always returns or raises")
 
 
@@ -89,23 +113,31 @@ def _wait(seconds: float, control: RunControl | None) -> None:
         time.sleep(min(0.2, max(0.0, until - time.monotonic())))
 
 
-def _stream(
-    bound: Any, prompt: list[BaseMessage], tags: list[str] | None, control: RunControl | None, deadline: float
-) -> AIMessage | None:
+def _whole(chunks: Iterator[Any], control: RunControl | None, deadline: float) -> AIMessage:
+    """The message that the chunks make."""
     whole: AIMessageChunk | None = None
-    if control is not None and control.drain_requested:
-        return None
-    for chunk in bound.stream(prompt, config={"tags": tags or []}):
-        if control is not None and control.drain_requested:
-            return None
+    _check_stop(control)
+    for chunk in chunks:
+        _check_stop(control)
         if time.monotonic() > deadline:
-            raise PassingFault("the reply took longer than the deadline")
+            raise TransientError("the reply took longer than the deadline")
         whole = chunk if whole is None else whole + chunk
     if whole is None:
-        raise PassingFault("the reply had no content at all")
+        raise TransientError("the reply had no content at all")
     message = message_chunk_to_message(whole)
     assert isinstance(message, AIMessage)
     return _without_guessed_arguments(whole, message)
+
+
+def _check_stop(control: RunControl | None) -> None:
+    if control is not None and control.drain_requested:
+        raise Stopped("Stopped while the model was thinking.")
+
+
+def _finish_reason(message: AIMessage) -> str:
+    metadata = message.response_metadata
+    reasons = (metadata.get(name) for name in ("finish_reason", "stop_reason", "done_reason"))
+    return next((str(reason).lower() for reason in reasons if reason), "")
 
 
 def _without_guessed_arguments(whole: AIMessage, message: AIMessage) -> AIMessage:
@@ -124,31 +156,28 @@ def _without_guessed_arguments(whole: AIMessage, message: AIMessage) -> AIMessag
     return message
 
 
-def _stream_endpoint(
-    bound: Any, prompt: list[BaseMessage], tags: list[str] | None, control: RunControl | None, deadline: float
-) -> AIMessage | None:
-    """`_stream` with what can go wrong at an OpenAI-compatible endpoint sorted into passing and lasting."""
+def _sorted_errors(chunks: Iterator[Any]) -> Iterator[Any]:
+    """The chunks of an OpenAI-compatible endpoint, with what can go wrong there sorted into transient and lasting."""
     import httpx
     import openai
 
     try:
-        message = _stream(bound, prompt, tags, control, deadline)
+        yield from chunks
     except (openai.RateLimitError, openai.InternalServerError) as error:
-        raise PassingFault(f"HTTP {error.status_code}", _retry_after(error.response.headers)) from error
+        after = _retry_after(error.response.headers)
+        raise TransientError(f"HTTP {error.status_code}", after, error.status_code) from error
     except openai.APITimeoutError as error:
-        raise PassingFault("no answer in time") from error
+        raise TransientError("no answer in time") from error
     except (openai.APIConnectionError, httpx.HTTPError) as error:
-        raise PassingFault("the connection failed or broke off") from error
+        raise TransientError("the connection failed or broke off") from error
     except openai.APIStatusError as error:
         raise ModelFailed(
-            f"The model's endpoint refused the request (HTTP {error.status_code}): {_reason(error)}"
+            f"The model's endpoint refused the request (HTTP {error.status_code}): {_reason(error)}", error.status_code
         ) from error
-    except (openai.APIError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        # A body that is no chat completion (an HTML page, no choices) trips the client in one of these ways.
-        raise PassingFault(f"the answer was not a chat completion ({type(error).__name__})") from error
-    if message is not None and not message.response_metadata.get("finish_reason"):
-        raise PassingFault("the reply was cut off")
-    return message
+    except (openai.APIError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # A body that is no chat completion (an HTML page, no choices) trips the client's reader in one of these ways.
+        logger.warning("The endpoint's answer could not be read.", exc_info=True)
+        raise TransientError(f"the answer was not a chat completion ({type(error).__name__})") from error
 
 
 def _retry_after(headers: Any) -> float:
