@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import CDPSession, Error, Page, Playwright, Route, sync_playwright
+from playwright.sync_api import CDPSession, Error, Page, Playwright, Route, TimeoutError, sync_playwright
 
 from sandbox.cdn import served
 
@@ -55,11 +55,11 @@ class RenderUnavailable(RuntimeError):
 
 
 class PageFailed(RuntimeError):
-    """A page could not be rendered, by its own doing: `why` is time or crash."""
+    """A page could not be rendered, by its own doing."""
 
-    def __init__(self, why: Literal["time", "crash"], told: str) -> None:
-        super().__init__(told)
-        self.why: Literal["time", "crash"] = why
+    def __init__(self, exit_reason: Literal["time", "crash"], message: str) -> None:
+        super().__init__(message)
+        self.exit_reason: Literal["time", "crash"] = exit_reason
 
 
 class _Gone(Exception):
@@ -86,18 +86,25 @@ class Browser:
         self._playwright: Playwright | None = None
         self._chromium: Chromium | None = None
         self._pages = 0
+        self._closed = False
+        self._asking = threading.Lock()
         self._thread = threading.Thread(target=self._serve, daemon=True, name="palimpsest-browser")
         self._thread.start()
 
     def shoot(self, html: str) -> Shot:
-        """Render a page. Raises PageFailed, CdnMissing and RenderUnavailable."""
+        """Render a page. Raises PageFailed, CdnMissing and RenderUnavailable, also once it is closed."""
         future: Future[Shot] = Future()
-        self._asked.put((html, future))
+        with self._asking:
+            if self._closed:
+                raise RenderUnavailable("This browser is closed: open another.")
+            self._asked.put((html, future))
         return future.result()
 
     def close(self) -> None:
-        """End the browser."""
-        self._asked.put(None)
+        """End the browser, after the page that it is at."""
+        with self._asking:
+            self._closed = True
+            self._asked.put(None)
         self._thread.join(timeout=10)
         self._kill()
         self._folder.cleanup()
@@ -110,6 +117,9 @@ class Browser:
             except BaseException as error:  # the one who asked is told
                 future.set_exception(error)
         self._stop()
+        if self._playwright is not None:
+            self._playwright.stop()  # its driver is a process of its own
+            self._playwright = None
 
     def _shoot(self, html: str) -> Shot:
         if self._chromium is None or not self._chromium.is_connected() or self._pages >= PAGES_A_BROWSER:
@@ -126,14 +136,8 @@ class Browser:
     def _draw(self, html: str) -> Shot:
         assert self._chromium is not None
         self._pages += 1
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            self._kill()
-
-        watchdog = threading.Timer(DEADLINE, give_up)
-        watchdog.start()
+        done, late = threading.Event(), threading.Event()
+        threading.Thread(target=self._guard, args=(done, late), daemon=True).start()
         trouble: list[BaseException] = []
         begun = False
         try:
@@ -153,13 +157,22 @@ class Browser:
             if not begun and not late.is_set():
                 raise _Gone from error
             self._drop()  # what it left running must not slow the next page
-            if late.is_set() or "Timeout" in str(error):
+            if late.is_set() or isinstance(error, TimeoutError):
                 raise PageFailed("time", "The page took too long to load or to draw.") from error
             raise PageFailed("crash", f"The page could not be drawn: {str(error).splitlines()[0][:200]}") from error
         finally:
-            watchdog.cancel()
+            done.set()
             if trouble:
                 raise trouble[0]
+
+    def _guard(self, done: threading.Event, late: threading.Event) -> None:
+        """Kill the browser at the deadline of a page; and at once, if this guard itself should fail."""
+        try:
+            done.wait(DEADLINE)
+        finally:
+            if not done.is_set():
+                late.set()
+                self._kill()
 
     def _start(self) -> None:
         self._playwright = self._playwright or sync_playwright().start()
@@ -177,7 +190,7 @@ class Browser:
         self._pages = 0
 
     def _stop(self) -> None:
-        """End Chromium and Playwright, from their own thread."""
+        """End Chromium, from its own thread."""
         with contextlib.suppress(Error):
             if self._chromium is not None:
                 self._chromium.close()

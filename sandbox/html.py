@@ -4,7 +4,7 @@ page = render_html("<h1>Hello</h1>")
 page.png, [b.text for b in page.blocks]   # ..., ["Hello"]
 
 Scripts are off, there is no network, each page has a fresh context. A page that is too long, too slow or ends the browser is a
-white one, and `why` says so: it is the page's own doing, and is scored as such.
+white one, and `exit_reason` says so: it is the page's own doing, and is scored as such.
 """
 
 import atexit
@@ -40,7 +40,7 @@ ELSEWHERE = re.compile(r"(\s(?:src|href)\s*=\s*[\"']?)//", re.I)
 
 Pixels = npt.NDArray[np.uint8]
 """Height x width x 3, RGB."""
-Why = Literal["done", "too_long", "time", "crash"]
+ExitReason = Literal["done", "too_long", "time", "crash"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Page:
     blocks: tuple[Block, ...]
     hidden: int = 0
     """Pieces of text that stand in the page and cannot be seen."""
-    why: Why = "done"
+    exit_reason: ExitReason = "done"
     message: str = ""
 
     @property
@@ -87,13 +87,13 @@ class Renderer:
         """The page as it looks. Raises CdnMissing and RenderUnavailable; never for what the page itself does."""
         if len(html) > MOST_CHARACTERS or html.count("<") > MOST_TAGS:
             told = f"The page is longer than {MOST_CHARACTERS:,} characters or {MOST_TAGS:,} tags."
-            return Page(blank(), (), why="too_long", message=told)
+            return Page(blank(), (), exit_reason="too_long", message=told)
         html = ELSEWHERE.sub(r"\1https://", INTEGRITY.sub("", html.encode(errors="replace").decode()))
         browser = self._free.get()
         try:
             shot = browser.shoot(html)
         except PageFailed as error:
-            return Page(blank(), (), why=error.why, message=str(error))
+            return Page(blank(), (), exit_reason=error.exit_reason, message=str(error))
         finally:
             self._free.put(browser)
         blocks, hidden = _visible(shot.blocks, decode(shot.png), decode(shot.without_text))

@@ -87,8 +87,8 @@ class Seccomp:
     """A filter of system calls; what it does not allow is refused with EPERM. A process may have several: all must allow.
 
     The worker's own allows what computing and forking take, once for all children; before a thread is started it asks the parent
-    (sandbox/threads.py). A child adds `program`, which takes the forking away: a short one, since the kernel compiles each, and
-    tries it on every number of a system call.
+    (sandbox/thread_limit.py). A child adds `program`, which takes the forking away: a short one, since the kernel compiles each,
+    and tries it on every number of a system call.
     """
 
     def __init__(self, whose: Literal["worker", "program"]) -> None:

@@ -16,7 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox.frames import (
+from sandbox.lockdown import SMALLEST_LANDLOCK, landlock_version
+from sandbox.thread_limit import ThreadGate
+from sandbox.wire import (
     Bounds,
     Ending,
     read_frame,
@@ -25,8 +27,6 @@ from sandbox.frames import (
     send_request,
     write_frame,
 )
-from sandbox.lockdown import SMALLEST_LANDLOCK, landlock_version
-from sandbox.threads import ThreadGate
 
 HERE = Path(__file__).resolve().parent
 SYSTEM_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
@@ -90,7 +90,7 @@ class Worker:
     def run(self, bounds: Bounds, program: bytes, most_bytes: int) -> tuple[Ending, bytes]:
         """Run one packed program: how it ended, and what it wrote. Raises WorkerDied.
 
-        Past `most_bytes` nothing more is read, and `why` is flood.
+        Past `most_bytes` nothing more is read, and the reason is flood.
         """
         raw, flood = bytearray(), False
         with self._busy, contextlib.ExitStack() as stack:
@@ -111,7 +111,7 @@ class Worker:
                 flood = flood or _read_all(ours, raw, most_bytes)
             except (OSError, ValueError) as error:
                 raise WorkerDied(f"The sandbox's worker did not answer: {error}. {self.close()}") from error
-        return (ending._replace(why="flood") if flood else ending), bytes(raw)
+        return (ending._replace(reason="flood") if flood else ending), bytes(raw)
 
     def _ends_soon(self) -> bool:
         """Whether the worker tells of the end within the head start."""

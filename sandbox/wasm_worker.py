@@ -12,15 +12,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from wasmtime import Config, Engine, ExitTrap, Store, Trap, WasiConfig, WasmtimeError
+from wasmtime import Config, Engine, ExitTrap, Store, Trap, TrapCode, WasiConfig, WasmtimeError
 from wasmtime.component import Component, Linker
 
 if TYPE_CHECKING:
     from sandbox import lockdown
-    from sandbox.frames import Bounds, Ending, read_frame, read_program, receive_request, send_ending, write_frame
+    from sandbox.wire import Bounds, Ending, read_frame, read_program, receive_request, send_ending, write_frame
 else:  # this file runs as a script, so its own folder is on the path
     import lockdown
-    from frames import Bounds, Ending, read_frame, read_program, receive_request, send_ending, write_frame
+    from wire import Bounds, Ending, read_frame, read_program, receive_request, send_ending, write_frame
 
 FUEL_PER_SECOND = 10_000_000_000  # about what a core of these years spends: 1e9 took 90 to 130 ms
 FUEL_PER_LINE = 300_000  # what it costs the host to take one
@@ -60,7 +60,7 @@ class Instance:
         fuel = int(bounds.cpu * FUEL_PER_SECOND)
         store.set_fuel(fuel)
         store.set_limits(memory_size=int(bounds.memory), instances=64, memories=4, tables=64)
-        why = "ended"
+        reason = "ended"
         try:
             instance = self.linker.instantiate(store, self.component)
             run = instance.get_func(store, "run")
@@ -68,16 +68,25 @@ class Instance:
             os.write(self.channel, b"+")
             run(store, *program)
         except ExitTrap as stop:
-            why = f"exit {stop.code}"
+            reason = f"exit {stop.code}"
         except OSError:
-            why = "flood"  # the parent reads no more
+            reason = "flood"  # the parent reads no more
         except (Trap, WasmtimeError) as error:
-            why = "cpu" if store.get_fuel() == 0 or "all fuel consumed" in str(error) else "signal 11"
-        return Ending(why, (fuel - store.get_fuel()) / FUEL_PER_SECOND, 0.0)
+            out_of_fuel = isinstance(error, Trap) and error.trap_code is TrapCode.OUT_OF_FUEL
+            reason = "cpu" if out_of_fuel or store.get_fuel() == 0 else "signal 11"
+        return Ending(reason, (fuel - store.get_fuel()) / FUEL_PER_SECOND, 0.0)
+
+
+def guard(control: socket.socket, doing: dict[str, Any], status: int | None) -> None:
+    """`watch`, without which no program runs on: when it ends, for whatever reason, this process does."""
+    try:
+        watch(control, doing, status)
+    finally:
+        os._exit(1)
 
 
 def watch(control: socket.socket, doing: dict[str, Any], status: int | None) -> None:
-    """Beside the instance: ends this process when the parent is gone, or when a program has slept too long.
+    """Beside the instance: returns when the parent is gone, or when a program has slept too long.
 
     Where the kernel tells (`status`), only a thread that sleeps counts as asleep, not one that waits for a core.
     """
@@ -87,17 +96,17 @@ def watch(control: socket.socket, doing: dict[str, Any], status: int | None) -> 
     while True:
         begun = time.monotonic()
         if poll.poll(TICK * 1000):
-            os._exit(0)
+            return
         look = min(TICK, time.monotonic() - begun)
         now = time.process_time()
-        if doing["number"] != number or not doing["bounds"]:
+        bounds = doing["bounds"]  # read once: the program may end at any time
+        if doing["number"] != number or bounds is None:
             number, asleep, waited, since = doing["number"], 0.0, 0.0, now
         else:
             idle = now - last < 0.1 * look if status is None else b") S" in os.pread(status, 512, 0)
             waited += look if idle or status is None else 0.0
             asleep = asleep + look if idle else 0.0
             doing["waited"] = waited
-            bounds = doing["bounds"]
             busy = now - since > MOST_CPU * bounds.cpu + 1
             if busy or asleep >= bounds.idle or waited >= bounds.wall:
                 with ANSWERING:
@@ -106,7 +115,7 @@ def watch(control: socket.socket, doing: dict[str, Any], status: int | None) -> 
                             send_ending(
                                 control, "cpu" if busy else "idle", bounds.cpu if busy else 0.0, waited, last=True
                             )
-                        os._exit(0)
+                        return
         last = now
 
 
@@ -124,7 +133,7 @@ def main() -> None:
             lockdown.Landlock([]).restrict()
     write_frame(control, {"missing": []})
     doing: dict[str, Any] = {"number": 0, "bounds": None, "waited": 0.0}
-    threading.Thread(target=watch, args=(control, doing, status), daemon=True).start()
+    threading.Thread(target=guard, args=(control, doing, status), daemon=True).start()
     while (request := receive_request(control)) is not None:
         bounds, instance.channel = request
         program = read_program(instance.channel)
@@ -133,7 +142,7 @@ def main() -> None:
         os.close(instance.channel)
         with ANSWERING:
             doing["bounds"] = None
-            send_ending(control, ending.why, ending.cpu, doing["waited"])
+            send_ending(control, ending.reason, ending.cpu, doing["waited"])
 
 
 if __name__ == "__main__":

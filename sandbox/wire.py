@@ -1,5 +1,6 @@
-"""What parent and workers say to each other: frames of JSON to set a worker up, then small fixed records, a pair a program;
-and the program itself, which goes past the worker. Standard library only.
+"""What parent and workers send each other: frames of JSON to set a worker up, then small fixed records, a pair a program.
+
+The program itself is sent straight to the child, bypassing the worker. Standard library only.
 """
 
 import json
@@ -34,7 +35,7 @@ class Bounds(NamedTuple):
 class Ending(NamedTuple):
     """How a program ended."""
 
-    why: str
+    reason: str
     """`ended`, `cpu`, `idle`, `flood`, `signal N` or `exit N`."""
     cpu: float
     """Seconds it used."""
@@ -88,9 +89,9 @@ def receive_descriptor(sock: socket.socket) -> int:
     return descriptors[0]
 
 
-def send_ending(sock: socket.socket, why: str, cpu: float, waited: float, last: bool = False) -> None:
+def send_ending(sock: socket.socket, reason: str, cpu: float, waited: float, last: bool = False) -> None:
     """Tell how a program ended."""
-    sock.sendall(_ENDING.pack(why.encode(), cpu, waited, last))
+    sock.sendall(_ENDING.pack(reason.encode(), cpu, waited, last))
 
 
 def receive_ending(sock: socket.socket) -> Ending | None:
@@ -98,8 +99,8 @@ def receive_ending(sock: socket.socket) -> Ending | None:
     data = _read(sock, _ENDING.size)
     if data is None:
         return None
-    why, *rest = _ENDING.unpack(data)
-    return Ending(why.rstrip(b"\0").decode(), *rest)
+    reason, *rest = _ENDING.unpack(data)
+    return Ending(reason.rstrip(b"\0").decode(), *rest)
 
 
 def pack_program(code: str, calls: list[str], start: int, output_characters: int) -> bytes:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from sandbox import guest, lockdown
-    from sandbox.frames import (
+    from sandbox.wire import (
         NO_ROOM,
         Bounds,
         read_frame,
@@ -34,7 +34,7 @@ else:  # this file runs alone: the project is not to be seen from where it runs
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     import guest
     import lockdown
-    from frames import (
+    from wire import (
         NO_ROOM,
         Bounds,
         read_frame,
@@ -162,22 +162,22 @@ class Zygote:
         close(channel)
         watch = pidfd_open(pid)
         clock = (~pid << 3) | 2  # its CPU clock, as clock_getcpuclockid(3) makes it
-        why, waited = "cpu", 0.0
+        reason, waited = "cpu", 0.0
         try:
-            why, waited = self._watch(bounds, watch, clock)
+            reason, waited = self._watch(bounds, watch, clock)
         finally:
-            if why != "ended":
+            if reason != "ended":
                 os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
             used = clock_gettime(clock)
             _, status = waitpid(pid, 0)
             self._poll.unregister(watch)
             close(watch)
-        if why == "ended" and status != 0:
+        if reason == "ended" and status != 0:
             number = os.waitstatus_to_exitcode(status)
             # The kernel's own CPU limit stands behind ours, and has ended a child whose worker could not look in time.
             spent = used >= bounds.cpu and number in (-signal.SIGXCPU, -signal.SIGKILL)
-            why = "cpu" if spent else f"exit {number}" if number > 0 else f"signal {-number}"
-        send_ending(self._control, why, used, waited)
+            reason = "cpu" if spent else f"exit {number}" if number > 0 else f"signal {-number}"
+        send_ending(self._control, reason, used, waited)
 
     def _watch(self, bounds: Bounds, watch: int, clock: int) -> tuple[str, float]:
         """Wait until the child ends or goes over a limit; also how long that was, in looks.

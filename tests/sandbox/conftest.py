@@ -3,7 +3,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.python import STRONGEST_FIRST, Sandbox, SandboxUnavailable, choose_sandbox
+from sandbox.choose import STRONGEST_FIRST, choose_sandbox
+from sandbox.outcome import SandboxUnavailable
+from sandbox.python import Sandbox
+from settings import Settings
 
 
 @pytest.fixture(scope="session", params=STRONGEST_FIRST)
@@ -12,7 +15,7 @@ def sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PALIMPSEST_HOME", str(tmp_path_factory.getbasetemp() / "built"))
         try:
-            sandbox = choose_sandbox(request.param, 2)
+            sandbox = choose_sandbox(Settings(), request.param, 2)
         except SandboxUnavailable as error:
             if os.environ.get("CI"):
                 raise

@@ -19,11 +19,11 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from evaluation.colbench_file import TRICKS, measure_frontend
-from nodes.collaborate.score import SUCCESS_AT
 from sandbox import cdn
 from sandbox.browser import RenderUnavailable, choose_kind
 from sandbox.html import Block, Page, Renderer, blank, decode, encode, open_renderer
 from tasks.colbench import read_tasks
+from tasks.frontend import SUCCESS_AT
 from tasks.own_frontend import DECISIONS, make_page
 from tasks.similarity import block_match, similarity
 from tests.sandbox.page_writer import write_page
@@ -307,7 +307,7 @@ def test_public_pages(renderer: Renderer) -> None:
             wanted
         )  # one page has white words on light gray
     for line in (DATA / "html_pages" / "mdn_60.jsonl").read_text().splitlines()[::3]:
-        assert renderer.render(json.loads(line)["html"]).why == "done"
+        assert renderer.render(json.loads(line)["html"]).exit_reason == "done"
 
 
 def test_a_white_page_is_like_itself_and_like_no_other() -> None:
@@ -388,7 +388,7 @@ TRAPS = (
 @pytest.mark.parametrize("html", TRAPS)
 def test_names_of_forms_are_not_taken_for_the_document(renderer: Renderer, html: str) -> None:
     page = renderer.render(html)
-    assert (page.why, [b.text for b in page.blocks]) == ("done", ["seen"])
+    assert (page.exit_reason, [b.text for b in page.blocks]) == ("done", ["seen"])
 
 
 FRAMES = (
@@ -402,7 +402,7 @@ FRAMES = (
 @pytest.mark.parametrize("html", FRAMES)
 def test_frames_that_hold_nothing_do_no_harm(renderer: Renderer, html: str) -> None:
     page = renderer.render(f"<p>seen</p>{html}")
-    assert (page.why, [b.text for b in page.blocks]) == ("done", ["seen"])
+    assert (page.exit_reason, [b.text for b in page.blocks]) == ("done", ["seen"])
 
 
 TRICKY = (
@@ -441,4 +441,4 @@ def test_a_browser_that_ended_between_pages_is_started_again() -> None:
         one._all[0]._kill()
         time.sleep(0.3)
         page = one.render("<p>b</p>")
-    assert (page.why, [b.text for b in page.blocks]) == ("done", ["b"])
+    assert (page.exit_reason, [b.text for b in page.blocks]) == ("done", ["b"])

@@ -19,9 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import wasm
+from sandbox.choose import choose_sandbox, open_sandbox, run_python
 from sandbox.native import Worker, WorkerDied, has_native
-from sandbox.python import Limits, Sandbox, SandboxFailed, SandboxUnavailable, choose_sandbox, open_sandbox, run_python
+from sandbox.outcome import Limits, SandboxFailed, SandboxUnavailable
+from sandbox.python import Sandbox
 from sandbox.values import Unreadable, call_source, read_lines, read_value, same, source
+from settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PLAIN = st.recursive(
@@ -63,7 +66,7 @@ def test_right_programs_are_right_whatever_their_style(style: str, sandbox: Sand
     code, expected = STYLES[style]
     outcome = sandbox.run(code, ["f(3)"])
     assert outcome.answers[0].equals(expected), outcome
-    assert outcome.why == "done"
+    assert outcome.exit_reason == "done"
     assert type(outcome.answers[0].value) in (int, tuple, dict)
 
 
@@ -127,7 +130,7 @@ def test_a_call_that_ends_the_process_loses_only_its_own_answer(sandbox: Sandbox
         (None, "crash"),
         (4, ""),
     ]
-    assert outcome.why == "crash"
+    assert outcome.exit_reason == "crash"
 
 
 def test_one_cpu_budget_for_all_calls(sandbox: Sandbox) -> None:
@@ -166,8 +169,8 @@ def test_thousands_of_errors_are_all_told(sandbox: Sandbox) -> None:
 
 def test_a_program_too_large_for_its_limits_is_its_own_fault(sandbox: Sandbox) -> None:
     long = "x = 1#" + "\U0001f600" * 900_000
-    assert sandbox.run(long, ["x"], Limits(cpu_seconds=0.01)).why in ("cpu", "done")
-    assert sandbox.run("x = 1", [f"{n}" for n in range(100_000)], Limits(cpu_seconds=0.01)).why == "cpu"
+    assert sandbox.run(long, ["x"], Limits(cpu_seconds=0.01)).exit_reason in ("cpu", "done")
+    assert sandbox.run("x = 1", [f"{n}" for n in range(100_000)], Limits(cpu_seconds=0.01)).exit_reason == "cpu"
 
 
 class Text(str):
@@ -221,7 +224,7 @@ def test_the_module_that_raises_says_where(sandbox: Sandbox) -> None:
     assert {a.error for a in outcome.answers} == {"failed"}
     assert "SyntaxError" in sandbox.run("def f(:", ["1"]).error
     assert "UnicodeEncodeError" in sandbox.run("'\ud800'", ["1"]).error
-    assert sandbox.run("x" * (1 << 21), ["1"]).why == "refused"
+    assert sandbox.run("x" * (1 << 21), ["1"]).exit_reason == "refused"
 
 
 def test_output_is_kept_up_to_its_limit(sandbox: Sandbox) -> None:
@@ -239,7 +242,7 @@ def test_a_program_holds_its_own_channel_only(kind: str) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(open(os.devnull))
-        sandbox = stack.enter_context(open_sandbox(kind, 1))
+        sandbox = stack.enter_context(open_sandbox(Settings(), kind, 1))
         answers = sandbox.run(code, [f"f({fd})" for fd in range(300)]).answers
     assert [n for n, answer in enumerate(answers) if answer.value] == [0, 1, 2, 3]
 
@@ -305,7 +308,7 @@ def test_a_program_that_crashes_after_each_sleep_has_one_time_for_all(sandbox: S
 def test_workers_hash_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     orders = set()
     for _ in range(2):
-        with open_sandbox("auto", 1) as sandbox:
+        with open_sandbox(Settings(), "auto", 1) as sandbox:
             orders.add(sandbox.run("", ["list({'banana', 'date', 'cherry', 'apple'})"]).answers[0].value[0])
     assert len(orders) == 1
 
@@ -354,7 +357,7 @@ import os
 def seen(name):
     return os.listdir(os.path.join({library!r}, name))
 """
-    with open_sandbox("bubblewrap", 1) as sandbox:
+    with open_sandbox(Settings(), "bubblewrap", 1) as sandbox:
         beside = [name for name in os.listdir(library) if name.endswith("-packages")]
         answers = sandbox.run(code, [f"os.path.exists({str(site)!r})", *[f"seen({name!r})" for name in beside]]).answers
     assert answers[0].equals(False)
@@ -363,7 +366,7 @@ def seen(name):
 
 @pytest.fixture
 def own() -> Any:
-    with open_sandbox("auto", 1) as sandbox:
+    with open_sandbox(Settings(), "auto", 1) as sandbox:
         yield sandbox
 
 
@@ -384,8 +387,10 @@ def test_closed_while_a_program_runs(own: Sandbox) -> None:
 
 FORKED = """
 import os, sys
-from sandbox.python import SandboxFailed, shared_sandbox
-box = shared_sandbox()
+from sandbox.choose import shared_sandbox
+from sandbox.outcome import SandboxFailed
+from settings import Settings
+box = shared_sandbox(Settings())
 assert box.run("", ["1"]).answers[0].equals(1)
 if (pid := os.fork()) == 0:
     try: box.run("", ["2"])
@@ -399,8 +404,9 @@ assert box.restarts == 0
 CLOSED = """
 import os
 for number in {numbers}: os.close(number)
-from sandbox.python import open_sandbox
-with open_sandbox("auto", 1) as box: os._exit(0 if box.run("", ["1"]).answers[0].equals(1) else 3)
+from sandbox.choose import open_sandbox
+from settings import Settings
+with open_sandbox(Settings(), "auto", 1) as box: os._exit(0 if box.run("", ["1"]).answers[0].equals(1) else 3)
 """
 
 
@@ -423,7 +429,7 @@ def test_auto_says_what_it_passed_over(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with caplog.at_level(logging.WARNING), open_sandbox("auto", 1) as sandbox:
+    with caplog.at_level(logging.WARNING), open_sandbox(Settings(), "auto", 1) as sandbox:
         report = sandbox.report()
     assert report["backend"] == "landlock"
     assert "not installed" in report["passed_over"]["bubblewrap"]
@@ -433,31 +439,31 @@ def test_auto_says_what_it_passed_over(
 def test_a_named_back_end_is_never_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SandboxUnavailable, match="bubblewrap is not installed"):
-        choose_sandbox("bubblewrap")
+        choose_sandbox(Settings(), "bubblewrap")
     with pytest.raises(SandboxUnavailable, match="no sandbox 'chroot'"):
-        choose_sandbox("chroot")
+        choose_sandbox(Settings(), "chroot")
     with pytest.raises(SandboxUnavailable, match="WebAssembly has no numpy"):
-        choose_sandbox("wasm", preload=["numpy"])
+        choose_sandbox(Settings(), "wasm", preload=["numpy"])
 
 
 @pytest.mark.skipif(not has_native(), reason="needs Linux with Landlock")
 @pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
 def test_numpy_can_be_preloaded(kind: str) -> None:
     code = "import numpy as np\ndef f(n): return np.arange(n).sum()\ndef g(): return np.linalg.norm(np.ones(4))"
-    with open_sandbox(kind, 1, preload=["numpy"]) as sandbox:
+    with open_sandbox(Settings(), kind, 1, preload=["numpy"]) as sandbox:
         answers = sandbox.run(code, ["f(5)", "g()", "np.array([1, 2]).tolist()", "np.array([1])"]).answers
         drawn = [sandbox.run(code, ["np.random.rand()"]).answers[0].value for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert [a.value for a in answers[:3]] == [10, 2.0, [1, 2]]
     assert [type(a.value) for a in answers[:2]] == [int, float]
     assert answers[3].error == "not plain data"
-    with open_sandbox(kind, 1, preload=["numpy"]) as sandbox:
+    with open_sandbox(Settings(), kind, 1, preload=["numpy"]) as sandbox:
         small = sandbox.run("x = 1#" + "y" * 10**6, ["x"], Limits(memory_mb=64))
-        assert small.why in ("done", "failed")
+        assert small.exit_reason in ("done", "failed")
         assert "MemoryError" in small.error or small.answers[0].equals(1)
         assert sandbox.restarts == 0
     with pytest.raises(SandboxUnavailable, match="no_such_package is not installed"):
-        choose_sandbox(kind, preload=["no_such_package"])
+        choose_sandbox(Settings(), kind, preload=["no_such_package"])
 
 
 @pytest.mark.skipif(not has_native(), reason="needs Linux with Landlock")
@@ -468,13 +474,13 @@ def test_what_lies_beside_the_standard_library_can_be_preloaded(kind: str, monke
     if not (beside / "pip").exists():
         pytest.skip("this Python has no pip of its own")
     monkeypatch.syspath_prepend(str(beside))
-    with open_sandbox(kind, 1, preload=["pip"]) as sandbox:
+    with open_sandbox(Settings(), kind, 1, preload=["pip"]) as sandbox:
         assert sandbox.run("import pip", ["pip.__name__"]).answers[0].equals("pip")
 
 
 @pytest.mark.usefixtures("built")
 def test_a_damaged_component_is_built_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = wasm.build_component(())
+    good = wasm.build_component(Settings().folder / "sandbox", ())
     content = good.read_bytes()
     built = []
 
@@ -484,23 +490,23 @@ def test_a_damaged_component_is_built_anew(monkeypatch: pytest.MonkeyPatch) -> N
         return good
 
     monkeypatch.setattr(wasm, "_build", build)
-    assert wasm.build_component(()) == good
+    assert wasm.build_component(Settings().folder / "sandbox", ()) == good
     assert not built
     good.write_bytes(content[:-1] + b"?")
-    assert wasm.build_component(()) == good
+    assert wasm.build_component(Settings().folder / "sandbox", ()) == good
     assert len(built) == 1
     good.parent.chmod(0o755)
     with pytest.raises(SandboxUnavailable, match="chmod 700"):
-        choose_sandbox("wasm", 1)
+        choose_sandbox(Settings(), "wasm", 1)
     good.parent.chmod(0o700)
 
 
 @pytest.mark.usefixtures("built")
 def test_calls_of_the_host_cost_a_program_too() -> None:
     code = "import wit_world\ndef f():\n    while True: wit_world.emit('')"
-    with open_sandbox("wasm", 1) as sandbox:
+    with open_sandbox(Settings(), "wasm", 1) as sandbox:
         begun = time.monotonic()
-        assert sandbox.run(code, ["f()"], Limits(cpu_seconds=0.2)).why == "cpu"
+        assert sandbox.run(code, ["f()"], Limits(cpu_seconds=0.2)).exit_reason == "cpu"
         assert time.monotonic() - begun < 4  # it was 40 times its limit
 
 
@@ -525,10 +531,10 @@ def test_verdicts_under_load_are_those_of_an_idle_machine(sandbox: Sandbox) -> N
     ]
     verdicts: Callable[[str], Any] = lambda code: sandbox.run(code, ["f(1)", "f(2)"], Limits(cpu_seconds=0.2))  # noqa: E731
     alone = [verdicts(code) for code in programs]
-    with ThreadPoolExecutor(8) as pool, open_sandbox("auto", 6) as other:
+    with ThreadPoolExecutor(8) as pool, open_sandbox(Settings(), "auto", 6) as other:
         noise = [pool.submit(other.run, "while True: pass", [], Limits(cpu_seconds=1)) for _ in range(6)]
         loaded = list(pool.map(verdicts, programs))
-        assert all(n.result().why == "cpu" for n in noise)
+        assert all(n.result().exit_reason == "cpu" for n in noise)
     assert loaded == alone
 
 
@@ -538,7 +544,7 @@ _kept: list[Sandbox] = []
 def _sandbox() -> Sandbox:
     """One for all examples of a property."""
     if not _kept:
-        _kept.append(choose_sandbox("auto", 1))
+        _kept.append(choose_sandbox(Settings(), "auto", 1))
     return _kept[0]
 
 
