@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from sandbox.python import Answer, Limits, Outcome, Sandbox
+from sandbox.outcome import Answer, Limits, Outcome
+from sandbox.python import Sandbox
 from sandbox.values import Value, same
 from tasks.colbench import Task
 from tasks.programs import barer, program_for
@@ -82,7 +83,7 @@ class BackendScorer:
         outcome = self.sandbox.run(program, calls, self.limits)
         tried = {program.strip()}
         for bare in barer(program):
-            if outcome.loaded or outcome.why == "refused":
+            if outcome.loaded or outcome.exit_reason == "refused":
                 break
             if bare.strip() not in tried:
                 tried.add(bare.strip())

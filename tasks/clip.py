@@ -15,7 +15,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from sandbox.html import Page, Pixels, decode
-from settings import Settings
 
 SIDE = 224
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
@@ -28,9 +27,8 @@ class ClipUnavailable(RuntimeError):
     """The weights that the settings name cannot be used; the message says why."""
 
 
-def clip_cosine(page: Page, reference: Page) -> float | None:
+def clip_cosine(page: Page, reference: Page, weights: Path | None) -> float | None:
     """Cosine of the two pictures' embeddings, from -1 to 1; None without weights. Raises ClipUnavailable."""
-    weights = Settings().clip
     if weights is None:
         return None
     left, right = (_embedding(p.png, weights.expanduser()) for p in (page, reference))

@@ -1,16 +1,18 @@
 """ColBench's tasks, a person's wish with a hidden reference: read from JSON lines, public files (Zhou et al. 2025) or our own.
 
 Backend rows have problem_description, ground_truth (a Python function) and test_cases (calls by name); frontend rows have
-problem_description and ground_truth (a page). Ours add task_id, facts, examples, split and hidden.
+problem_description and ground_truth (a page). Ours add task_id, facts, examples, split and difficulty.
 """
 
 import ast
 import builtins
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from text import read_json_lines
 
 Kind = Literal["backend", "frontend"]
 Split = Literal["", "train", "test"]
@@ -50,7 +52,7 @@ class Task:
     examples: str = ""
     """Assertions that the person shows."""
     split: Split = ""
-    difficulty: int = field(default=0)
+    difficulty: int = 0
     """How many hidden decisions the description leaves open; 0: not known."""
 
     @property
@@ -87,12 +89,15 @@ def called(calls: Iterable[str]) -> str:
 def read_tasks(path: Path) -> list[Task]:
     """The tasks of a file. Raises BadTask, naming file, line and field; OSError."""
     tasks = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if line.strip():
-            try:
-                tasks.append(task_of(json.loads(line), f"{path.stem}-{number - 1}"))
-            except (ValueError, RecursionError) as error:
-                raise BadTask(f"{path}, line {number}: {error}") from error
+    try:
+        rows = list(read_json_lines(path))
+    except ValueError as error:
+        raise BadTask(str(error)) from error
+    for number, row in rows:
+        try:
+            tasks.append(task_of(row, f"{path.stem}-{number - 1}"))
+        except ValueError as error:
+            raise BadTask(f"{path}, line {number}: {error}") from error
     if not tasks:
         raise BadTask(f"{path} has no tasks: it needs JSON lines with problem_description and ground_truth.")
     return tasks

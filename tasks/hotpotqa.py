@@ -3,12 +3,13 @@
 Reads a user's own copy, JSON lines with question, answer, supporting_facts and context.
 """
 
-import json
 import re
 import string
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+from text import read_json_lines
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,8 @@ class Question:
 def read_hotpotqa(path: Path) -> list[Question]:
     """The questions of a file. Raises ValueError, naming the line."""
     questions = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, row in read_json_lines(path):
         try:
-            row = json.loads(line)
             context = row["context"]
             pages = {t: "".join(s) for t, s in zip(context["title"], context["sentences"], strict=True)}
             supporting = list(dict.fromkeys(row["supporting_facts"]["title"]))

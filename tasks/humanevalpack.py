@@ -3,9 +3,10 @@
 Reads a user's own copy, JSON lines with prompt, declaration, canonical_solution, buggy_solution, test, entry_point.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from text import read_json_lines
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,8 @@ class FixTask:
 def read_humanevalpack(path: Path) -> list[FixTask]:
     """The tasks of a file. Raises ValueError, naming the line and the field."""
     tasks = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, row in read_json_lines(path):
         try:
-            row = json.loads(line)
             # `declaration` has the imports and the signature; some tests need helpers that the prompt defines.
             head = str(row["prompt"])
             tasks.append(
@@ -53,7 +53,7 @@ def read_humanevalpack(path: Path) -> list[FixTask]:
             )
         except KeyError as error:
             raise ValueError(f"{path}, line {number}: the field {error} is missing.") from error
-        except (json.JSONDecodeError, TypeError) as error:
+        except TypeError as error:
             raise ValueError(f"{path}, line {number}: not a row of HumanEvalPack ({error}).") from error
     if not tasks:
         raise ValueError(f"{path} has no tasks.")

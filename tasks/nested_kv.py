@@ -1,8 +1,9 @@
 """Reads the nested key-value task (MemGPT §3.2.2; Liu et al. 2023): pairs of UUIDs, and orderings that chain them."""
 
-import json
 from itertools import pairwise
 from pathlib import Path
+
+from text import read_json_lines
 
 Pairs = list[tuple[str, str]]
 
@@ -10,16 +11,16 @@ Pairs = list[tuple[str, str]]
 def read_pairs(path: Path) -> Pairs:
     """The key-value records of the first row of a file. Raises ValueError for a file of another shape."""
     try:
-        row = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
+        _, row = next(read_json_lines(path))
         return [(str(key), str(value)) for key, value in row["ordered_kv_records"]]
-    except (OSError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (OSError, StopIteration, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} has no row with `ordered_kv_records` ({error}).") from None
 
 
 def read_orderings(path: Path) -> list[list[int]]:
     """Lists of the indices that one chain goes through, one list a line."""
     try:
-        return [[int(i) for i in json.loads(line)] for line in path.read_text(encoding="utf-8").splitlines() if line]
+        return [[int(i) for i in row] for _, row in read_json_lines(path)]
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not one JSON list of indices a line ({error}).") from None
 

@@ -1,6 +1,6 @@
 """Simulated people: one that knows single facts and needs no model, and what every simulated person's reply is checked for.
 
-reply = answer_from_facts(task, "Which currency?", dialogue=[], manner=Manner(), seed=0)
+reply = answer_from_facts(task, "Which currency?", dialogue=[], behaviour=PersonBehaviour(), seed=0)
 """
 
 import random
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.answers import page_in
 from tasks.colbench import Fact, Task
+from tasks.kinds import ENVIRONMENTS
 
 MOST_TOLD = 2
 """Facts of one reply: the person answers in two sentences."""
@@ -46,7 +46,7 @@ Leak = Literal["", "fence", "signature", "tag", "ngram"]
 
 
 @dataclass(frozen=True)
-class Manner:
+class PersonBehaviour:
     """How a simulated person without a model behaves. Raises ValueError, naming the field."""
 
     patience: int = 0
@@ -64,14 +64,14 @@ class Manner:
                 raise ValueError(f"{name}={getattr(self, name)!r} cannot work: use a share from 0 to 1.")
 
 
-def answer_from_facts(task: Task, said: str, dialogue: Sequence[str], manner: Manner, seed: int) -> str:
+def answer_from_facts(task: Task, said: str, dialogue: Sequence[str], behaviour: PersonBehaviour, seed: int) -> str:
     """What the person replies to `said`; `dialogue` has its own earlier replies. The same for the same arguments.
 
     A question is answered with the fact that it is about, or two; a web page that is shown, with what was not told yet.
     """
-    if manner.patience and sum(reply not in (NOTHING_ASKED, VAGUE) for reply in dialogue) >= manner.patience:
+    if behaviour.patience and sum(reply not in (NOTHING_ASKED, VAGUE) for reply in dialogue) >= behaviour.patience:
         return TIRED
-    page = page_in(said) if task.kind == "frontend" else ""
+    page = ENVIRONMENTS[task.kind].artefact(said)
     sentences = re.split(
         r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.?!？\n])[\"'*_`)\]]*\s+", said.replace(page, " ") if page else said
     )
@@ -79,14 +79,14 @@ def answer_from_facts(task: Task, said: str, dialogue: Sequence[str], manner: Ma
     told_before = set(told_facts(task, dialogue))
     asked = _asked(task.facts, question, told_before)
     if not asked and len(re.sub(r"<[^>]*>", " ", page).split()) >= LEAST_SHOWN:
-        known = [f for f in task.facts if not _forgot(task, f, manner, seed)]
+        known = [f for f in task.facts if not _forgot(task, f, behaviour, seed)]
         asked = [fact for fact in known if fact.key not in told_before][:MOST_TOLD]
     elif not question:
         return NOTHING_ASKED
     rng = random.Random(f"{task.task_id} {seed} {len(dialogue)}")  # noqa: S311
-    if asked and rng.random() < manner.vagueness and (not dialogue or dialogue[-1] != VAGUE):
+    if asked and rng.random() < behaviour.vagueness and (not dialogue or dialogue[-1] != VAGUE):
         return VAGUE
-    told = [FORGOTTEN if _forgot(task, fact, manner, seed) else fact.statement for fact in asked]
+    told = [FORGOTTEN if _forgot(task, fact, behaviour, seed) else fact.statement for fact in asked]
     return " ".join(dict.fromkeys(told)) if told else UNKNOWN
 
 
@@ -123,8 +123,8 @@ def stem(word: str) -> str:
     return word.removesuffix("e") if len(word) > 3 else word
 
 
-def _forgot(task: Task, fact: Fact, manner: Manner, seed: int) -> bool:
-    return random.Random(f"{task.task_id} {fact.key} {seed}").random() < manner.forgetfulness  # noqa: S311
+def _forgot(task: Task, fact: Fact, behaviour: PersonBehaviour, seed: int) -> bool:
+    return random.Random(f"{task.task_id} {fact.key} {seed}").random() < behaviour.forgetfulness  # noqa: S311
 
 
 def told_facts(task: Task, replies: Sequence[str]) -> list[str]:

@@ -3,13 +3,14 @@
 Reads a user's own copy, JSON lines with name, buggy, correct, testcases ([arguments, expected]).
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.python import Limits, Sandbox
+from sandbox.outcome import Limits
+from sandbox.python import Sandbox
 from sandbox.values import Value, call_source, same
+from text import read_json_lines
 
 TOLERANCE = {"sqrt": 1e-3}
 """sqrt takes an epsilon, and promises no more than that."""
@@ -33,9 +34,8 @@ class QuixTask:
 def read_quixbugs(path: Path) -> list[QuixTask]:
     """The tasks of a file. Raises ValueError, naming the line."""
     tasks = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, row in read_json_lines(path):
         try:
-            row = json.loads(line)
             cases = [(list(arguments), expected) for arguments, expected in row["testcases"]]
             tasks.append(QuixTask(row["name"], row["buggy"], row["correct"], cases))
         except (KeyError, ValueError, TypeError) as error:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from sandbox.python import Answer, Limits, Sandbox
+from sandbox.outcome import Answer, Limits
+from sandbox.python import Sandbox
 from tasks.backend_score import BackendScore
 from tasks.colbench import Task
 

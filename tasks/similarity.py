@@ -53,7 +53,7 @@ class Similarity:
 
 def similarity(page: Page, reference: Page) -> Similarity:
     """How alike `page` is to `reference`. A page that could not be rendered is alike to nothing."""
-    if page.why != "done":
+    if page.exit_reason != "done":
         return Similarity(0.0, 0.0, 0.0)
     left, right = _same_size(page.pixels, reference.pixels)
     return Similarity(

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.python import Answer, Limits, Sandbox
+from sandbox.outcome import Answer, Limits
+from sandbox.python import Sandbox
 from sandbox.values import Value, source
 from tasks.programs import NOT_PYTHON
 
@@ -178,7 +179,7 @@ def run_tests(
         asked |= {key: _call(name, args, kwargs) for key, name, args, kwargs in missing}
         # All calls again, in the order of their asking: a function may count how often it was called.
         outcome = sandbox.run(code, list(asked.values()), limits)
-        program_error = _told(outcome.why, outcome.error, outcome.feedback())
+        program_error = _told(outcome.exit_reason, outcome.error, outcome.feedback())
         answers = {key: _answer(answer) for key, answer in zip(asked, outcome.answers, strict=True)}
     return TestReport(
         program_error=program_error, tests_error="The tests ask call after call, each by the last one's answer."

@@ -33,22 +33,19 @@ def page(*colour: int) -> Page:
 
 
 def test_without_weights_there_is_no_score() -> None:
-    assert clip_cosine(page(0, 0, 0), page(1, 1, 1)) is None
+    assert clip_cosine(page(0, 0, 0), page(1, 1, 1), None) is None
 
 
-def test_with_weights(weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PALIMPSEST_CLIP", str(weights))
-    assert clip_cosine(page(9, 8, 7), page(9, 8, 7)) == pytest.approx(1)
-    cosine = clip_cosine(page(255, 0, 0), page(0, 255, 255))
+def test_with_weights(weights: Path, tmp_path: Path) -> None:
+    assert clip_cosine(page(9, 8, 7), page(9, 8, 7), weights) == pytest.approx(1)
+    cosine = clip_cosine(page(255, 0, 0), page(0, 255, 255), weights)
     assert cosine is not None
     assert cosine < 0
-    monkeypatch.setenv("PALIMPSEST_CLIP", str(tmp_path / "none"))
     with pytest.raises(ClipUnavailable, match="no file"):
-        clip_cosine(page(9, 8, 7), page(9, 8, 7))
+        clip_cosine(page(9, 8, 7), page(9, 8, 7), tmp_path / "none")
     (tmp_path / "text").write_text("no model")
-    monkeypatch.setenv("PALIMPSEST_CLIP", str(tmp_path / "text"))
     with pytest.raises(ClipUnavailable, match="cannot read"):
-        clip_cosine(page(9, 8, 7), page(9, 8, 7))
+        clip_cosine(page(9, 8, 7), page(9, 8, 7), tmp_path / "text")
 
 
 def test_the_picture_is_prepared_as_the_paper_does() -> None:

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.mutations import KINDS, mutants
-from sandbox.python import Sandbox, open_sandbox
+from sandbox.choose import open_sandbox
+from sandbox.python import Sandbox
+from settings import Settings
 from tasks.backend_score import BackendScorer, TruthFailed, equal
-from tasks.book import find_task, keep_file, keep_tasks
 from tasks.colbench import BadTask, Task, read_tasks, task_of, write_tasks
+from tasks.lookup import find_task, store_file, store_tasks
 from tasks.programs import program_for
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "colbench" / "backend_200.jsonl"
@@ -33,7 +35,7 @@ TASK = task_of(ROW, "t")
 
 @pytest.fixture(scope="module")
 def scorer() -> Iterator[BackendScorer]:
-    with open_sandbox("auto", 1) as sandbox:
+    with open_sandbox(Settings(), "auto", 1) as sandbox:
         yield BackendScorer(sandbox)
 
 
@@ -250,14 +252,14 @@ def test_the_function_that_is_tested_is_none_that_python_has() -> None:
 def test_files_are_kept_and_found_again(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     assert write_tasks([TASK], path) == 1
-    (task_id,) = keep_file(path)
-    found = find_task(task_id)
+    (task_id,) = store_file(path, Settings())
+    found = find_task(task_id, Settings())
     assert (found.description, found.calls, found.task_id) == (TASK.description, TASK.calls, task_id)
     separated = Task("y", "backend", "one line\u2028and\x85one more", TRUTH, TASK.calls)
     write_tasks([separated, TASK], path)  # such a line's end is a letter of the text, and not the end of a row
     assert [t.description for t in read_tasks(path)] == [separated.description, TASK.description]
     other = Task("x", "backend", "other", TRUTH, TASK.calls)
-    assert keep_tasks([other], "mine") != [task_id]
+    assert store_tasks([other], "mine", Settings()) != [task_id]
     for bad in (
         "nothing",
         "../../etc/passwd/0",
@@ -266,7 +268,7 @@ def test_files_are_kept_and_found_again(home: Path, tmp_path: Path) -> None:
         "own-backend/dev/1/1",
     ):
         with pytest.raises(BadTask):
-            find_task(bad)
+            find_task(bad, Settings())
 
 
 def test_mutants_are_of_five_kinds() -> None:

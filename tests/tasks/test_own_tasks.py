@@ -10,13 +10,14 @@ import pytest
 
 from evaluation.own_tasks import play
 from evaluation.scripted_agents import open_decisions
-from sandbox.python import shared_sandbox
+from sandbox.choose import shared_sandbox
+from settings import Settings
 from tasks.backend_score import BackendScorer
 from tasks.colbench import Fact, Task, task_of
 from tasks.families import FAMILIES, SPLITS
 from tasks.own_backend import make_task, make_tasks
 from tasks.own_frontend import DECISIONS, make_page
-from tasks.person import Manner, answer_from_facts
+from tasks.person import PersonBehaviour, answer_from_facts
 from tests.tasks.questions import HEARD, UNHEARD
 
 ALL = [(f.name, f.decisions) for f in FAMILIES] + [("page", DECISIONS)]
@@ -29,7 +30,7 @@ def test_each_question_is_understood_and_no_statement_hides_in_another(
     facts = tuple(Fact(d.key, "", f"<{d.key}>", d.keywords) for d in decisions)  # type: ignore[attr-defined]
     task = Task("t", "backend", "d", "", facts=facts)
     for decision in decisions:
-        told = answer_from_facts(task, decision.question, [], Manner(), 0)  # type: ignore[attr-defined]
+        told = answer_from_facts(task, decision.question, [], PersonBehaviour(), 0)  # type: ignore[attr-defined]
         assert told.startswith(f"<{decision.key}>"), decision.question  # type: ignore[attr-defined]
     statements = [o.statement for d in decisions for o in d.options]  # type: ignore[attr-defined]
     assert not [(a, b) for a, b in permutations(statements, 2) if a in b]
@@ -48,7 +49,7 @@ def understood(asked: dict[str, dict[str, list[str]]]) -> float:
         facts = tuple(Fact(d.key, "", f"<{d.key}>", d.keywords) for d in families[name])
         task = Task("t", "backend", "d", "", facts=facts)
         for key, texts in questions.items():
-            answers += [f"<{key}>" in answer_from_facts(task, text, [], Manner(), 0) for text in texts]
+            answers += [f"<{key}>" in answer_from_facts(task, text, [], PersonBehaviour(), 0) for text in texts]
     return sum(answers) / len(answers)
 
 
@@ -62,7 +63,7 @@ def test_a_heap_of_words_is_not_answered_with_more_than_a_question() -> None:
     facts = tuple(Fact(d.key, "", f"<{d.key}>", d.keywords) for d in FAMILIES[0].decisions)
     task = Task("t", "backend", "d", "", facts=facts)
     heap = " ".join(word for d in FAMILIES[0].decisions for word in d.keywords) + "?"
-    assert answer_from_facts(task, heap, [], Manner(), 0).count("<") <= 2
+    assert answer_from_facts(task, heap, [], PersonBehaviour(), 0).count("<") <= 2
 
 
 READINGS: dict[str, list[tuple[str, dict[str, str], tuple[Any, ...], Any]]] = {
@@ -128,7 +129,7 @@ def test_tasks_are_the_same_for_ever_and_the_splits_share_no_decision() -> None:
 
 @pytest.mark.parametrize("difficulty", [1, 2, 3, 4, 5])
 def test_truth_passes_constants_do_not_and_hidden_decisions_stay_hidden(difficulty: int) -> None:
-    scorer = BackendScorer(shared_sandbox())
+    scorer = BackendScorer(shared_sandbox(Settings()))
     for task in make_tasks("test", 24, difficulty, seed=100):
         assert scorer.score(task, task.ground_truth).success
         assert len(task.calls) == 10

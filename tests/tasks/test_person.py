@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from settings import Settings
 from tasks.answers import MARKER, answer_in, page_in, split_reply
 from tasks.colbench import Fact, Task
+from tasks.kept import KeptData, read_preferences
 from tasks.person import (
     FORGOTTEN,
     NOTHING_ASKED,
     TIRED,
     UNKNOWN,
     VAGUE,
-    Manner,
+    PersonBehaviour,
     answer_from_facts,
     cut,
     leak_in,
@@ -25,14 +27,10 @@ from tasks.person import (
 from tasks.trajectory import (
     BadTrajectory,
     Trajectory,
-    Turn,
-    agree,
-    keep,
-    keep_preference,
-    may_keep,
     read_trajectories,
     trajectory_of,
 )
+from tests.conftest import said
 
 FACTS = (
     Fact("limit", "5", "The limit is five.", ("limit", "threshold")),
@@ -43,8 +41,8 @@ TRUTH = "def f(x, y):\n    if x >= 5 and y != 0:\n        return x * 2 + y - 1\n
 TASK = Task("t", "backend", "d", TRUTH, ("f(1, 2)",), FACTS)
 
 
-def ask(said: str, dialogue: list[str] | None = None, seed: int = 0, **manner: float) -> str:
-    return answer_from_facts(TASK, said, dialogue or [], Manner(**manner), seed)  # type: ignore[arg-type]
+def ask(said: str, dialogue: list[str] | None = None, seed: int = 0, **behaviour: float) -> str:
+    return answer_from_facts(TASK, said, dialogue or [], PersonBehaviour(**behaviour), seed)  # type: ignore[arg-type]
 
 
 def test_it_answers_what_it_is_asked_and_nothing_else() -> None:
@@ -73,8 +71,8 @@ def test_a_page_is_answered_with_what_was_not_told() -> None:
     page = "Here: <html><body>A fine page, limit?</body></html>"
     task = replace(TASK, kind="frontend")
 
-    def show(said: str, dialogue: list[str], seed: int = 0, **manner: float) -> str:
-        return answer_from_facts(task, said, dialogue, Manner(**manner), seed)  # type: ignore[arg-type]
+    def show(said: str, dialogue: list[str], seed: int = 0, **behaviour: float) -> str:
+        return answer_from_facts(task, said, dialogue, PersonBehaviour(**behaviour), seed)  # type: ignore[arg-type]
 
     assert show(page, ["The limit is five."]) == "Weights are in kilograms. The smallest comes first."
     for nothing in ("<html></html>", "```html\n<x>\n```", "<html><body><img src=a></body></html>"):
@@ -86,7 +84,7 @@ def test_a_page_is_answered_with_what_was_not_told() -> None:
     assert len(told_facts(TASK, told)) == 2
 
 
-def test_its_manner() -> None:
+def test_its_behaviour() -> None:
     assert ask("Which unit?", ["x", "y"], patience=2) == TIRED
     assert ask("What is the limit?", vagueness=1.0) == VAGUE
     assert ask("What is the limit?", [VAGUE], vagueness=1.0) == "The limit is five."
@@ -96,7 +94,7 @@ def test_its_manner() -> None:
     assert told == [ask("What is the limit?", seed=n, forgetfulness=0.5) for n in range(200)]
     for wrong in ({"patience": -1}, {"vagueness": 2}, {"forgetfulness": -0.1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            Manner(**wrong)
+            PersonBehaviour(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +186,7 @@ def test_replies_are_taken_apart() -> None:
 
 
 ROW = Trajectory(
-    task="t", kind="backend", description="d", turns=(Turn("agent", "a?"), Turn("person", "b"), Turn("agent", "x")), answer="x", score=0.5,
+    task="t", kind="backend", description="d", turns=(said("agent", "a?"), said("person", "b"), said("agent", "x")), answer="x", score=0.5,
     success=False, stop="answered",
 )  # fmt: skip
 
@@ -213,7 +211,7 @@ def test_the_public_format_is_read() -> None:
         "dialogue_history": [{"role": "user", "content": "d"}, {"role": "assistant", "content": "q", "input": "…"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "x"}, {"role": "user", "content": "late"}],
     }  # fmt: skip
     read = trajectory_of(row)
-    assert (read.success, [t.role for t in read.turns], read.turns[0].content) == (
+    assert (read.success, [t["role"] for t in read.turns], read.turns[0]["content"]) == (
         True,
         ["agent", "person", "agent"],
         "q",
@@ -223,18 +221,21 @@ def test_the_public_format_is_read() -> None:
 
 
 def test_nothing_is_kept_without_consent(home: Path) -> None:
-    assert may_keep() is None
+    kept = KeptData(Settings(home=home))
+    assert kept.may_keep() is None
     with pytest.raises(PermissionError):
-        keep(ROW, "run")
-    agree(False)
+        kept.keep(ROW, "run")
+    kept.agree(False)
     with pytest.raises(PermissionError):
-        keep_preference(ROW, ROW)
-    agree(True)
+        kept.keep_preference(ROW, ROW)
+    kept.agree(True)
     for run in ("one", "two", "one"):
-        keep(ROW, run)
-    keep_preference(ROW, ROW)
-    rows = list(read_trajectories(home / "trajectories" / "collaborations.jsonl"))
+        kept.keep(ROW, run)
+    other = trajectory_of({**ROW.to_row(), "answer": "y\u2028z"})
+    kept.keep_preference(ROW, other)
+    rows = list(read_trajectories(kept.folder / "collaborations.jsonl"))
     assert [row.extra["run"] for row in rows] == ["one", "two"]
     assert rows[0].turns == ROW.turns
+    assert list(read_preferences(kept.folder / "preferences.jsonl")) == [(ROW, other)]
     with pytest.raises(ValueError, match="one task"):
-        keep_preference(ROW, trajectory_of({**ROW.to_row(), "task": "other"}))
+        kept.keep_preference(ROW, trajectory_of({**ROW.to_row(), "task": "other"}))

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.python import Sandbox, open_sandbox
+from sandbox.choose import open_sandbox
+from sandbox.python import Sandbox
+from settings import Settings
 from tasks.colbench import Task
 from tasks.released_scoring import released_program, score_as_released
 
@@ -67,7 +69,7 @@ TABLE: list[tuple[str, float, str]] = [
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with open_sandbox("auto", 1) as opened:
+    with open_sandbox(Settings(), "auto", 1) as opened:
         yield opened
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.python import Limits, Sandbox, open_sandbox
+from sandbox.choose import open_sandbox
+from sandbox.outcome import Limits
+from sandbox.python import Sandbox
+from settings import Settings
 from tasks.hotpotqa import exact_match, f1, read_hotpotqa
 from tasks.humanevalpack import read_humanevalpack
 from tasks.quixbugs import read_quixbugs
@@ -18,7 +21,7 @@ RIGHT = "def f(x): return {1: 2, 'a': 'b'}.get(x if not isinstance(x, list) else
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with open_sandbox("auto", 1) as opened:
+    with open_sandbox(Settings(), "auto", 1) as opened:
         yield opened
 
 
