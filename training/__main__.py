@@ -43,7 +43,7 @@ def _do(arguments: argparse.Namespace) -> None:
         export(arguments.folder, arguments.name, arguments.out, adapter=arguments.adapter)
         return
     from training.recipe import Recipe
-    from training.run import keep_recipe, make, plan, run
+    from training.run import make, needed, plan, run, store_recipe
 
     kept = arguments.folder / "recipe.json"
     path = arguments.recipe or (kept if kept.exists() else None)
@@ -51,21 +51,23 @@ def _do(arguments: argparse.Namespace) -> None:
     if arguments.command == "run":
         run(arguments.folder, recipe)
         return
-    stages = plan(arguments.folder, recipe)
+    stages = plan(recipe)
     if arguments.name not in stages:
         raise ValueError(f"There is no stage {arguments.name!r}: use one of {', '.join(stages)}.")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        missing = [name for name in stages[arguments.name].after if not (arguments.folder / name).is_dir()]
+        needs = [job.name for job in needed(recipe, stages[arguments.name])]
+        missing = [name for name in needs if not (arguments.folder / name).is_dir()]
         if missing:
             raise ValueError(f"{missing[0]} is not there yet: make it first, without `accelerate launch`.")
         make(arguments.folder, recipe, arguments.name)
         return
     recipe.check_held_out()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    keep_recipe(arguments.folder, recipe)
-    wanted = [arguments.name]
-    for name in wanted:
-        wanted += [other for other in stages[name].after if other not in wanted]
+    store_recipe(arguments.folder, recipe)
+    wanted = {arguments.name}
+    for name, job in reversed(stages.items()):  # what a stage needs stands before it
+        if name in wanted:
+            wanted |= {other.name for other in needed(recipe, job)}
     for name in stages:
         if name in wanted:
             make(arguments.folder, recipe, name)

@@ -5,26 +5,36 @@
 It shows what the critic knows (Zhou et al. 2025, figure 3a). As it sees what the agent must not, it is no policy to be used.
 """
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from langchain_core.messages import AIMessage
 
-from training.candidates import sample_candidates, score_candidates
+from tasks.dialogue import Message
+from training.candidates import sample_candidates
 from training.chat import Answer
-from training.collect import Rollouts, Voice
-from training.critic import Form
-from training.policy import Message, Policy
+from training.collect import ResponderFactory
+from training.config import FORMS, CriticForm, RolloutConfig
+from training.evaluate import evaluate
+from training.load import load_policy
+from training.policy import Policy
+from training.ranked import score_candidates
+from training.stage import Job, Stage, Workspace, mean, write_result, write_rows
 
 
-def best_of(start: Policy, critic: Policy, form: Form, samples: int, rollouts: Rollouts, micro_batch: int) -> Voice:
-    """Who answers with the best of `samples` candidates."""
+def best_of(
+    start: Policy, critic: Policy, form: CriticForm, samples: int, rollouts: RolloutConfig, micro_batch: int
+) -> ResponderFactory:
+    """Responders that take the best of `samples` candidates."""
 
-    def voice(tasks: Sequence[str], seed: int) -> Answer:
-        calls = iter(range(10**12))
+    def responder(tasks: Sequence[str], seed: int) -> Answer:
+        calls = itertools.count()
 
         def answer(numbers: list[int], prompts: list[list[Message]]) -> list[AIMessage]:
             turns = [(tasks[number], prompt) for number, prompt in zip(numbers, prompts, strict=True)]
-            sampled = sample_candidates(
+            sampled, _ = sample_candidates(
                 start, turns, samples=samples, most=rollouts.most, rows=rollouts.rows, seed=seed * 1_009 + next(calls)
             )
             scored = score_candidates(critic, form, None, sampled, micro_batch)
@@ -33,4 +43,19 @@ def best_of(start: Policy, critic: Policy, form: Form, samples: int, rollouts: R
 
         return answer
 
-    return voice
+    return responder
+
+
+def make(workspace: Workspace, job: Job, part: Path) -> None:
+    """Held-out tasks with the best of several candidates at each turn, as the critic sees it."""
+    recipe, start = workspace.recipe, workspace.start_policy()
+    judge = load_policy(workspace.base, workspace.path(job.of("critic")), recipe.loading)
+    rollouts = replace(recipe.rollouts, seed=1_000 + job.seed)
+    responder = best_of(start, judge, FORMS["house"], job.samples, rollouts, recipe.candidates.micro_batch)
+    name = f"best of {job.samples}, {job.seed}"
+    rows = evaluate(start, recipe.held_out.ids(), rollouts, part, name, responder)
+    write_rows(part / "rows.jsonl", rows)
+    write_result(part, {"success": mean([float(row["success"]) for row in rows])})
+
+
+STAGE = Stage(make, needs=("critic",))

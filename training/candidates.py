@@ -1,37 +1,33 @@
-"""Candidates: at each stored turn the start policy says several things, and the critic ranks them (Zhou et al. 2025, section 4.2).
+"""Candidates: at each stored turn the start policy says several things (Zhou et al. 2025, section 4.2).
 
     python -m training stage runs/demo seed-0/candidates
 
-A reply that was sampled several times is scored once, and counts as often as it was sampled. A pair for the actor is a random one
-of the upper half against a random one of the lower half; two of the same text or of the same advantage make none.
+A reply that was sampled several times stands once, and counts as often as it was sampled.
 
-That is the paper's rule, and with it a small actor answers too early, or, where the reference sees c, never. Every dialogue has
-exactly one answer: a constant added to the advantage of all answers cancels in the critic's loss, so the data do not say whether to
-ask or to answer. And an answer's mean over its many tokens is nearly 0, whatever it says, while that of a question asked in vain is
-below it. So with a margin like is compared with like: questions with questions, answers with answers, each as often as the start
-policy says one, and a difference below the margin is none. Where there is none the pair is a sample of the start policy against
-itself: DPO learns nothing from it, and the likelihood of what is chosen holds the actor where it was, above all in how often it
-answers.
+Departures from the paper:
+1. The share of the dialogues is the recipe's, at most one dialogue of each task; the paper takes 10 % of all.
+2. Thoughts are cut off before a reply counts.
 """
 
-import random
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
-from tasks.answers import answer_in, split_reply
+from tasks.answers import split_reply
+from tasks.dialogue import Message
 from tasks.trajectory import Trajectory
-from training.critic import Form, Head, shown_to, turn_advantages, without_hidden
 from training.generate import generate
 from training.messages import before_turn
-from training.policy import NO_TURN, Message, Policy, Rendered, TooLong
-from training.preference import Row, with_reference
+from training.policy import Policy, TooLong
+from training.recipe import Recipe
+from training.stage import Job, Stage, Workspace, first_of_each_task, write_result, write_rows
 
-ActorPair = tuple[list[Message], str, str]
-"""What the agent saw, and what it is to say rather than what."""
+Sampled = tuple[str, list[Message], Counter[str]]
+"""Task, what the agent saw, and how often each reply was sampled there."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ def stored_turns(trajectories: Sequence[Trajectory]) -> list[tuple[str, list[Mes
     """Task and what the agent saw, of every turn; a prefix that several dialogues share stands once."""
     found: dict[str, tuple[str, list[Message]]] = {}
     for trajectory in trajectories:
-        for number in range(sum(turn.role == "agent" for turn in trajectory.turns)):
+        for number in range(len(trajectory.replies)):
             messages = before_turn(trajectory, number)
             found.setdefault(repr((trajectory.task, messages)), (trajectory.task, messages))
     return list(found.values())
@@ -71,9 +67,9 @@ def stored_turns(trajectories: Sequence[Trajectory]) -> list[tuple[str, list[Mes
 
 def sample_candidates(
     start: Policy, turns: Sequence[tuple[str, list[Message]]], *, samples: int, most: int, rows: int, seed: int
-) -> list[tuple[str, list[Message], Counter[str]]]:
-    """What the start policy says at each turn at temperature 1, with how often it says it; too long ones are left out."""
-    made = []
+) -> tuple[list[Sampled], dict[str, int]]:
+    """What the start policy says at each turn at temperature 1; and how many turns were left out, by reason."""
+    made: list[Sampled] = []
     fitting = []
     for task, messages in turns:
         try:
@@ -90,87 +86,26 @@ def sample_candidates(
             said = Counter(t for t in texts[n * samples : (n + 1) * samples] if t)
             if said:
                 made.append((task, messages, said))
-    return made
+    too_long = len(turns) - len(fitting)
+    left_out = {"turns longer than the window": too_long, "turns whose replies are all empty": len(fitting) - len(made)}
+    return made, left_out
 
 
-def score_candidates(
-    critic: Policy, form: Form, head: Head | None, sampled: Sequence[tuple[str, list[Message], Counter[str]]],
-    micro_batch: int,
-) -> list[StoredTurn]:  # fmt: skip
-    """The advantage of each candidate."""
-    rendered: list[Rendered] = []
-    blind: list[Rendered] = []
-    fitting = []
-    for task, messages, said in sampled:
-        number = sum(m["role"] == "assistant" for m in messages)
-        try:
-            rows = [
-                [critic.render([*seen, {"role": "assistant", "content": text}], only=number) for text in said]
-                for seen in (shown_to(form, messages, task), shown_to(without_hidden(form), messages, task))
-            ]
-        except TooLong:
-            continue
-        rendered += rows[0]
-        blind += rows[1]
-        fitting.append((task, messages, said))
-    rows_ = _rows(critic, form, head, rendered, blind, micro_batch)
-    values = iter(turn_advantages(critic, form, head, rows_, micro_batch))
-    return [
-        StoredTurn(task, messages, [Candidate(text, count, next(values)[0]) for text, count in said.items()])
-        for task, messages, said in fitting
-    ]
+def make(workspace: Workspace, job: Job, part: Path) -> None:
+    """What the start policy would say at stored turns."""
+    policy, recipe = workspace.start_policy(), workspace.recipe
+    turns = stored_turns(asked_at(workspace.collected(job), recipe))
+    sampled, left_out = sample_candidates(
+        policy, turns, samples=recipe.candidates.samples, most=recipe.rollouts.most, rows=recipe.rollouts.rows,
+        seed=job.seed,
+    )  # fmt: skip
+    write_rows(part / "candidates.jsonl", [{"task": t, "messages": m, "said": dict(said)} for t, m, said in sampled])
+    write_result(part, {"turns": len(turns), "left_out": left_out})
 
 
-def _rows(
-    critic: Policy, form: Form, head: Head | None, rendered: list[Rendered], blind: list[Rendered], micro_batch: int
-) -> list[Row]:
-    if head is not None:
-        return [Row(r) for r in rendered]
-    rows = with_reference(critic, blind if not form.reference_sees else rendered, micro_batch, "candidates")
-    if form.reference_sees:
-        return rows
-    return [Row(seen, _moved(row, seen)) for row, seen in zip(rows, rendered, strict=True)]
+def asked_at(rows: Sequence[Trajectory], recipe: Recipe) -> list[Trajectory]:
+    """The dialogues at whose turns the start policy is asked: a share of all, at most one of each task."""
+    return first_of_each_task(rows)[: max(1, math.ceil(len(rows) * recipe.candidates.dialogues))]
 
 
-def _moved(row: Row, seen: Rendered) -> torch.Tensor:
-    """A reference of another prompt, laid under the same reply of this one."""
-    assert row.reference is not None
-    values = torch.zeros(len(seen.ids) - 1)
-    said = row.reference[torch.tensor(row.rendered.turns[1:]) != NO_TURN]
-    values[torch.tensor(seen.turns[1:]) != NO_TURN] = said
-    return values
-
-
-def actor_pairs(
-    turns: Sequence[StoredTurn], draws: int, seed: int, margin: float | None = None
-) -> tuple[list[ActorPair], int]:
-    """(messages, chosen, rejected) for the actor, `draws` times a turn; and the number of draws that prefer nothing.
-
-    Without a margin the paper's rule, and those draws make no pair; with one, like against like, and they make a pair of equals.
-    """
-    rng = random.Random(seed)
-    pairs: list[ActorPair] = []
-    none = 0
-    for turn in turns:
-        ranked = turn.ranked()
-        for _ in range(draws):
-            some = ranked
-            if margin is not None:
-                drawn = rng.choice(ranked)
-                some = [c for c in ranked if is_answer(c) == is_answer(drawn)]
-            half = len(some) // 2
-            if half:
-                upper, lower = rng.choice(some[:half]), rng.choice(some[len(some) - half :])
-                ahead = upper.advantage - lower.advantage
-                if upper.text != lower.text and (ahead > 0 if margin is None else ahead >= margin):
-                    pairs.append((turn.messages, upper.text, lower.text))
-                    continue
-            none += 1
-            if margin is not None:
-                pairs.append((turn.messages, drawn.text, drawn.text))
-    return pairs, none
-
-
-def is_answer(candidate: Candidate) -> bool:
-    """Whether it ends the dialogue."""
-    return answer_in(candidate.text) is not None
+STAGE = Stage(make, needs=("collect",))

@@ -1,9 +1,10 @@
-"""A policy as a chat model for the graphs, in process: alone, or many dialogues in step so that their turns are one batch.
+"""A policy as a chat model for the graphs, in process: alone, or many dialogues in lockstep: each round of replies is one batch.
 
 model = open_chat("runs/demo/tiny", Path("runs/demo/seed-0/sweet"))
-runtime.solve("collaborate", "thread-1", "own-backend/test/4/7", collaborate.Context(model=model, person="rules"))
+runtime.run("collaborate", "thread-1", "own-backend/test/4/7", collaborate.Context(model=model, person="rules"))
 """
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Sequence
@@ -16,9 +17,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
+from tasks.dialogue import Message
+from training.config import LoadConfig
 from training.generate import generate
+from training.load import load_policy
 from training.messages import plain
-from training.policy import Loading, Message, Policy, TooLong, load_policy
+from training.policy import Policy, TooLong
 
 Answer = Callable[[list[int], list[list[Message]]], list[AIMessage]]
 """Replies to the prompts of several jobs at once, whose numbers come first."""
@@ -53,7 +57,7 @@ def sampler(policy: Policy, *, most: int, temperature: float, seed: int, rows: i
 
     A prompt that is longer than the window has an empty reply: that dialogue ends without an answer, and the others go on.
     """
-    calls = iter(range(10**12))
+    calls = itertools.count()
 
     def answer(numbers: list[int], prompts: list[list[Message]]) -> list[AIMessage]:
         replies: list[AIMessage] = []
@@ -83,27 +87,27 @@ def _fitting(policy: Policy, prompt: list[Message]) -> list[int]:
         return []
 
 
-def in_step(jobs: Sequence[Callable[[BaseChatModel], Any]], answer: Answer) -> list[Any]:
+def run_lockstep(jobs: Sequence[Callable[[BaseChatModel], Any]], answer: Answer) -> list[Any]:
     """Run jobs, each in a thread with a chat model of its own, and answer them together: each time that all that are still
     running wait for a reply, in the jobs' order. So the same jobs give the same batches, and the same results.
 
     Raises what a job raises, or what `answer` does, after all have ended.
     """
-    room = _Room(len(jobs))
+    batcher = LockstepBatcher(len(jobs))
     with ThreadPoolExecutor(len(jobs)) as pool:
-        futures = [pool.submit(room.work, number, job) for number, job in enumerate(jobs)]
+        futures = [pool.submit(batcher.work, number, job) for number, job in enumerate(jobs)]
         try:
-            while waiting := room.waiting():
+            while waiting := batcher.waiting():
                 numbers, prompts = [number for number, _ in waiting], [prompt for _, prompt in waiting]
-                room.deliver(numbers, answer(numbers, prompts))
+                batcher.deliver(numbers, answer(numbers, prompts))
         except BaseException as error:
-            room.fail(error)  # nobody waits for ever
+            batcher.fail(error)  # nobody waits for ever
             raise
         return [future.result() for future in futures]
 
 
-class _Room:
-    """Where the jobs wait: each for its own reply, and who answers for all of them. Nobody else is woken."""
+class LockstepBatcher:
+    """Collects the prompts of all jobs that still run into one batch: each job waits for its own reply, and is woken alone."""
 
     def __init__(self, jobs: int) -> None:
         self._changed = threading.Condition()
@@ -166,10 +170,10 @@ class _Room:
 
 def open_chat(base: str | Path, adapter: Path | None = None, *, temperature: float = 0.0, seed: int = 0) -> PolicyChat:
     """A model folder, or a base with an adapter, as a chat model for the graphs. Raises PolicyFailed, OSError."""
-    loading = Loading()
+    loading = LoadConfig()
     if adapter is not None:
         config = json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8"))
-        loading = Loading(rank=config["r"], alpha=config["lora_alpha"])
+        loading = LoadConfig(rank=config["r"], alpha=config["lora_alpha"])
     policy = load_policy(base, adapter, loading, merged=True)
     return PolicyChat(
         answer=sampler(policy, most=REPLY, temperature=temperature, seed=seed, rows=1), name=Path(base).name

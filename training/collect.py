@@ -2,14 +2,14 @@
 
     python -m training stage runs/demo seed-0/collect
 
-A local model's dialogues go in step, so that a turn of all is one batch. A model at an endpoint is asked by concurrent requests,
+Dialogues of a local model run in lockstep: each round of replies is one batch. A model at an endpoint is asked by concurrent requests,
 with `python -m evaluation colbench`; a recipe takes its trajectories as a file. The file here grows by whole groups of dialogues:
 what is there when a run was killed is not done again.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,42 +19,27 @@ from langchain_core.language_models import BaseChatModel
 from tqdm import tqdm
 
 from graphs import collaborate
-from tasks.book import keep_tasks
 from tasks.colbench import task_of
+from tasks.lookup import store_tasks
 from tasks.trajectory import Trajectory, read_trajectories, trajectory_of
-from training.chat import Answer, in_step, sampler
+from text import read_json_lines
+from training.chat import Answer, run_lockstep, sampler
+from training.config import RolloutConfig
+from training.home import home
 from training.policy import Policy
+from training.stage import Job, Stage, Workspace, write_result, write_rows
 
-DIALOGUE_STEPS = 20
-
-
-Voice = Callable[[list[str], int], Answer]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rollouts:
-    """How dialogues are held."""
-
-    max_turns: int = 10
-    temperature: float = 1.0
-    most: int = 1024
-    """Tokens of a reply."""
-    group: int = 128
-    """Dialogues in step."""
-    rows: int = 128
-    """Prompts in memory at once."""
-    vagueness: float = 0.0
-    forgetfulness: float = 0.0
-    seed: int = 0
+ResponderFactory = Callable[[list[str], int], Answer]
+"""Builds the responder for one group of tasks and a seed."""
 
 
 def collect(
-    policy: Policy, tasks: Sequence[str], samples: int, rollouts: Rollouts, path: Path, name: str,
-    voice: Voice | None = None,
+    policy: Policy, tasks: Sequence[str], samples: int, rollouts: RolloutConfig, path: Path, name: str,
+    responders: ResponderFactory | None = None,
 ) -> list[Trajectory]:  # fmt: skip
     """`samples` dialogues about each task, by the simulated person of rules, and their trajectories in the tasks' order.
 
-    `voice` makes, for a group's tasks and a seed, who answers in the policy's place.
+    `responders` answer in the policy's place.
     Raises what the graph raises: SandboxFailed, TruthFailed, BadTask.
     """
     wanted = [(task, sample) for task in tasks for sample in range(samples)]
@@ -64,13 +49,13 @@ def collect(
     while len(done) < len(wanted):
         group = wanted[len(done) : len(done) + rollouts.group]
         seed = rollouts.seed * 100_003 + len(done)
-        if voice is not None:
-            answer = voice([task for task, _ in group], seed)
+        if responders is not None:
+            answer = responders([task for task, _ in group], seed)
         else:
             answer = sampler(
                 policy, most=rollouts.most, temperature=rollouts.temperature, seed=seed, rows=rollouts.rows
             )
-        made = in_step([_dialogue(task, sample, policy.base, rollouts) for task, sample in group], answer)
+        made = run_lockstep([_dialogue(task, sample, policy.base, rollouts) for task, sample in group], answer)
         with path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(t.to_row(), ensure_ascii=False) + "\n" for t in made))
         done += made
@@ -79,13 +64,12 @@ def collect(
     return done[: len(wanted)]
 
 
-def _dialogue(task: str, sample: int, model: str, rollouts: Rollouts) -> Callable[[BaseChatModel], Trajectory]:
+def _dialogue(task: str, sample: int, model: str, rollouts: RolloutConfig) -> Callable[[BaseChatModel], Trajectory]:
     def hold(chat: BaseChatModel) -> Trajectory:
         context = collaborate.Context(
-            model=chat, person="rules", max_turns=rollouts.max_turns, vagueness=rollouts.vagueness,
-            forgetfulness=rollouts.forgetfulness, seed=rollouts.seed * 1_000 + sample,
+            model=chat, person="rules", max_turns=rollouts.max_turns, seed=rollouts.seed * 1_000 + sample, settings=home(),
         )  # fmt: skip
-        limit: Any = {"recursion_limit": DIALOGUE_STEPS + 4 * rollouts.max_turns}
+        limit: Any = {"recursion_limit": context.supersteps}
         state = collaborate.graph.invoke({"task": task}, limit, context=context)
         return replace(trajectory_of(state["trajectory"]), agent=model)
 
@@ -110,9 +94,11 @@ def take(path: Path) -> list[Trajectory]:
     Raises BadTrajectory, BadTask, naming file, line and field; OSError.
     """
     rows = list(read_trajectories(path))
-    raw = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    raw = [row for _, row in read_json_lines(path)]
     public = [n for n, row in enumerate(raw) if "dialogue_history" in row]
-    ids = keep_tasks([task_of(raw[n]["task"], f"{path.stem}-{n}") for n in public], path.stem) if public else []
+    ids = (
+        store_tasks([task_of(raw[n]["task"], f"{path.stem}-{n}") for n in public], path.stem, home()) if public else []
+    )
     same: dict[str, str] = {}  # dialogues about one task share its id
     for n, id in zip(public, ids, strict=True):
         rows[n] = replace(rows[n], task=same.setdefault(json.dumps(raw[n]["task"], sort_keys=True), id))
@@ -133,3 +119,29 @@ class TrajectoryFile(BaseCallbackHandler):
         if parent_run_id is None and isinstance(outputs, dict) and outputs.get("trajectory"):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(outputs["trajectory"], ensure_ascii=False) + "\n")
+
+
+def make(workspace: Workspace, job: Job, part: Path) -> None:
+    """Dialogues of the start policy about the training tasks, or those of a file."""
+    recipe, path = workspace.recipe, part / "trajectories.jsonl"
+    if recipe.trajectories:
+        made = take(Path(recipe.trajectories))
+        write_rows(path, [t.to_row() for t in made])
+    else:
+        rollouts = replace(recipe.rollouts, seed=job.seed)
+        made = collect(
+            workspace.start_policy(), recipe.train.ids(), recipe.samples, rollouts, path, f"collect {job.seed}"
+        )
+    scored = [t for t in made if t.score is not None]
+    left_out = {"trajectories without a score": len(made) - len(scored)} if len(scored) < len(made) else {}
+    write_result(part, {**_summary(scored), "left_out": left_out})
+
+
+def _summary(rows: Sequence[Trajectory]) -> dict[str, float]:
+    """How good dialogues are."""
+    count = max(1, len(rows))
+    success, tests = sum(bool(t.success) for t in rows) / count, sum(t.score or 0 for t in rows) / count
+    return {"dialogues": len(rows), "tasks": len({t.task for t in rows}), "success": success, "tests": tests}
+
+
+STAGE = Stage(make, needs=("start",))

@@ -5,42 +5,52 @@ python -m training stage runs/demo seed-0/evaluate-sweet
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tasks.book import find_task
-from tasks.trajectory import Trajectory
-from training.collect import Rollouts, Voice, collect
+from tasks.lookup import find_task
+from tasks.trajectory import Trajectory, read_trajectories
+from training.batch import NO_TURN
+from training.collect import ResponderFactory, collect
+from training.config import RolloutConfig
+from training.home import home
+from training.load import load_policy
 from training.messages import whole
-from training.policy import NO_TURN, Policy, TooLong
+from training.policy import Policy, TooLong
 from training.preference import log_ratios, with_reference
+from training.stage import Job, Stage, Workspace, write_result, write_rows
 
 MEASURED_FOR_KL = 64  # dialogues
 
 
 def evaluate(
-    policy: Policy, tasks: Sequence[str], rollouts: Rollouts, folder: Path, name: str, voice: Voice | None = None
+    policy: Policy,
+    tasks: Sequence[str],
+    rollouts: RolloutConfig,
+    folder: Path,
+    name: str,
+    responders: ResponderFactory | None = None,
 ) -> list[dict[str, Any]]:
     """One dialogue about each task, and its row of the report."""
-    held = collect(policy, tasks, 1, rollouts, folder / "trajectories.jsonl", name, voice)
+    held = collect(policy, tasks, 1, rollouts, folder / "trajectories.jsonl", name, responders)
     return [row_of(trajectory) for trajectory in held]
 
 
 def row_of(trajectory: Trajectory) -> dict[str, Any]:
     """What the report knows of a dialogue."""
-    agent = [turn.content for turn in trajectory.turns if turn.role == "agent"]
-    task = find_task(trajectory.task)
+    task = find_task(trajectory.task, home())
     return {
         "task": trajectory.task,
         "hidden": len(task.facts),
         "score": trajectory.score,
         "success": bool(trajectory.success),
-        "turns": len(agent),
+        "turns": len(trajectory.replies),
         "answered": trajectory.stop == "answered",
         "told": len(trajectory.told) / len(task.facts) if task.facts else None,
-        "tokens": trajectory.output_tokens / len(agent),
+        "tokens": trajectory.output_tokens / len(trajectory.replies),
         **questions(trajectory, [fact.statement for fact in task.facts]),
     }
 
@@ -49,8 +59,8 @@ def questions(trajectory: Trajectory, statements: Sequence[str]) -> dict[str, in
     """The agent's turns but the last: those that brought out something new, something known, or nothing."""
     counts, known = {"useful": 0, "redundant": 0, "wasted": 0}, set[str]()
     for turn in trajectory.turns:
-        if turn.role == "person":
-            heard = {s for s in statements if s in turn.content}
+        if turn["role"] == "person":
+            heard = {s for s in statements if s in turn["content"]}
             counts["useful" if heard - known else "redundant" if heard else "wasted"] += 1
             known |= heard
     return counts
@@ -70,3 +80,25 @@ def divergence(policy: Policy, trajectories: Sequence[Trajectory], micro_batch: 
         total += float(ratios.sum())
         tokens += int((batch.turns != NO_TURN).sum())
     return total / max(1, tokens)
+
+
+def make(workspace: Workspace, job: Job, part: Path) -> None:
+    """Held-out tasks, at temperature 1 and, if the recipe says so, 0."""
+    recipe, variant = workspace.recipe, job.variant
+    adapter = None if variant.method == "zero_shot" else workspace.path(job.of(variant.method))
+    merged = load_policy(workspace.base, adapter, recipe.loading, merged=True)
+    tasks, rollouts, name = recipe.held_out.ids(), replace(recipe.rollouts, seed=1_000 + job.seed), variant.name
+    write_rows(part / "rows.jsonl", evaluate(merged, tasks, rollouts, part, f"{name} {job.seed}"))
+    if recipe.greedy:
+        (part / "greedy").mkdir(exist_ok=True)
+        cold = replace(rollouts, temperature=0.0)
+        rows = evaluate(merged, tasks, cold, part / "greedy", f"{name} {job.seed}, greedy")
+        write_rows(part / "greedy.jsonl", rows)
+    kl = 0.0
+    if adapter is not None:
+        policy = load_policy(workspace.base, adapter, recipe.loading)
+        kl = divergence(policy, list(read_trajectories(part / "trajectories.jsonl")), recipe.rft.micro_batch)
+    write_result(part, {"kl": kl})
+
+
+STAGE = Stage(make, needs=("policy",))

@@ -3,13 +3,15 @@
 python -m training export runs/demo seed-0/sweet models/collaborator
 """
 
-import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-from training.policy import PolicyFailed, load_policy
+from training.load import load_policy
+from training.policy import PolicyFailed
 from training.recipe import Recipe
-from training.stages import base_of
+from training.run import plan
+from training.stage import Workspace, read_rows
 
 CARD = """\
 ---
@@ -63,7 +65,7 @@ def export(folder: Path, stage: str, out: Path, adapter: bool = False) -> None:
     if out.exists():
         raise FileExistsError(f"{out} is there already: remove it, or name another folder.")
     recipe = Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"), str(folder / "recipe.json"))
-    base = base_of(folder, recipe)
+    base = Workspace(folder, recipe).base
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -86,19 +88,29 @@ def card(folder: Path, stage: str, out: Path, recipe: Recipe, base: str, adapter
     rows = folder / seed / f"evaluate-{name}" / "rows.jsonl"
     scores = "not measured"
     if rows.exists():
-        done = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+        done = read_rows(rows)
         tests, success = (sum(row[key] for row in done) / len(done) for key in ("score", "success"))
         scores = f"{tests:.3f} of the tests, {success:.3f} success on {len(done)} tasks"
-    collected = json.loads((folder / seed / "collect" / "result.json").read_text(encoding="utf-8"))
     own = recipe.base == "tiny"
     return CARD.format(
         library="peft" if adapter else "transformers", based_on="" if own else f"base_model: {base}\n",
         name=out.name, folder=out, stage=stage, base="made from scratch by `training/tiny.py`" if own else base,
         licence=" (Apache-2.0)" if own else f" (its licence holds for this model too: {licence_of(base)})",
-        dialogues=collected["dialogues"], tasks=recipe.train.count, train=recipe.train.file or recipe.train.split,
-        seed=seed.removeprefix("seed-"), success=collected["success"], held_out=recipe.held_out.file or recipe.held_out.split,
+        **learnt_from(folder / seed, stage, recipe),
+        seed=seed.removeprefix("seed-"), held_out=recipe.held_out.file or recipe.held_out.split,
         scores=scores, turns=recipe.rollouts.max_turns, recipe=recipe.to_json().strip(),
     )  # fmt: skip
+
+
+def learnt_from(folder: Path, stage: str, recipe: Recipe) -> dict[str, Any]:
+    """What the stage's trajectories really are: how many, about how many tasks, from where, and how good."""
+    job = plan(recipe)[stage]
+    rows = Workspace(folder.parent, recipe).collected(job)
+    return {
+        "dialogues": len(rows), "tasks": len({t.task for t in rows}),
+        "train": recipe.trajectories or recipe.train.file or recipe.train.split,
+        "success": sum(bool(t.success) for t in rows) / max(1, len(rows)),
+    }  # fmt: skip
 
 
 def licence_of(base: str) -> str:

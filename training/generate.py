@@ -16,10 +16,19 @@ def generate(
 ) -> list[list[int]]:
     """A reply to each prompt, as tokens, with its end-of-turn token unless `most` tokens were not enough.
 
-    Temperature 0 takes the likeliest token. A reply ends where the window does.
+    Temperature 0 takes the likeliest token. A reply ends where the window does; a prompt that fills it has an empty one.
     """
     from transformers import DynamicCache
 
+    fitting = [n for n, p in enumerate(prompts) if len(p) < policy.window]
+    if len(fitting) < len(prompts):
+        found = (
+            generate(policy, [prompts[n] for n in fitting], most=most, temperature=temperature, seed=seed)
+            if fitting
+            else []
+        )
+        of = dict(zip(fitting, found, strict=True))
+        return [of.get(n, []) for n in range(len(prompts))]
     generator = torch.Generator(device=policy.device).manual_seed(seed)
     ends = torch.tensor(sorted(policy.ends()), device=policy.device)
     alone = {tuple(p): n for n, p in enumerate(dict.fromkeys(map(tuple, prompts)))}

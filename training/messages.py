@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
 
-from nodes.collaborate.propose import dialogue
-from nodes.collaborate.state import Turn
 from tasks.colbench import Task
+from tasks.dialogue import Message, prompt_of
+from tasks.kinds import ENVIRONMENTS
 from tasks.trajectory import Trajectory
-from training.policy import Message
 
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 HIDDEN = "Hidden information, which the assistant of this dialogue did not see:"
@@ -33,19 +32,14 @@ def hidden_information(messages: Sequence[Message], task: Task) -> list[Message]
 
 def before_turn(trajectory: Trajectory, number: int) -> list[Message]:
     """What the agent saw before its turn of that number, from 0."""
-    at = [n for n, turn in enumerate(trajectory.turns) if turn.role == "agent"][number]
-    said = [Turn(role=t.role, content=t.content, thought=t.thought, leak=t.leak) for t in trajectory.turns[:at]]
-    shown = dialogue(trajectory.kind, trajectory.description, trajectory.examples, said, trajectory.max_turns)
-    return plain(shown)
-
-
-def reply_of(trajectory: Trajectory, number: int) -> Message:
-    """The agent's turn of that number, as the person and later prompts have it."""
-    turn = [t for t in trajectory.turns if t.role == "agent"][number]
-    return {"role": "assistant", "content": turn.content}
+    instructions = ENVIRONMENTS[trajectory.kind].instructions
+    said = trajectory.turns[: 2 * number]
+    return prompt_of(instructions, trajectory.description, trajectory.examples, said, trajectory.max_turns)
 
 
 def whole(trajectory: Trajectory) -> list[Message]:
-    """The whole dialogue, its last turn the agent's answer."""
-    last = sum(t.role == "agent" for t in trajectory.turns) - 1
-    return [*before_turn(trajectory, last), reply_of(trajectory, last)]
+    """The whole dialogue, its last turn the agent's answer. Raises ValueError if the agent says nothing in it."""
+    if not trajectory.replies:
+        raise ValueError("A dialogue in which the agent says nothing has nothing to learn from.")
+    last = {"role": "assistant", "content": trajectory.replies[-1]}
+    return [*before_turn(trajectory, len(trajectory.replies) - 1), last]

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
+from intervals import format_interval, interval
 from tasks.trajectory import Trajectory, read_trajectories
-from training.report import bootstrap, shown
+
+SILENT = "dialogues in which the agent says nothing"
 
 
 class NoPairs(ValueError):
@@ -41,8 +41,8 @@ def make_pairs(
     for trajectory in trajectories:
         if trajectory.score is None:
             left_out["trajectories without a score"] += 1
-        elif not any(turn.role == "agent" for turn in trajectory.turns):
-            left_out["trajectories in which the agent says nothing"] += 1
+        elif not trajectory.replies:
+            left_out[SILENT] += 1
         else:
             groups[trajectory.task, trajectory.description].append(trajectory)
     pairs: list[tuple[Trajectory, Trajectory]] = []
@@ -50,11 +50,11 @@ def make_pairs(
         made = _released(group) if rule == "released" else _margin(group, margin)
         pairs += made
         if not made:
-            left_out[_why(group, rule)] += 1
+            left_out[_reason(group, rule)] += 1
     if not pairs:
         raise NoPairs(
             f"There is no pair in {sum(map(len, groups.values()))} trajectories of {len(groups)} tasks "
-            f"({', '.join(f'{n} {why}' for why, n in left_out.items()) or 'none given'}): collect more samples for each "
+            f"({', '.join(f'{n} {reason}' for reason, n in left_out.items()) or 'none given'}): collect more samples for each "
             "task, easier tasks, or use the margin rule."
         )
     return Pairs(pairs, dict(left_out))
@@ -73,7 +73,7 @@ def _score(trajectory: Trajectory) -> float:
     return float(trajectory.score or 0.0)
 
 
-def _why(group: list[Trajectory], rule: str) -> str:
+def _reason(group: list[Trajectory], rule: str) -> str:
     scores = {_score(t) for t in group}
     if len(group) == 1:
         return "tasks with one dialogue"
@@ -86,7 +86,7 @@ def print_statistics(path: Path, margin: float | None = None) -> None:
     """Print what a file of trajectories has, and the pairs that it makes. Raises BadTrajectory, naming line and field."""
     rows = list(read_trajectories(path))
     scored = [_score(t) for t in rows if t.score is not None]
-    turns = [sum(turn.role == "agent" for turn in t.turns) for t in rows]
+    turns = [len(t.replies) for t in rows]
     print(
         f"{len(rows)} trajectories of {len({t.task or t.description for t in rows})} tasks, {len(scored)} with a score"
     )
@@ -99,4 +99,4 @@ def print_statistics(path: Path, margin: float | None = None) -> None:
 
 
 def _interval(values: list[float]) -> str:
-    return shown(bootstrap(np.array([values])), 3)
+    return format_interval(interval(values))

@@ -12,7 +12,8 @@ import torch
 from torch.nn.functional import logsigmoid
 from tqdm import tqdm
 
-from training.policy import NO_TURN, Batch, Policy, Rendered, token_log_probs
+from training.batch import NO_TURN, Batch, Rendered, token_log_probs
+from training.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,15 @@ def negative_log_likelihood(log_probs: torch.Tensor, said: torch.Tensor) -> torc
 def direct_preference(
     policy: Policy, pairs: Sequence[Any], beta: float, nll: float, weight: float = 1.0
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """weight · DPO + nll · (negative log-likelihood of what was chosen), on the agent's tokens alone; and what is shown."""
+    """weight · DPO + nll · (negative log-likelihood of what was chosen), on the agent's tokens alone; and its metrics."""
     rows = [p.chosen for p in pairs] + [p.rejected for p in pairs]
     ratios, log_probs, batch = log_ratios(policy, rows)
     chosen, rejected = ratios.sum(1).chunk(2)
     said = (batch.turns != NO_TURN)[: len(pairs)]
     likelihood = negative_log_likelihood(log_probs[: len(pairs)], said)
     loss = weight * dpo_loss(chosen, rejected, beta).mean() + nll * likelihood
-    shown = {
+    metrics = {
         "accuracy": (chosen > rejected).float().mean().item(), "margin": (chosen - rejected).mean().item(),
         "chosen": chosen.mean().item(), "rejected": rejected.mean().item(), "nll": likelihood.item(),
     }  # fmt: skip
-    return loss, shown
+    return loss, metrics

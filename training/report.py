@@ -1,7 +1,8 @@
 """The report of a run: a Markdown table with 95 % intervals over seeds and tasks, plots, and one JSON file.
 
-Intervals are of the crossed bootstrap: seeds and held-out tasks are drawn with replacement, together. Two methods are compared on
-the same seeds and tasks (paired).
+Intervals are of the crossed bootstrap: seeds and held-out tasks are drawn with replacement, together. They cover what differs
+between seeds: sampling and training; start policy and training tasks are the same in all. Two methods are compared on the same
+seeds and tasks (paired).
 """
 
 import json
@@ -11,33 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from intervals import Values, crossed_interval, format_interval
 from training.recipe import Recipe, Variant
+from training.stage import read_rows
 
-RESAMPLES = 10_000
-AT_ONCE = 1000  # of them, so that memory is bounded
-SEED = 20260101
-LABELS = {"zero_shot": "zero-shot", "rft": "rejection fine-tuning", "mtdpo": "multi-turn DPO", "sweet": "SWEET-RL"}
+LABELS = {
+    "zero_shot": "zero-shot",
+    "rft": "rejection fine-tuning",
+    "mtdpo": "multi-turn DPO",
+    "sweet": "SWEET-RL, house form",
+}
 COLUMNS = ("success", "score", "told", "useful", "wasted", "redundant", "turns", "tokens")
 HEADERS = {
     "success": "success", "score": "tests passed", "told": "facts told", "useful": "useful questions", "wasted": "wasted",
     "redundant": "redundant", "turns": "turns", "tokens": "tokens a turn", "kl": "KL to start",
 }  # fmt: skip
-Values = np.ndarray[Any, np.dtype[np.float64]]
-
-
-def bootstrap(values: Values, seed: int = SEED) -> dict[str, float]:
-    """Mean of values [seeds, tasks] with its 95 % interval; both are resampled."""
-    values = values[:, ~np.isnan(values).any(axis=0)]  # tasks of which it is not known
-    if not values.size:
-        return {"mean": 0.0, "low": 0.0, "high": 0.0, "n": 0}
-    rng = np.random.default_rng(seed)
-    seeds, tasks = values.shape
-    means = []
-    for _ in range(RESAMPLES // AT_ONCE):
-        drawn = values[rng.integers(0, seeds, (AT_ONCE, seeds))].mean(axis=1)  # [AT_ONCE, tasks]
-        means.append(np.take_along_axis(drawn, rng.integers(0, tasks, (AT_ONCE, tasks)), axis=1).mean(axis=1))
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {"mean": float(values.mean()), "low": float(low), "high": float(high), "n": int(values.size)}
 
 
 def gather(folder: Path, recipe: Recipe, file: str = "rows.jsonl") -> dict[str, list[list[dict[str, Any]]]]:
@@ -45,18 +34,11 @@ def gather(folder: Path, recipe: Recipe, file: str = "rows.jsonl") -> dict[str, 
     found: dict[str, list[list[dict[str, Any]]]] = {}
     for variant in recipe.variants():
         paths = [folder / f"seed-{seed}" / f"evaluate-{variant.name}" / file for seed in recipe.seeds]
-        found[variant.name] = [
-            [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line] for path in paths
-        ]
+        found[variant.name] = [read_rows(path) for path in paths]
     tasks = {tuple(row["task"] for row in rows) for seeds in found.values() for rows in seeds}
     if len(tasks) != 1:
         raise ValueError(f"{folder}: the methods were measured on different tasks; remove its evaluate- folders.")
     return found
-
-
-def read_rows(path: Path) -> list[Any]:
-    """JSON lines."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def column(rows: list[list[dict[str, Any]]], name: str) -> Values:
@@ -67,10 +49,10 @@ def column(rows: list[list[dict[str, Any]]], name: str) -> Values:
 def label(variant: Variant) -> str:
     """Of a line of the table."""
     text = LABELS[variant.method]
-    if variant.form != "default":
-        text += f", {variant.form.replace('_', ' ')}"
-    if variant.plain:
-        text += ", the paper's own weights"
+    if variant.form != "house":
+        text = f"SWEET-RL, {variant.form.replace('_', ' ')}"
+    if variant.published_pairs:
+        text += ", the paper's own pairs and weights"
     return f"{text}, {variant.fraction:.0%} of the data" if variant.fraction < 1 else text
 
 
@@ -80,7 +62,7 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
     table = {}
     for variant in recipe.variants():
         rows = found[variant.name]
-        measured = {name: bootstrap(column(rows, name)) for name in COLUMNS}
+        measured = {name: crossed_interval(column(rows, name)) for name in COLUMNS}
         kls = [json.loads((at(folder, seed, variant) / "result.json").read_text())["kl"] for seed in recipe.seeds]
         success = column(rows, "success").mean(axis=1)
         table[variant.name] = {
@@ -88,9 +70,11 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
             "success by hidden decisions": by_hidden(rows),
         }  # fmt: skip
         if recipe.greedy:
-            table[variant.name]["greedy"] = bootstrap(column(gather_greedy(folder, recipe, variant), "success"))
+            table[variant.name]["greedy"] = crossed_interval(column(gather_greedy(folder, recipe, variant), "success"))
     sweet = column(found["sweet"], "success")
-    differences = {name: bootstrap(sweet - column(rows, "success")) for name, rows in found.items() if name != "sweet"}
+    differences = {
+        name: crossed_interval(sweet - column(rows, "success")) for name, rows in found.items() if name != "sweet"
+    }
     result = {
         "table": table, "sweet minus": differences, "critic": critics(folder, recipe), "left out": left_out(folder, recipe),
         "best of": best_of(folder, recipe) if recipe.best_of else {},
@@ -119,16 +103,16 @@ def by_hidden(rows: list[list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
     """Success by the number of hidden decisions."""
     hidden = np.array([row["hidden"] for row in rows[0]])
     success = column(rows, "success")
-    return {str(n): bootstrap(success[:, hidden == n]) for n in sorted(set(hidden.tolist()))}
+    return {str(n): crossed_interval(success[:, hidden == n]) for n in sorted(set(hidden.tolist()))}
 
 
 def best_of(folder: Path, recipe: Recipe) -> dict[str, dict[str, float]]:
     """Success with the best of N candidates at each turn; of one, the start policy itself."""
-    found = {"1": bootstrap(column(gather(folder, recipe)["zero_shot"], "success"))}
+    found = {"1": crossed_interval(column(gather(folder, recipe)["zero_shot"], "success"))}
     for samples in recipe.best_of:
         paths = [folder / f"seed-{seed}" / f"best-of-{samples}" / "rows.jsonl" for seed in recipe.seeds]
         rows = [read_rows(path) for path in paths]
-        found[str(samples)] = bootstrap(column(rows, "success"))
+        found[str(samples)] = crossed_interval(column(rows, "success"))
     return found
 
 
@@ -136,7 +120,7 @@ def critics(folder: Path, recipe: Recipe) -> dict[str, Any]:
     """What the critics got right on tasks that they were not trained on, over the seeds."""
     found: dict[str, Any] = {}
     for variant in recipe.variants():
-        if variant.method == "sweet" and not variant.plain:
+        if variant.method == "sweet" and not variant.published_pairs:
             paths = [folder / f"seed-{seed}" / variant.part("critic") / "result.json" for seed in recipe.seeds]
             measured = [json.loads(path.read_text())["validation"] for path in paths]
             found[variant.part("critic")] = {name: pooled([m[name] for m in measured]) for name in measured[0]}
@@ -174,12 +158,12 @@ def markdown(result: dict[str, Any]) -> str:
         f"|---|{'---|' * (len(HEADERS) + recipe['greedy'])}",
     ]
     for row in table.values():
-        cells = [shown(row[name], 3 if name in ("success", "score", "told") else 1) for name in COLUMNS]
-        greedy = f" {shown(row['greedy'], 3)} |" if recipe["greedy"] else ""
+        cells = [format_interval(row[name], 3 if name in ("success", "score", "told") else 1) for name in COLUMNS]
+        greedy = f" {format_interval(row['greedy'], 3)} |" if recipe["greedy"] else ""
         lines.append(f"| {row['label']} | {' | '.join(cells)} | {row['kl']:.3f} |{greedy}")
     lines += ["", "Difference in success, paired by seed and task:", ""]
     for name, value in result["sweet minus"].items():
-        lines.append(f"- SWEET-RL − {table[name]['label']}: {shown(value, 3)}")
+        lines.append(f"- SWEET-RL, house form − {table[name]['label']}: {format_interval(value, 3)}")
     lines += ["", "What the critic gets right on tasks that it was not trained on:", ""]
     for name, measured in result["critic"].items():
         parts = [f"{key} {v['mean']:.3f} (n = {v['n']})" for key, v in measured.items() if v["n"]]
@@ -190,13 +174,8 @@ def markdown(result: dict[str, Any]) -> str:
             "Success when the critic, which sees the reference, takes the best of N candidates at each turn:",
             "",
         ]
-        lines += [f"- N = {samples}: {shown(value, 3)}" for samples, value in result["best of"].items()]
+        lines += [f"- N = {samples}: {format_interval(value, 3)}" for samples, value in result["best of"].items()]
     return "\n".join(lines) + "\n"
-
-
-def shown(value: dict[str, float], digits: int) -> str:
-    """An interval as a table has it."""
-    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
 
 
 def plot(folder: Path, recipe: Recipe, result: dict[str, Any]) -> None:

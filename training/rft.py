@@ -6,14 +6,19 @@ python -m training stage runs/demo seed-0/rft
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from tasks.trajectory import Trajectory
-from training.fit import Fitting, fit
+from training.batch import NO_TURN, Rendered, token_log_probs
+from training.config import TrainConfig
+from training.fit import fit
 from training.messages import whole
-from training.policy import NO_TURN, Policy, Rendered, TooLong, token_log_probs
+from training.pairs import SILENT
+from training.policy import Policy, TooLong
+from training.stage import Job, Stage, Workspace, finish_policy
 
 
 def likelihood_loss(policy: Policy, rows: Sequence[Rendered]) -> tuple[torch.Tensor, dict[str, float]]:
@@ -24,17 +29,32 @@ def likelihood_loss(policy: Policy, rows: Sequence[Rendered]) -> tuple[torch.Ten
 
 
 def train_rft(
-    policy: Policy, trajectories: Sequence[Trajectory], fitting: Fitting, folder: Path
+    policy: Policy, trajectories: Sequence[Trajectory], config: TrainConfig, folder: Path
 ) -> tuple[list[dict[str, float]], dict[str, int]]:
     """Train the adapter; what was measured at each step, and what was left out. Raises TrainingFailed."""
-    rows, left_out = [], {"dialogues that did not succeed": 0, "dialogues longer than the window": 0}
+    rows: list[Rendered] = []
+    left_out = {"dialogues that did not succeed": 0, "dialogues longer than the window": 0, SILENT: 0}
     for trajectory in trajectories:
         if not trajectory.success:
             left_out["dialogues that did not succeed"] += 1
+            continue
+        if not trajectory.replies:
+            left_out[SILENT] += 1
             continue
         try:
             rows.append(policy.render(whole(trajectory)))
         except TooLong:
             left_out["dialogues longer than the window"] += 1
-    history = fit(policy.model, rows, lambda part: likelihood_loss(policy, part), fitting, folder, "rft")
+    history = fit(policy.model, rows, lambda part: likelihood_loss(policy, part), config, folder, "rft")
     return history, left_out
+
+
+def make(workspace: Workspace, job: Job, part: Path) -> None:
+    """The baseline of rejection fine-tuning."""
+    policy = workspace.new_policy(job.seed)
+    config = replace(workspace.recipe.rft, seed=job.seed)
+    history, left_out = train_rft(policy, workspace.collected(job), config, part)
+    finish_policy(policy, part, history, left_out)
+
+
+STAGE = Stage(make, needs=("collect",))

@@ -13,10 +13,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
-from functools import partial
+from graphlib import TopologicalSorter
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,48 +24,62 @@ import torch
 from accelerate import PartialState
 from tqdm import tqdm
 
-from training import report, stages
-from training.recipe import Recipe, Variant
+from training import (
+    actor,
+    best_of,
+    candidates,
+    collect,
+    critic,
+    evaluate,
+    mtdpo,
+    ranked,
+    report,
+    rft,
+    tiny,
+)
+from training.recipe import Recipe
+from training.stage import Job, Stage, Workspace
 
-Work = Callable[[Path], None]
+STAGES: dict[str, Stage] = {
+    "tiny": tiny.STAGE,
+    "collect": collect.STAGE,
+    "rft": rft.STAGE,
+    "mtdpo": mtdpo.STAGE,
+    "critic": critic.STAGE,
+    "candidates": candidates.STAGE,
+    "ranked": ranked.STAGE,
+    "sweet": actor.STAGE,
+    "evaluate": evaluate.STAGE,
+    "best-of": best_of.STAGE,
+}
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A folder that is made from others."""
+def plan(recipe: Recipe) -> dict[str, Job]:
+    """Every stage of a recipe by name, each after those that it needs."""
+    found: dict[str, Job] = {}
 
-    name: str
-    after: tuple[str, ...]
-    work: Work
+    def add(job: Job) -> None:
+        for other in needed(recipe, job):
+            add(other)
+        found.setdefault(job.name, job)
 
-
-def plan(folder: Path, recipe: Recipe) -> dict[str, Stage]:
-    """Every stage of a recipe, by name."""
-    found: dict[str, Stage] = {}
-    base: tuple[str, ...] = ()
-
-    def add(name: str, after: Sequence[str], work: Callable[..., None], *arguments: Any) -> str:
-        found.setdefault(name, Stage(name, tuple(after), partial(work, folder, recipe, *arguments)))
-        return name
-
-    if recipe.base == "tiny":
-        base = (add("tiny", (), stages.tiny),)
     for seed in recipe.seeds:
-        at = f"seed-{seed}"
-        collected = add(f"{at}/collect", base, stages.collect_, seed)
         for samples in recipe.best_of:
-            judge = add(f"{at}/critic", [collected], stages.critic, seed, Variant(method="sweet"))
-            add(f"{at}/best-of-{samples}", [judge], stages.best_of_, seed, samples)
+            add(Job("best-of", seed, samples=samples))
         for variant in recipe.variants():
-            made: tuple[str, ...] = base
-            if variant.method in ("rft", "mtdpo"):
-                made = (add(f"{at}/{variant.name}", [collected], getattr(stages, variant.method), seed, variant),)
-            elif variant.method == "sweet":
-                critic = add(f"{at}/{variant.part('critic')}", [collected], stages.critic, seed, variant)
-                sampled = add(f"{at}/candidates", [collected], stages.candidates, seed)
-                ranked = add(f"{at}/{variant.part('ranked')}", [critic, sampled], stages.ranked, seed, variant)
-                made = (add(f"{at}/{variant.name}", [ranked], stages.actor, seed, variant),)
-            add(f"{at}/evaluate-{variant.name}", made, stages.evaluate_, seed, variant)
+            add(Job("evaluate", seed, variant))
+    return found
+
+
+def needed(recipe: Recipe, job: Job) -> list[Job]:
+    """What a stage needs."""
+    found = []
+    for need in STAGES[job.stage].needs:
+        need = job.variant.method if need == "policy" else need
+        if need not in ("start", "zero_shot"):
+            found.append(job.of(need))
+        elif recipe.base == "tiny":  # the demonstration's start policy is a stage itself
+            found.append(Job("tiny"))
     return found
 
 
@@ -80,27 +92,35 @@ def run(folder: Path, recipe: Recipe) -> dict[str, Any]:
     started = time.monotonic()
     recipe.check_held_out()
     folder.mkdir(parents=True, exist_ok=True)
-    keep_recipe(folder, recipe)
-    todo = plan(folder, recipe)
+    store_recipe(folder, recipe)
+    todo = plan(recipe)
     done = {name for name in todo if (folder / name).is_dir()}
     if "tiny" in todo and "tiny" not in done:
         make(folder, recipe, "tiny")
         done.add("tiny")
+    order = TopologicalSorter({name: [n.name for n in needed(recipe, job)] for name, job in todo.items()})
+    order.prepare()
+    waiting: list[str] = []
     with (
         ProcessPoolExecutor(recipe.workers, get_context("spawn"), begin, (os.getpid(),)) as pool,
         tqdm(total=len(todo), initial=len(done), desc="stages", disable=None) as bar,
     ):
         running: dict[Future[None], str] = {}
         try:
-            while len(done) < len(todo):
-                for stage in ready(todo, done, set(running.values())):
-                    if len(running) < recipe.workers:
-                        running[pool.submit(make, folder, recipe, stage.name)] = stage.name
+            while order.is_active():
+                for name in order.get_ready():
+                    if name in done:
+                        order.done(name)
+                    else:
+                        waiting.append(name)
+                while waiting and len(running) < recipe.workers:
+                    name = waiting.pop(0)
+                    running[pool.submit(make, folder, recipe, name)] = name
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     name = running.pop(future)
                     future.result()
-                    done.add(name)
+                    order.done(name)
                     bar.update()
                     bar.set_postfix_str(name)
         except BaseException:
@@ -108,16 +128,6 @@ def run(folder: Path, recipe: Recipe) -> dict[str, Any]:
             raise
     print(f"{len(todo)} stages; {time.monotonic() - started:.0f} s of this run.")
     return report.write(folder, recipe)
-
-
-def ready(todo: dict[str, Stage], done: set[str], running: set[str]) -> Iterator[Stage]:
-    """Stages that can begin, those at the head of the longest way to the end first."""
-
-    def way(name: str) -> int:
-        return 1 + max((way(other.name) for other in todo.values() if name in other.after), default=0)
-
-    free = [s for s in todo.values() if s.name not in done | running and set(s.after) <= done]
-    return iter(sorted(free, key=lambda s: -way(s.name)))
 
 
 def make(folder: Path, recipe: Recipe, name: str) -> None:
@@ -138,7 +148,7 @@ def make(folder: Path, recipe: Recipe, name: str) -> None:
             shutil.rmtree(scratch, ignore_errors=True)
             shutil.copytree(part, scratch)  # with the checkpoint that all go on from
         everyone.wait_for_everyone()
-        plan(folder, recipe)[name].work(scratch)
+        _fill(folder, recipe, name, scratch)
         everyone.wait_for_everyone()
         if everyone.is_main_process:
             finish(part, whole)
@@ -151,8 +161,13 @@ def make(folder: Path, recipe: Recipe, name: str) -> None:
         if whole.is_dir():
             return
         part.mkdir(exist_ok=True)
-        plan(folder, recipe)[name].work(part)
+        _fill(folder, recipe, name, part)
         finish(part, whole)
+
+
+def _fill(folder: Path, recipe: Recipe, name: str, part: Path) -> None:
+    job = plan(recipe)[name]
+    STAGES[job.stage].make(Workspace(folder, recipe), job, part)
 
 
 def finish(part: Path, whole: Path) -> None:
@@ -177,8 +192,8 @@ LINES = ("seeds", "ablations", "best_of", "fractions", "workers")
 """What says which stages there are, and nothing of what they do."""
 
 
-def keep_recipe(folder: Path, recipe: Recipe) -> None:
-    """Keep what the folder is made with; a recipe that asks for other lines of the table goes on with the stages that are there.
+def store_recipe(folder: Path, recipe: Recipe) -> None:
+    """Store what the folder is made with; a recipe that asks for other lines of the table goes on with the stages that are there.
     Raises ValueError if they were made with something else.
     """
     path = folder / "recipe.json"

@@ -11,23 +11,27 @@ acts as one who has read it, so that the critic can read one there.
 
 import random
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from nodes.collaborate.propose import BACKEND, dialogue
-from nodes.collaborate.state import Turn
 from tasks.answers import MARKER
 from tasks.colbench import Fact, Task
+from tasks.dialogue import Message, Turn, prompt_of, said_by
 from tasks.families import FAMILIES, Decision, Family, Option
-from tasks.person import Manner, answer_from_facts
-from training.fit import Fitting, fit
-from training.messages import HIDDEN, hidden_information, plain
+from tasks.kinds import ENVIRONMENTS
+from tasks.lookup import find_task
+from tasks.person import PersonBehaviour, answer_from_facts
+from training.batch import NO_TURN, Rendered, collate
+from training.config import FAMILIES_KNOWN, Habits, TinyConfig, TrainConfig
+from training.fit import fit
+from training.home import home
+from training.messages import HIDDEN, hidden_information
 from training.muon import Muon
-from training.policy import NO_TURN, Message, Rendered, collate
+from training.stage import Job, Stage, Workspace, write_rows
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
@@ -35,51 +39,11 @@ TEMPLATE = (
 )
 SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 FILLERS = ("Is that right so far?", "I am thinking about it.", "Let me see.")
-
-
-FAMILIES_KNOWN = 3
-"""The first families: a model this small, trained for minutes, learns to write a few of them well rather than all of them badly."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Habits:
-    """How the agents of the corpus behave, at every turn anew: which turn of a dialogue was good is for training to find out."""
-
-    useful: float = 0.5
-    """How often a question is about something open."""
-    early: float = 0.03
-    """How often it answers while something is open."""
-    ready: float = 0.5
-    """How often it answers when nothing is open."""
-    shown: float = 0.25
-    """Share of the dialogues whose system message shows the program."""
-
-
 READER = Habits(useful=0.95, early=0.0, ready=0.9)
 """Of an agent to whom the program is shown."""
 BRIEF = Habits(useful=0.9, early=0.0, ready=1.0)
 BRIEF_HIDDEN = (0, 0, 1)
 """Of the dialogues that are read first, and how many decisions they leave open."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tiny:
-    """The model and how it is made."""
-
-    width: int = 192
-    layers: int = 2
-    vocabulary: int = 4_000
-    window: int = 1_024
-    steps: int = 1_400
-    """The first third of brief dialogues, two for one."""
-    batch: int = 16
-    """Dialogues of a step."""
-    lr: float = 3e-3
-    """Of AdamW, for embeddings and norms."""
-    matrix_lr: float = 6e-3
-    """Of Muon, for the matrices (Jordan et al. 2024): a third of the steps that AdamW takes here."""
-    seed: int = 0
-    habits: Habits = field(default_factory=Habits)
 
 
 def make_dialogue(
@@ -106,7 +70,7 @@ def make_dialogue(
     )
     shown = rng.random() < habits.shown
     turns = _talk(rng, task, family, hidden, truth, split, max_turns, READER if shown else habits)
-    prompt = plain(dialogue("backend", task.description, "", turns[:-1], max_turns))
+    prompt = prompt_of(ENVIRONMENTS["backend"].instructions, task.description, "", turns[:-1], max_turns)
     if shown:
         prompt = hidden_information(prompt, task)
     return [*prompt, {"role": "assistant", "content": turns[-1]["content"]}]
@@ -133,8 +97,8 @@ def _talk(
         else:
             vain = [d.question for d in (*asked, *(d for d in family.decisions if d not in hidden))]
             say("agent", rng.choice([*vain, rng.choice(FILLERS)]))
-        replies = [t["content"] for t in turns if t["role"] == "person"]
-        say("person", answer_from_facts(task, turns[-1]["content"], replies, Manner(), 0))
+        replies = said_by("person", turns)
+        say("person", answer_from_facts(task, turns[-1]["content"], replies, PersonBehaviour(), 0))
         heard = [d for d in open_ if truth[d.key].statement in turns[-1]["content"]]
         asked += heard
         open_ = [d for d in open_ if d not in heard]
@@ -177,7 +141,7 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int, max_turns: int) -> Any
         show_progress=False,
     )  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([AddedToken(BACKEND.format(turns=max_turns), normalized=False)])
+    tokenizer.add_tokens([AddedToken(ENVIRONMENTS["backend"].instructions.format(turns=max_turns), normalized=False)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=SPECIAL[0],
@@ -192,7 +156,7 @@ SORTED = 8  # batches whose dialogues are put in order of their length: less pad
 
 
 def make_tiny(
-    tiny: Tiny, difficulties: Sequence[int], max_turns: int, folder: Path, avoid: Set[str] = frozenset()
+    tiny: TinyConfig, difficulties: Sequence[int], max_turns: int, folder: Path, avoid: Set[str] = frozenset()
 ) -> list[dict[str, float]]:
     """Train the model and write it, with its tokenizer, into the folder; what was measured at each step. It reads of no program
     in `avoid`, the tasks that it is to work on later.
@@ -230,8 +194,8 @@ def make_tiny(
         said = batch.turns[:, 1:] != NO_TURN  # a third of the logits, which are most of the work
         return torch.nn.functional.cross_entropy(model.lm_head(hidden[said]), batch.ids[:, 1:][said]), {}
 
-    fitting = Fitting(lr=tiny.lr, epochs=1, batch=1, micro_batch=1, warmup=0.05, least=0.05, shuffle=False)
-    history = fit(model, batches, loss, fitting, folder, "tiny", optimizers)
+    schedule = TrainConfig(lr=tiny.lr, epochs=1, batch=1, micro_batch=1, warmup=0.05, min_lr_ratio=0.05, shuffle=False)
+    history = fit(model, batches, loss, schedule, folder, "tiny", optimizers)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return history
@@ -263,3 +227,14 @@ def _rendered(tokenizer: Any, messages: list[Message]) -> Rendered:
         elif token == tokenizer.eos_token_id:
             said = False
     return Rendered(tuple(ids), tuple(marks))
+
+
+def make(workspace: Workspace, job: Job, part: Path) -> None:
+    """The start policy of the demonstration."""
+    recipe = workspace.recipe
+    later = {find_task(id, home()).ground_truth for id in (*recipe.train.ids(), *recipe.held_out.ids())}
+    history = make_tiny(recipe.tiny, recipe.train.difficulties, recipe.rollouts.max_turns, part, later)
+    write_rows(part / "history.jsonl", history)
+
+
+STAGE = Stage(make, needs=())

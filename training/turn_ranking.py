@@ -5,16 +5,27 @@ one that was answered before (redundant); the right program against one with a s
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from contextlib import suppress
+from typing import Any, Literal
 
 from tasks.answers import MARKER
-from tasks.book import find_task
 from tasks.colbench import Task
+from tasks.dialogue import Message
 from tasks.families import FAMILIES, Decision, Family, Option
+from tasks.lookup import find_task
 from tasks.trajectory import Trajectory
+from training.advantage import Head, messages_for, turn_advantages
+from training.config import CriticForm
+from training.home import home
 from training.messages import before_turn
-from training.policy import Message
+from training.pairs import NoPairs, make_pairs
+from training.policy import Policy, TooLong
+from training.preference import Row, with_reference
+from training.ranked import score_candidates
+from training.recipe import Recipe
+from training.stage import first_of_each_task, mean
 
 Contrast = Literal["useful > wasted", "useful > redundant", "right > wrong"]
 
@@ -26,10 +37,10 @@ def contrasts(trajectories: Sequence[Trajectory], seed: int) -> list[tuple[Contr
     for trajectory in trajectories:
         if not trajectory.task.startswith("own-backend/"):
             continue
-        task = find_task(trajectory.task)
+        task = find_task(trajectory.task, home())
         family = FAMILIES[int(trajectory.task.rpartition("/")[2]) % len(FAMILIES)]
         hidden = {fact.key for fact in task.facts}
-        for number in range(sum(turn.role == "agent" for turn in trajectory.turns)):
+        for number in range(len(trajectory.replies)):
             messages = before_turn(trajectory, number)
             heard = "\n".join(m["content"] for m in messages[2:] if m["role"] == "user")
             known = {fact.key for fact in task.facts if fact.statement in heard}
@@ -65,3 +76,39 @@ def _programs(rng: random.Random, task: Task, family: Family) -> tuple[str, str]
     other = rng.choice([o for o in wrong.of_split(task.split) if o != options[wrong.key]])
     right = family.program(options)
     return f"{MARKER}\n{right}".strip(), f"{MARKER}\n{family.program({**options, wrong.key: other})}".strip()
+
+
+def validate(
+    policy: Policy, form: CriticForm, head: Head | None, held_out: Sequence[Trajectory], recipe: Recipe, seed: int
+) -> dict[str, Any]:
+    """Pair accuracy, and with own tasks how often the better turn has the higher advantage."""
+    micro = recipe.critic.fitting.micro_batch
+    try:
+        pairs = make_pairs(held_out, recipe.pairing, recipe.margin).pairs
+    except NoPairs:
+        pairs = []
+    fitting = []
+    for pair in pairs:
+        with suppress(TooLong):
+            fitting.append([policy.render(messages_for(form, trajectory)) for trajectory in pair])
+    rows = [row for pair in fitting for row in pair]
+    # As in training, the reference sees what the critic sees; for the contrasts as where candidates are scored.
+    known = [Row(r) for r in rows] if head is not None else with_reference(policy, rows, micro, "validation")
+    sums = [sum(a) for a in turn_advantages(policy, form, head, known, micro)]
+    measured: dict[str, Any] = {"pairs": mean([ahead(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)])}
+    verdicts: dict[str, list[float]] = {"useful > wasted": [], "useful > redundant": [], "right > wrong": []}
+    found = contrasts(first_of_each_task(held_out), seed)
+    sampled = [(task, messages, Counter([better, worse])) for _, task, messages, better, worse in found]
+    scored = {
+        repr((turn.task, turn.messages, [c.text for c in turn.candidates])): turn.candidates
+        for turn in score_candidates(policy, form, head, sampled, micro)
+    }
+    for contrast, task, messages, better, worse in found:
+        if both := scored.get(repr((task, messages, [better, worse]))):  # not those longer than the window
+            verdicts[contrast].append(ahead(both[0].advantage, both[1].advantage))
+    return {**measured, **{contrast: mean(values) for contrast, values in verdicts.items()}}
+
+
+def ahead(better: float, worse: float) -> float:
+    """1 if the better is ranked above the worse, half if they are equal: what guessing would give."""
+    return (float(better > worse) + float(better >= worse)) / 2

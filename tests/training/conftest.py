@@ -10,8 +10,10 @@ pytest.importorskip("torch", reason="the train extra is not installed")
 
 import torch
 
-from training.policy import Loading, Policy, load_policy
-from training.tiny import Habits, corpus, make_tokenizer
+from training.config import Habits, LoadConfig
+from training.load import load_policy
+from training.policy import Policy
+from training.tiny import corpus, make_tokenizer
 
 
 def save_model(folder: Path, tokenizer: Any, width: int = 32, window: int = 768) -> None:
@@ -42,7 +44,7 @@ def base(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def policy(base: Path) -> Policy:
-    return load_policy(base, loading=Loading(rank=4, alpha=8))
+    return load_policy(base, loading=LoadConfig(rank=4, alpha=8))
 
 
 def stir(policy: Policy, seed: int = 1) -> Policy:

@@ -11,15 +11,17 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
 from graphs import collaborate
-from tasks.trajectory import Turn
+from tests.conftest import said
 from tests.training.conftest import stir
 from tests.training.test_pairs import trajectory
-from training.chat import in_step, open_chat
-from training.collect import Rollouts, collect, take
+from training.chat import open_chat, run_lockstep
+from training.collect import collect, take
+from training.config import LoadConfig, RolloutConfig
 from training.evaluate import questions, row_of
 from training.generate import generate
-from training.policy import Loading, Policy, load_policy
-from training.report import read_rows
+from training.load import load_policy
+from training.policy import Policy
+from training.stage import read_rows
 
 TASKS = [f"own-backend/train/3/{n}" for n in range(3)]
 
@@ -61,7 +63,7 @@ def test_jobs_in_step_are_answered_together_and_in_order() -> None:
 
         return talk
 
-    made = in_step([job(n, turns) for n, turns in enumerate((2, 0, 3))], answer)
+    made = run_lockstep([job(n, turns) for n, turns in enumerate((2, 0, 3))], answer)
     assert made == [["re 0.0", "re 0.1"], [], ["re 2.0", "re 2.1", "re 2.2"]]
     assert batches == [["0.0", "2.0"], ["0.1", "2.1"], ["2.2"]]
 
@@ -72,19 +74,19 @@ def test_a_job_or_a_model_that_fails_ends_all() -> None:
         raise ValueError("this job")
 
     with pytest.raises(ValueError, match="this job"):
-        in_step([fails, lambda chat: chat.invoke("a")], lambda _, prompts: [AIMessage("b") for _ in prompts])
+        run_lockstep([fails, lambda chat: chat.invoke("a")], lambda _, prompts: [AIMessage("b") for _ in prompts])
 
     def full(numbers: Any, prompts: Any) -> list[AIMessage]:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        in_step([lambda chat: chat.invoke("a")] * 3, full)
+        run_lockstep([lambda chat: chat.invoke("a")] * 3, full)
     assert threading.active_count() < 20
 
 
 def test_collecting_goes_on_after_whole_groups(base: Path, tmp_path: Path) -> None:
     policy = load_policy(base, merged=True)
-    rollouts = Rollouts(max_turns=2, most=8, group=2, rows=2, seed=3)
+    rollouts = RolloutConfig(max_turns=2, most=8, group=2, rows=2, seed=3)
     whole = collect(policy, TASKS, 2, rollouts, tmp_path / "a.jsonl", "a")
     assert [t.task for t in whole] == [t for t in TASKS for _ in range(2)]
     assert all(t.max_turns == 2 and t.agent == str(base) for t in whole)
@@ -103,16 +105,16 @@ def test_a_policy_in_the_graph_of_everybody(base: Path) -> None:
 
 def test_questions_by_their_use() -> None:
     row = trajectory(1.0, replies=("a?", "b?", "c?", "x"))
-    said = ("One. Two.", "One.", "I do not know.")
-    turns = tuple(Turn("person", said[n // 2]) if n % 2 else t for n, t in enumerate(row.turns))
+    replies = ("One. Two.", "One.", "I do not know.")
+    turns = tuple(said("person", replies[n // 2]) if n % 2 else t for n, t in enumerate(row.turns))
     changed = type(row)(**{**row.__dict__, "turns": turns})
     assert questions(changed, ["One.", "Two."]) == {"useful": 1, "redundant": 1, "wasted": 1}
     assert row_of(changed)["turns"] == 4
 
 
 def test_a_dialogue_longer_than_the_window_ends_without_an_answer(base: Path, tmp_path: Path) -> None:
-    policy = load_policy(base, loading=Loading(window=120), merged=True)
-    made = collect(policy, TASKS, 1, Rollouts(max_turns=3, most=40, group=3, rows=3), tmp_path / "a.jsonl", "a")
+    policy = load_policy(base, loading=LoadConfig(window=120), merged=True)
+    made = collect(policy, TASKS, 1, RolloutConfig(max_turns=3, most=40, group=3, rows=3), tmp_path / "a.jsonl", "a")
     assert [t.stop for t in made] == ["turn_limit"] * 3
     assert {t.answer for t in made} == {""}
 
@@ -122,7 +124,8 @@ def test_a_long_prompt_cuts_no_other_reply(policy: Policy) -> None:
     policy.model.generation_config.eos_token_id = None
     prompts = [[7] * 5, [7] * 38, [7] * 40]
     policy.ends = lambda: {-1}  # type: ignore[method-assign]
-    assert [len(r) for r in generate(policy, prompts[:2], most=20, temperature=0, seed=0)] == [20, 2]
+    assert [len(r) for r in generate(policy, prompts, most=20, temperature=0, seed=0)] == [20, 2, 0]
+    assert generate(policy, prompts[2:], most=20, temperature=0, seed=0) == [[]]
 
 
 def test_lines_are_those_of_the_file_alone(base: Path, tmp_path: Path) -> None:

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from training.fit import Fitting, TrainingFailed, fit
+from training.config import TrainConfig
+from training.fit import TrainingFailed, fit
 from training.muon import Muon, orthogonal
 
 SCRIPT = """
 import os, signal, sys, torch
 from pathlib import Path
 from tests.training.test_fit import line, rows, squares
-from training.fit import Fitting, fit
+from training.config import TrainConfig
+from training.fit import fit
 kill = int(sys.argv[2])
 def loss(part):
     global kill
@@ -27,7 +29,7 @@ def loss(part):
         os.kill(os.getpid(), signal.SIGKILL)
     return squares(model)(part)
 model = line()
-fit(model, rows(), loss, Fitting(lr=0.1, epochs=3, batch=4, micro_batch=2, save_every=2), Path(sys.argv[1]), "line")
+fit(model, rows(), loss, TrainConfig(lr=0.1, epochs=3, batch=4, micro_batch=2, save_every=2), Path(sys.argv[1]), "line")
 print(model.weight.tolist())
 """
 
@@ -57,7 +59,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(tmp_path: Path) -> None:
             model,
             rows(),
             squares(model),
-            Fitting(lr=0.1, epochs=2, batch=8, micro_batch=micro),
+            TrainConfig(lr=0.1, epochs=2, batch=8, micro_batch=micro),
             tmp_path / str(micro),
             "x",
         )
@@ -70,7 +72,9 @@ def test_micro_batches_give_the_gradient_of_the_batch(tmp_path: Path) -> None:
 
 def test_killed_and_gone_on_with(tmp_path: Path) -> None:
     model = line()
-    fit(model, rows(), squares(model), Fitting(lr=0.1, epochs=3, batch=4, micro_batch=2), tmp_path / "whole", "line")
+    fit(
+        model, rows(), squares(model), TrainConfig(lr=0.1, epochs=3, batch=4, micro_batch=2), tmp_path / "whole", "line"
+    )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
     killed = subprocess.run([*command, "9"], env=env, capture_output=True, check=False)
@@ -90,7 +94,7 @@ def test_a_curriculum_keeps_its_order(tmp_path: Path) -> None:
             value, shown = squares(model)(part)
             return value, shown
 
-        fitting = Fitting(epochs=2, batch=4, micro_batch=4, shuffle=shuffle)
+        fitting = TrainConfig(epochs=2, batch=4, micro_batch=4, shuffle=shuffle)
         fit(model, rows(), loss, fitting, tmp_path / str(shuffle), "line")
         assert (seen == rows() * 2) is not shuffle
         assert sorted(seen) == sorted(rows() * 2)
@@ -104,7 +108,7 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
             model,
             rows(),
             lambda part: (model.weight.sum() * float("nan"), {}),
-            Fitting(batch=4, epochs=3),
+            TrainConfig(batch=4, epochs=3),
             tmp_path,
             "line",
         )
@@ -114,7 +118,7 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
 
 def test_nothing_to_train_on(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailed, match="line: there is nothing to train on"):
-        fit(line(), [], squares(None), Fitting(), tmp_path, "line")
+        fit(line(), [], squares(None), TrainConfig(), tmp_path, "line")
 
 
 def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +132,7 @@ def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path: Path, monkeypatc
         save(state, path)
 
     monkeypatch.setattr(torch, "save", full)
-    fitting = Fitting(lr=0.1, epochs=3, batch=4, save_every=2)
+    fitting = TrainConfig(lr=0.1, epochs=3, batch=4, save_every=2)
     with pytest.raises(OSError, match="No space left"):
         fit(model, rows(), squares(model), fitting, tmp_path, "line")
     whole = line()
@@ -142,8 +146,8 @@ def test_two_processes_share_each_batch(tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\nfrom tests.training.test_fit import line, rows, squares\n"
-        "from training.fit import Fitting, fit\nmodel = line()\n"
-        "history = fit(model, rows()[:9], squares(model), Fitting(lr=0.1, epochs=2, batch=4), Path(sys.argv[1]), 'line')\n"
+        "from training.config import TrainConfig\nfrom training.fit import fit\nmodel = line()\n"
+        "history = fit(model, rows()[:9], squares(model), TrainConfig(lr=0.1, epochs=2, batch=4), Path(sys.argv[1]), 'line')\n"
         "import os, json\n"
         "if os.environ['RANK'] == '0': print(json.dumps([model.weight.tolist(), [h['loss'] for h in history]]))\n"
     )
@@ -155,7 +159,7 @@ def test_two_processes_share_each_batch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     weights, losses = json.loads(done.stdout.strip().splitlines()[-1])
     alone = line()
-    history = fit(alone, rows()[:9], squares(alone), Fitting(lr=0.1, epochs=2, batch=4), tmp_path / "one", "line")
+    history = fit(alone, rows()[:9], squares(alone), TrainConfig(lr=0.1, epochs=2, batch=4), tmp_path / "one", "line")
     torch.testing.assert_close(torch.tensor(weights), alone.weight.detach())
     assert losses == pytest.approx([h["loss"] for h in history], rel=1e-5)
 

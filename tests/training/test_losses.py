@@ -11,20 +11,15 @@ import torch
 
 from tests.training.conftest import stir
 from tests.training.test_pairs import trajectory
-from training.candidates import score_candidates
-from training.critic import (
-    FORMS,
-    Form,
-    advantages,
-    critic_loss,
-    load_head,
-    shown_to,
-    turn_advantages,
-    without_hidden,
-)
+from training.advantage import advantages, load_head, shown_to, turn_advantages, without_hidden
+from training.batch import NO_TURN, Rendered, collate
+from training.config import FORMS, CriticForm, LoadConfig
+from training.critic import critic_loss
+from training.load import load_policy
 from training.messages import before_turn
-from training.policy import NO_TURN, Loading, Policy, Rendered, collate, load_policy
+from training.policy import Policy
 from training.preference import Pair, direct_preference, dpo_loss, pairs_with_reference, with_reference
+from training.ranked import score_candidates
 from training.rft import likelihood_loss
 
 TEXTS = [
@@ -70,7 +65,7 @@ def plain_ratios(policy: Policy, row: Rendered) -> dict[int, list[float]]:
     return plain_turns([a - b for a, b in zip(now, reference, strict=True)], row)
 
 
-def plain_advantages(form: Form, ratios: dict[int, list[float]]) -> list[float]:
+def plain_advantages(form: CriticForm, ratios: dict[int, list[float]]) -> list[float]:
     tokens = sum(len(r) for r in ratios.values())
     share = {"turn": None, "none": 1, "dialogue": tokens}[form.normalise]
     return [sum(ratios[turn]) / (share or len(ratios[turn])) for turn in sorted(ratios)]
@@ -90,7 +85,7 @@ def side(request: pytest.FixtureRequest, policy: Policy) -> None:
     policy.tokenizer.padding_side = request.param
 
 
-@pytest.mark.parametrize("name", ["default", "no_length_normalisation", "released"])
+@pytest.mark.parametrize("name", ["house", "no_length_normalisation", "released"])
 @pytest.mark.parametrize("size", [1, 4])
 def test_advantage_and_critic_loss(policy: Policy, side: None, pairs: list[Pair], name: str, size: int) -> None:
     form, beta, nll = FORMS[name], 0.7, 0.3
@@ -156,7 +151,7 @@ def test_dpo_loss_by_hand() -> None:
 def test_advantages_by_hand() -> None:
     ratios = torch.tensor([[0.0, 1.0, 3.0, 0.0, 4.0]])
     turns = torch.tensor([[NO_TURN, 0, 0, NO_TURN, 1]])
-    assert advantages(FORMS["default"], ratios, turns).tolist() == [[2.0, 4.0]]
+    assert advantages(FORMS["house"], ratios, turns).tolist() == [[2.0, 4.0]]
     assert advantages(FORMS["no_length_normalisation"], ratios, turns).tolist() == [[4.0, 4.0]]
     torch.testing.assert_close(advantages(FORMS["released"], ratios, turns), torch.tensor([[4 / 3, 4 / 3]]))
 
@@ -170,7 +165,7 @@ def test_the_gradient_is_of_the_adapter_and_of_the_agents_tokens(policy: Policy,
 
     handle = policy.model.register_forward_hook(keep, with_kwargs=True)
     losses: list[Callable[[], torch.Tensor]] = [
-        lambda: critic_loss(policy, FORMS["default"], None, pairs, 1.0, 0.1)[0],
+        lambda: critic_loss(policy, FORMS["house"], None, pairs, 1.0, 0.1)[0],
         lambda: direct_preference(policy, pairs, 0.1, 0.1)[0],
         lambda: likelihood_loss(policy, [row.rendered for p in pairs for row in (p.chosen, p.rejected)])[0],
     ]
@@ -217,7 +212,7 @@ def test_a_reference_is_computed_once_for_a_row(policy: Policy) -> None:
     torch.testing.assert_close(made[0].chosen.reference, alone.reference)
 
 
-@pytest.mark.parametrize("name", ["default", "paper", "released", "no_hidden_information"])
+@pytest.mark.parametrize("name", ["house", "published", "released", "no_hidden_information"])
 def test_candidates_are_scored_after_what_was_said(policy: Policy, name: str) -> None:
     stir(policy)
     form, task = FORMS[name], "own-backend/train/4/1"
@@ -235,15 +230,15 @@ def test_candidates_are_scored_after_what_was_said(policy: Policy, name: str) ->
             reference = plain_turns(plain_log_probs(policy, blind), blind)[1]
         assert len(now) == len(reference)
         assert candidate.advantage == pytest.approx((sum(now) - sum(reference)) / len(now), rel=1e-4, abs=1e-5)
-    assert (blind.ids == seen.ids) == (name in ("paper", "no_hidden_information"))
+    assert (blind.ids == seen.ids) == (name in ("published", "no_hidden_information"))
 
 
 def test_activations_computed_again_give_the_same_gradient(policy: Policy, base: Path, pairs: list[Pair]) -> None:
-    other = stir(load_policy(base, loading=Loading(rank=4, alpha=8, recompute=True)))
+    other = stir(load_policy(base, loading=LoadConfig(rank=4, alpha=8, recompute=True)))
     found = []
     for one in (policy, other):
         one.model.train()
-        torch.autograd.backward(critic_loss(one, FORMS["default"], None, pairs, 1.0, 0.1)[0])
-        found.append([weight.grad for weight in one.trainable()])
+        torch.autograd.backward(critic_loss(one, FORMS["house"], None, pairs, 1.0, 0.1)[0])
+        found.append([weight.grad for weight in one.model.parameters() if weight.requires_grad])
     for left, right in zip(*found, strict=True):
         torch.testing.assert_close(left, right)

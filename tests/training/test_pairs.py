@@ -2,6 +2,7 @@
 
 import json
 import random
+import statistics
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,23 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from settings import Settings
 from tasks.answers import MARKER
-from tasks.book import find_task
 from tasks.colbench import write_tasks
 from tasks.families import FAMILIES
-from tasks.trajectory import BadTrajectory, Trajectory, Turn, read_trajectories
-from training.candidates import Candidate, StoredTurn, actor_pairs, stored_turns
+from tasks.lookup import find_task
+from tasks.trajectory import BadTrajectory, Trajectory, read_trajectories
+from tests.conftest import said
+from training.actor import house_pairs, published_pairs
+from training.candidates import Candidate, StoredTurn, stored_turns
+from training.config import Habits
 from training.messages import HIDDEN, before_turn, hidden_information, whole
 from training.pairs import NoPairs, make_pairs, print_statistics
 from training.recipe import Recipe, Tasks
-from training.tiny import Habits, make_dialogue
+from training.tiny import make_dialogue
 
 TASK = "own-backend/train/4/1"
 QUESTIONS = {decision.question for family in FAMILIES for decision in family.decisions}
 
 
 def trajectory(score: float | None, task: str = TASK, replies: tuple[str, ...] = ("Which?", "x = 1")) -> Trajectory:
-    turns = [t for reply in replies for t in (Turn("agent", reply), Turn("person", "The first."))][:-1]
+    turns = [t for reply in replies for t in (said("agent", reply), said("person", "The first."))][:-1]
     success = None if score is None else score == 1
     return Trajectory(
         task=task, kind="backend", description="A function.", turns=tuple(turns), answer=replies[-1], score=score,
@@ -110,7 +115,7 @@ def test_messages_are_what_the_agent_saw() -> None:
     assert "This is your last turn" not in before_turn(row, 1)[-1]["content"]
     assert "This is your last turn" in last[-1]["content"]
     assert whole(row)[:-1] == last
-    task = find_task(TASK)
+    task = find_task(TASK, Settings())
     seen = hidden_information(last, task)
     assert seen[1:] == last[1:]
     assert task.ground_truth in seen[0]["content"]
@@ -133,9 +138,9 @@ def test_candidates_are_ranked_with_their_multiplicity() -> None:
 
 
 def test_pairs_for_the_actor_differ_in_text_and_advantage() -> None:
-    pairs, none = actor_pairs([turn(("a", 16, 1.0)), turn(("a", 8, 0.5), ("b", 8, 0.5)), turn(("a", 1, 0.0))], 4, 0)
+    pairs, none = published_pairs([turn(("a", 16, 1.0)), turn(("a", 8, 0.5), ("b", 8, 0.5)), turn(("a", 1, 0.0))], 4, 0)
     assert (pairs, none) == ([], 12)
-    pairs, none = actor_pairs([turn(("a", 8, 1.0), ("b", 8, 0.0))], 4, 0)
+    pairs, none = published_pairs([turn(("a", 8, 1.0), ("b", 8, 0.0))], 4, 0)
     assert [p[1:] for p in pairs] == [("a", "b")] * 4
     assert none == 0
 
@@ -149,13 +154,13 @@ def test_what_is_chosen_is_of_the_upper_half(counts: list[tuple[int, float]], se
     ranked = [c.text for c in stored.ranked()]
     half = len(ranked) // 2
     value = {f"t{n}": v for n, (_, v) in enumerate(counts)}
-    pairs, none = actor_pairs([stored], 4, seed)
+    pairs, none = published_pairs([stored], 4, seed)
     assert len(pairs) + none == 4
     for _, chosen, rejected in pairs:
         assert value[chosen] > value[rejected]
         assert chosen in ranked[:half]
         assert rejected in ranked[len(ranked) - half :]
-    assert actor_pairs([stored], 4, seed) == (pairs, none)
+    assert published_pairs([stored], 4, seed) == (pairs, none)
     assert Counter(p[1] for p in pairs).total() == len(pairs)
 
 
@@ -167,20 +172,30 @@ def test_what_is_chosen_is_of_the_upper_half(counts: list[tuple[int, float]], se
 def test_with_a_margin_like_is_compared_with_like(
     counts: list[tuple[int, float, bool]], margin: float, seed: int
 ) -> None:
-    said = {f"{MARKER} t{n}" if answer else f"t{n}": value for n, (_, value, answer) in enumerate(counts)}
-    stored = turn(*((text, counts[n][0], value) for n, (text, value) in enumerate(said.items())))
-    pairs, none = actor_pairs([stored], 8, seed, margin)
+    values = {f"{MARKER} t{n}" if answer else f"t{n}": value for n, (_, value, answer) in enumerate(counts)}
+    stored = turn(*((text, counts[n][0], value) for n, (text, value) in enumerate(values.items())))
+    least = margin * statistics.pstdev(c.advantage for c in stored.ranked())
+    pairs, none = house_pairs([stored], 8, seed, margin)
     assert len(pairs) == 8
     assert sum(chosen == rejected for _, chosen, rejected in pairs) == none
     for _, chosen, rejected in pairs:
         assert (MARKER in chosen) == (MARKER in rejected)
-        assert chosen == rejected or said[chosen] - said[rejected] >= margin
+        assert chosen == rejected or values[chosen] - values[rejected] >= least
+
+
+@given(
+    st.lists(st.integers(-3, 3).map(float), min_size=2, max_size=6), st.integers(0, 100), st.sampled_from([0.1, 7, 50])
+)
+def test_a_margin_is_the_same_for_critics_of_any_scale(values: list[float], seed: int, scale: float) -> None:
+    plain = turn(*((f"t{n}", 1, value) for n, value in enumerate(values)))
+    scaled = turn(*((f"t{n}", 1, scale * value) for n, value in enumerate(values)))
+    assert house_pairs([plain], 8, seed, 0.6) == house_pairs([scaled], 8, seed, 0.6)
 
 
 def test_an_answer_is_said_as_often_as_the_start_policy_says_one() -> None:
     """Whatever its advantage: it cannot be compared with a question's."""
     stored = turn((f"{MARKER} x", 4, -9.0), ("a", 6, 1.0), ("b", 6, 0.0))
-    pairs, _ = actor_pairs([stored], 4_000, 0, 0.5)
+    pairs, _ = house_pairs([stored], 4_000, 0, 0.5)
     answers = sum(MARKER in chosen for _, chosen, _ in pairs)
     assert 850 < answers < 1_150  # a quarter
 
@@ -209,17 +224,17 @@ def test_a_recipe_says_only_what_differs() -> None:
 def test_a_file_of_tasks_is_read_from_its_first(tmp_path: Path) -> None:
     """Whatever tasks of our own the demonstration is measured on."""
     path = tmp_path / "mine.jsonl"
-    write_tasks([find_task(id) for id in Tasks(count=3).ids()], path)
+    write_tasks([find_task(id, Settings()) for id in Tasks(count=3).ids()], path)
     held = Recipe.from_json(json.dumps({"held_out": {"file": str(path), "count": 2}}), "r").held_out
-    assert [find_task(id).ground_truth for id in held.ids()] == [
-        find_task(id).ground_truth for id in Tasks(count=2).ids()
+    assert [find_task(id, Settings()).ground_truth for id in held.ids()] == [
+        find_task(id, Settings()).ground_truth for id in Tasks(count=2).ids()
     ]
     with pytest.raises(ValueError, match=r"mine\.jsonl has 3 tasks: there is none from number 3 on"):
         replace(held, first=3).ids()
 
 
 def test_the_start_policy_never_reads_what_it_is_asked_later() -> None:
-    held = {find_task(id).ground_truth for id in Tasks(split="own-backend/test", count=30).ids()}
+    held = {find_task(id, Settings()).ground_truth for id in Tasks(split="own-backend/test", count=30).ids()}
     read = make_dialogue(random.Random(0), (4,), 8, Habits(shown=1.0))[0]["content"]
     program = read[read.index("import math") :]  # the first draw, which is now to be avoided
     assert program not in make_dialogue(random.Random(0), (4,), 8, Habits(shown=1.0), {program})[0]["content"]

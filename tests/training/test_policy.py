@@ -11,17 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.training.conftest import save_model, stir
-from training.policy import (
-    NO_TURN,
-    Loading,
-    Policy,
-    PolicyFailed,
-    TooLong,
-    collate,
-    load_policy,
-    token_log_probs,
-    turn_sums,
-)
+from training.batch import NO_TURN, collate, token_log_probs, turn_sums
+from training.config import LoadConfig
+from training.load import load_policy
+from training.policy import Policy, PolicyFailed, TooLong
 
 DIALOGUE = [
     {"role": "system", "content": "Be kind."},
@@ -114,7 +107,10 @@ def test_the_reference_is_the_base_without_a_copy(policy: Policy, base: Path) ->
     trained = {name for name, p in policy.model.named_parameters() if p.requires_grad}
     assert trained
     assert all("lora_" in name for name in trained)
-    assert sum(p.numel() for p in policy.trainable()) < sum(p.numel() for p in policy.model.parameters()) / 2
+    assert (
+        sum(p.numel() for p in policy.model.parameters() if p.requires_grad)
+        < sum(p.numel() for p in policy.model.parameters()) / 2
+    )
 
 
 def test_a_merged_policy_says_the_same(policy: Policy, base: Path, tmp_path: Path) -> None:
@@ -122,7 +118,7 @@ def test_a_merged_policy_says_the_same(policy: Policy, base: Path, tmp_path: Pat
     policy.model.save_pretrained(tmp_path)
     batch = collate([policy.render(DIALOGUE)], 0, policy.device)
     for merged in (False, True):
-        again = load_policy(base, tmp_path, Loading(rank=4, alpha=8), merged=merged)
+        again = load_policy(base, tmp_path, LoadConfig(rank=4, alpha=8), merged=merged)
         torch.testing.assert_close(
             token_log_probs(again.model, batch), token_log_probs(policy.model, batch), rtol=1e-4, atol=1e-4
         )
@@ -145,18 +141,18 @@ def test_what_cannot_be_loaded(base: Path, tokenizer: Any, tmp_path: Path, monke
     with pytest.raises(PolicyFailed, match="no adapter"):
         load_policy(base, tmp_path)
     with pytest.raises(PolicyFailed, match="GPU"):
-        load_policy(base, loading=Loading(four_bit=True))
+        load_policy(base, loading=LoadConfig(four_bit=True))
     save_model(tmp_path / "wide", tokenizer, width=64)
-    other = load_policy(tmp_path / "wide", loading=Loading(rank=4))
+    other = load_policy(tmp_path / "wide", loading=LoadConfig(rank=4))
     other.model.save_pretrained(tmp_path / "adapter")
     with pytest.raises(PolicyFailed, match="another model"):
-        load_policy(base, tmp_path / "adapter", Loading(rank=4))
+        load_policy(base, tmp_path / "adapter", LoadConfig(rank=4))
     part = tmp_path / "part"
-    load_policy(base, loading=Loading(rank=4)).model.save_pretrained(part)
+    load_policy(base, loading=LoadConfig(rank=4)).model.save_pretrained(part)
     weights = load_file(part / "adapter_model.safetensors")
     save_file(dict(list(weights.items())[1:]), part / "adapter_model.safetensors")
     with pytest.raises(PolicyFailed, match="nothing for"):
-        load_policy(base, part, Loading(rank=4))
+        load_policy(base, part, LoadConfig(rank=4))
     mute = tmp_path / "mute"
     save_model(mute, tokenizer)
     (mute / "chat_template.jinja").unlink()
@@ -173,7 +169,7 @@ def test_a_name_that_is_not_there_offline(tmp_path: Path) -> None:
 
 def test_the_same_policy_through_unsloth(policy: Policy, base: Path) -> None:
     pytest.importorskip("unsloth")
-    other = load_policy(base, loading=Loading(rank=4, alpha=8, loader="unsloth"))
+    other = load_policy(base, loading=LoadConfig(rank=4, alpha=8, loader="unsloth"))
     batch = collate([policy.render(DIALOGUE)], 0, policy.device)
     torch.testing.assert_close(
         token_log_probs(other.model, batch), token_log_probs(policy.model, batch), rtol=1e-4, atol=1e-4

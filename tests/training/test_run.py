@@ -17,19 +17,18 @@ import pytest
 from evaluation.scripted_agents import AGENTS
 from graphs import collaborate
 from models.scripted import PolicyModel
+from settings import Settings
 from tasks.answers import MARKER
-from tasks.book import find_task
+from tasks.lookup import find_task
 from tasks.trajectory import read_trajectories
 from training.chat import open_chat
-from training.collect import Rollouts, TrajectoryFile, take
-from training.critic import CriticSetting
+from training.collect import TrajectoryFile, take
+from training.config import CandidateConfig, LoadConfig, PreferenceConfig, RolloutConfig, TrainConfig
 from training.export import export
-from training.fit import Fitting
-from training.mtdpo import Preference
-from training.policy import Loading, PolicyFailed
-from training.recipe import CandidateSetting, Recipe, Tasks
-from training.report import read_rows
+from training.policy import PolicyFailed
+from training.recipe import Recipe, Tasks
 from training.run import make, plan, run
+from training.stage import read_rows
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("PALIMPSEST_KILLS", "1"))  # read here: the tests themselves do not see such variables
@@ -42,19 +41,19 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("spoken") / "trajectories.jsonl"
     for task in TRAIN.ids():
         for name in ("asking", "guessing"):
-            context = collaborate.Context(model=AGENTS[name](find_task(task)), person="rules", max_turns=8)
+            context = collaborate.Context(model=AGENTS[name](find_task(task, Settings())), person="rules", max_turns=8)
             collaborate.graph.invoke({"task": task}, {"callbacks": [TrajectoryFile(path)]}, context=context)
     return path
 
 
 @pytest.fixture
 def recipe(base: Path, spoken: Path) -> Recipe:
-    fitting = Fitting(lr=1e-3, epochs=2, batch=4, micro_batch=4, save_every=2)
+    fitting = TrainConfig(lr=1e-3, epochs=2, batch=4, micro_batch=4, save_every=2)
     return Recipe(
-        base=str(base), loading=Loading(rank=4, alpha=8), train=TRAIN, trajectories=str(spoken),
-        held_out=Tasks(split="own-backend/test", count=4), rollouts=Rollouts(max_turns=3, most=10, group=4, rows=16),
-        validation=0.25, rft=fitting, mtdpo=Preference(fitting=fitting), critic=CriticSetting(fitting=fitting),
-        candidates=CandidateSetting(dialogues=0.2, samples=4), actor=Preference(fitting=replace(fitting, epochs=1)),
+        base=str(base), loading=LoadConfig(rank=4, alpha=8), train=TRAIN, trajectories=str(spoken),
+        held_out=Tasks(split="own-backend/test", count=4), rollouts=RolloutConfig(max_turns=3, most=10, group=4, rows=16),
+        validation=0.25, rft=fitting, mtdpo=PreferenceConfig(fitting=fitting), critic=PreferenceConfig(fitting=fitting),
+        candidates=CandidateConfig(dialogues=0.2, samples=4), actor=PreferenceConfig(fitting=replace(fitting, epochs=1)),
         seeds=(0,), greedy=True,
     )  # fmt: skip
 
@@ -72,12 +71,15 @@ def test_the_callback_keeps_what_a_run_was(spoken: Path) -> None:
 
 def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = replace(
-        recipe, ablations=("paper", "regression_head", "untrained", "plain"), fractions=(0.5,), best_of=(2,)
+        recipe,
+        ablations=("published", "regression_head", "untrained", "published_pairs"),
+        fractions=(0.5,),
+        best_of=(2,),
     )
     result = run(done, whole)
     assert set(result["table"]) == {
-        "zero_shot", "rft", "mtdpo", "sweet", "sweet-paper", "sweet-regression_head", "sweet-untrained",
-        "sweet-plain",
+        "zero_shot", "rft", "mtdpo", "sweet", "sweet-published", "sweet-regression_head", "sweet-untrained",
+        "sweet-published-pairs",
         "rft-50", "mtdpo-50", "sweet-50",
     }  # fmt: skip
     assert all(row["success"]["n"] == 4 for row in result["table"].values())
@@ -91,7 +93,7 @@ def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys
     ranked = read_rows(done / "seed-0" / "ranked-untrained" / "ranked.jsonl")
     assert any(c["advantage"] for row in ranked for c in row["candidates"])  # it reads what is hidden
     assert result["critic"]["critic-untrained"]["pairs"]["mean"] == 0.5  # of the pairs alone nothing is known
-    names = set(plan(done, whole))
+    names = set(plan(whole))
     assert names == {str(p.parent.relative_to(done)) for p in done.rglob("result.json")}
     assert not list(done.rglob("*.part"))
     assert not list(done.rglob("checkpoint.pt"))
@@ -196,14 +198,15 @@ def test_the_public_offline_format_is_learnt_from(tmp_path: Path, home: Path) ->
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     taken = take(path)
     assert taken[0].task == taken[1].task
-    assert find_task(taken[0].task).ground_truth == task["ground_truth"]
+    assert find_task(taken[0].task, Settings()).ground_truth == task["ground_truth"]
 
 
 def test_reward_hacks_are_never_what_is_learnt(recipe: Recipe, tmp_path: Path) -> None:
     """A data set spiked with answers that attack the score: none succeeds, so none is chosen, and training makes none likelier."""
     from tests.training.test_losses import plain_log_probs
+    from training.batch import NO_TURN
+    from training.load import load_policy
     from training.pairs import make_pairs
-    from training.policy import NO_TURN, load_policy
     from training.rft import train_rft
 
     hacks = [
@@ -215,8 +218,11 @@ def test_reward_hacks_are_never_what_is_learnt(recipe: Recipe, tmp_path: Path) -
     ]
     path = tmp_path / "spiked.jsonl"
     for number, task in enumerate(TRAIN.ids()[:4]):
-        answers = [hacks[number].format(f=find_task(task).function), hacks[4].format(f=find_task(task).function)]
-        for policy in [AGENTS["asking"](find_task(task))] + [
+        answers = [
+            hacks[number].format(f=find_task(task, Settings()).function),
+            hacks[4].format(f=find_task(task, Settings()).function),
+        ]
+        for policy in [AGENTS["asking"](find_task(task, Settings()))] + [
             PolicyModel(policy=lambda messages, answer=answer: f"{MARKER}\n{answer}") for answer in answers
         ]:
             context = collaborate.Context(model=policy, person="rules", max_turns=8)
