@@ -1,7 +1,5 @@
 """One typed Settings object, read from the environment and `.env`: model endpoint, embedder, Qdrant, checkpoint database."""
 
-import os
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr
@@ -9,10 +7,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Where things are. Every field is an environment variable.
+    """Where things are. Every field is an environment variable; `open_runtime(Settings(home=..., model=...))` sets them in code.
 
-    `open_runtime(Settings(home=...))` sets home, Qdrant, database, embedder and model name in code; the model's endpoint and
-    key, and the bounds of a reply, are always those of the environment.
+    Below the runtime they are passed on and never read anew, so that two runtimes in one process share nothing.
     """
 
     model_config = SettingsConfigDict(
@@ -86,14 +83,3 @@ class Settings(BaseSettings):
         folder = self.home.expanduser().resolve()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
-
-
-def current() -> Settings:
-    """The settings as they are now, read anew only if the environment or `.env` changed: what every reply asks for."""
-    file = Path(".env").absolute()
-    return _read(tuple(os.environ.items()), file, file.stat().st_mtime_ns if file.exists() else 0)
-
-
-@lru_cache(maxsize=1)
-def _read(environment: tuple[tuple[str, str], ...], file: Path, changed: int) -> Settings:
-    return Settings()

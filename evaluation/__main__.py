@@ -19,7 +19,7 @@ from evaluation import (
 from models.reply import ModelFailed
 from sandbox.browser import RenderUnavailable
 from sandbox.cdn import CdnMissing
-from sandbox.python import SandboxUnavailable
+from sandbox.outcome import SandboxUnavailable
 from tasks.clip import ClipUnavailable
 
 BENCHMARKS = {

@@ -17,19 +17,21 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.report import Rows, interval, print_table, shown, write_json
+from evaluation.report import Rows, print_table, rows_path, write_json
 from evaluation.scripted_agents import AGENTS
 from graphs import collaborate
-from graphs.runtime import Runtime, open_runtime
+from intervals import format_interval, interval
 from models.reply import ModelFailed
+from runtime import Runtime, open_runtime
+from sandbox.choose import shared_sandbox
 from sandbox.html import shared_renderer
-from sandbox.python import shared_sandbox
 from settings import Settings
 from tasks.backend_score import BackendScorer, TruthFailed
-from tasks.book import find_task, keep_file
 from tasks.colbench import Task
+from tasks.lookup import find_task, store_file
+from text import read_json_lines
 
-WAYS = {"dialogue": None, "single_turn": 1}
+MODES = {"dialogue": None, "single_turn": 1}
 """How the agent works on a task: with a person, or at once."""
 NO_TOKENS = {"input_tokens": 0, "output_tokens": 0}
 MOST_FAILURES = 10  # dialogues in a row that a model's endpoint did not finish
@@ -37,13 +39,13 @@ MOST_FAILURES = 10  # dialogues in a row that a model's endpoint did not finish
 
 def talk(runtime: Runtime, task_id: str, way: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """One dialogue, begun or gone on with: its trajectory and what of it is counted. Raises ModelFailed."""
-    task = find_task(task_id)
+    task = find_task(task_id, runtime.settings)
     scripted = AGENTS.get(arguments.agent)
     context = collaborate.Context(
         model=scripted(task) if scripted else arguments.agent,
         person=arguments.person,
         person_model=arguments.person_model,
-        max_turns=WAYS[way] or arguments.turns,
+        max_turns=MODES[way] or arguments.turns,
         patience=arguments.patience,
         vagueness=arguments.vagueness,
         forgetfulness=arguments.forgetfulness,
@@ -52,10 +54,10 @@ def talk(runtime: Runtime, task_id: str, way: str, arguments: argparse.Namespace
         seed=arguments.seed,
     )
     thread = f"{way} {task_id}"
-    state = runtime.solver_state("collaborate", thread)
+    state = runtime.state("collaborate", thread)
     if not state.get("trajectory"):
-        waits = runtime.solver_waits_at("collaborate", thread)
-        state = runtime.solve("collaborate", thread, None if waits else task_id, context)
+        waits = runtime.pending_step("collaborate", thread)
+        state = runtime.run("collaborate", thread, None if waits else task_id, context)
     row = {**state["trajectory"], "agent": arguments.agent, "extra": {"way": way}}
     turns = state["turns"]
     said = [t for t in turns if t["role"] == "person"]
@@ -76,7 +78,7 @@ def talk(runtime: Runtime, task_id: str, way: str, arguments: argparse.Namespace
 
 def constant_answers(tasks: list[Task]) -> tuple[list[float], list[bool]]:
     """For each backend task the share of tests that its best constant answer passes, and whether that is all of them."""
-    scorer = BackendScorer(shared_sandbox())
+    scorer = BackendScorer(shared_sandbox(Settings()))
     shares = []
     for task in tasks:
         if task.kind != "backend":
@@ -118,28 +120,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Hold the dialogues, and report."""
+    names = "agent person person_model patience vagueness forgetfulness turns scoring tolerance seed".split()
+    setting = {name: getattr(arguments, name) for name in names}
+    home = rows_path(arguments.out, "colbench").with_suffix("").with_suffix(".unfinished")
+    if not arguments.resume:
+        shutil.rmtree(home, ignore_errors=True)
+    settings = Settings(home=home)
     ids = (
-        keep_file(arguments.file, arguments.count)
+        store_file(arguments.file, settings, arguments.count)
         if arguments.file
         else [f"{arguments.split}/{arguments.difficulty}/{arguments.first + n}" for n in range(arguments.count)]
     )
-    names = "agent person person_model patience vagueness forgetfulness turns scoring tolerance seed".split()
-    setting = {name: getattr(arguments, name) for name in names}
+    tasks = {id: find_task(id, settings) for id in ids}
     rows = Rows(arguments.out, "colbench", {**setting, "first": ids[0]}, arguments.resume)
-    home = rows.path.with_name(f"{rows.path.name.removesuffix('.rows.jsonl')}.unfinished")
-    if not arguments.resume:
-        shutil.rmtree(home, ignore_errors=True)
-    failures = _hold(ids, rows, home, arguments)
+    failures = _hold(ids, rows, settings, arguments)
     if failures:
         raise ModelFailed(f"{len(failures)} dialogues are not finished: {failures[0]} Run it again with --resume.")
     shutil.rmtree(home, ignore_errors=True)
-    unusable = [id for id in ids if any("unusable" in rows.done[f"{way} {id}"] for way in WAYS)]
+    unusable = [id for id in ids if any("unusable" in rows.done[f"{way} {id}"] for way in MODES)]
     for id in unusable:
         print(f"Left out, for its reference cannot be scored here: {id}")
     ids = [id for id in ids if id not in unusable]
     if not ids:
         raise ValueError("None of the tasks has a reference that can be scored here.")
-    result = {**_report([find_task(id) for id in ids], rows, arguments), "unusable": unusable}
+    result = {**_report([tasks[id] for id in ids], rows, arguments), "unusable": unusable}
     trajectories = rows.path.with_name(rows.path.name.replace(".rows.", ".trajectories."))
     whole = [json.dumps(rows.done[f"dialogue {id}"]["trajectory"], ensure_ascii=False) for id in ids]
     trajectories.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
@@ -148,15 +152,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _hold(ids: list[str], rows: Rows, home: Path, arguments: argparse.Namespace) -> list[ModelFailed]:
+def _hold(ids: list[str], rows: Rows, settings: Settings, arguments: argparse.Namespace) -> list[ModelFailed]:
     """Hold what is not held yet; the endpoint's failures, which are no rows."""
-    left = [(way, id) for way in WAYS for id in ids if f"{way} {id}" not in rows.done]
+    left = [(way, id) for way in MODES for id in ids if f"{way} {id}" not in rows.done]
     failures: list[ModelFailed] = []
     in_a_row = 0
-    with open_runtime(Settings(home=home)) as runtime, ThreadPoolExecutor(arguments.concurrency) as pool:
+    with open_runtime(settings) as runtime, ThreadPoolExecutor(arguments.concurrency) as pool:
         jobs = {pool.submit(talk, runtime, id, way, arguments): f"{way} {id}" for way, id in left}
         bar = tqdm(
-            as_completed(jobs), total=len(ids) * len(WAYS), initial=len(rows.done), desc="dialogues", disable=None
+            as_completed(jobs), total=len(ids) * len(MODES), initial=len(rows.done), desc="dialogues", disable=None
         )
         try:
             for job in bar:
@@ -188,7 +192,7 @@ def _cost(rows: list[dict[str, Any]], price: list[float]) -> float:
 
 
 def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dict[str, Any]:
-    ways = {way: [rows.done[f"{way} {t.task_id}"] for t in tasks] for way in WAYS}
+    ways = {way: [rows.done[f"{way} {t.task_id}"] for t in tasks] for way in MODES}
     table: dict[str, Any] = {}
     for way, done in ways.items():
         replies = sum(row["replies"] for row in done)
@@ -218,7 +222,10 @@ def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dic
         [
             [
                 names[way],
-                *(shown(t[c]) if c in t and t[c]["n"] else "–" for c in ("tests", "clip", "success", "turns", "told")),
+                *(
+                    format_interval(t[c]) if c in t and t[c]["n"] else "–"
+                    for c in ("tests", "clip", "success", "turns", "told")
+                ),
                 f"{t['leak_rate']:.3f}" if "leak_rate" in t else "–",
                 f"{t['input_tokens']:,} / {t['output_tokens']:,}" if "input_tokens" in t else "–",
                 f"{t['cost']:.2f}" if t.get("cost") is not None else "–",
@@ -227,19 +234,19 @@ def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dic
         ],
     )
     print(f"Failures: {table['dialogue']['failures'] or 'none'}")
-    result = {"tasks": len(tasks), "table": table, "sandbox": shared_sandbox().report()}
+    result = {"tasks": len(tasks), "table": table, "sandbox": shared_sandbox(Settings()).report()}
     if any(task.kind == "frontend" for task in tasks):
         result["renderer"] = shared_renderer().report()
     if arguments.opponent:
         rate = _win_rate(ways["dialogue"], arguments.opponent)
         result["win_rate"] = rate
-        print(f"Win rate against {arguments.opponent}: {shown(rate)}")
+        print(f"Win rate against {arguments.opponent}: {format_interval(rate)}")
     return result
 
 
 def _win_rate(done: list[dict[str, Any]], opponent: Path) -> dict[str, float]:
     """Share of tasks with a better score than the opponent's; a tie is half a win. Raises ValueError for other tasks."""
-    theirs = {row["task"]: row["score"] for row in map(json.loads, opponent.read_text(encoding="utf-8").splitlines())}
+    theirs = {row["task"]: row["score"] for _, row in read_json_lines(opponent)}
     missing = [row["trajectory"]["task"] for row in done if row["trajectory"]["task"] not in theirs]
     if missing:
         raise ValueError(f"{opponent} has no trajectory of {missing[0]}: the win rate needs the same tasks.")

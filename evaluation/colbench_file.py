@@ -24,9 +24,11 @@ from tqdm import tqdm
 
 from evaluation.colbench import constant_answers
 from evaluation.mutations import KINDS, mutants
-from evaluation.report import interval, print_table, shown, write_json
+from evaluation.report import print_table, write_json
+from intervals import format_interval, interval
+from sandbox.choose import shared_sandbox
 from sandbox.html import Page, Renderer, shared_renderer
-from sandbox.python import shared_sandbox
+from settings import Settings
 from tasks.backend_score import BackendScorer, TruthFailed
 from tasks.colbench import Task, read_tasks
 from tasks.similarity import similarity
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def measure_backend(tasks: list[Task]) -> dict[str, Any]:
     """References, mutants and constants."""
-    scorer = BackendScorer(shared_sandbox())
+    scorer = BackendScorer(shared_sandbox(Settings()))
     unusable: dict[str, str] = {}
     unnoticed: dict[str, list[str]] = {kind: [] for kind in KINDS}
     made: Counter[str] = Counter()
@@ -87,7 +89,9 @@ def measure_backend(tasks: list[Task]) -> dict[str, Any]:
             for k in KINDS
         ],
     )
-    print(f"Best constant answer: tests {shown(constant['tests'])}, success {shown(constant['success'])}")
+    print(
+        f"Best constant answer: tests {format_interval(constant['tests'])}, success {format_interval(constant['success'])}"
+    )
     return {"unusable": unusable, "mutants": dict(made), "unnoticed": unnoticed, "constant": constant}
 
 
@@ -104,7 +108,10 @@ def measure_frontend(tasks: list[Task]) -> dict[str, Any]:
     print_table(
         f"Similarity to the reference, {len(tasks)} pages",
         ["page", "mean", "lowest", "highest"],
-        [[n, shown(table[n]), f"{min(r[n] for r in rows):.3f}", f"{max(r[n] for r in rows):.3f}"] for n in names],
+        [
+            [n, format_interval(table[n]), f"{min(r[n] for r in rows):.3f}", f"{max(r[n] for r in rows):.3f}"]
+            for n in names
+        ],
     )
     gaps = [row["two_differences"] - bad for row, bad in zip(rows, worst, strict=True)]
     print(

@@ -16,12 +16,13 @@ from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.messages import BaseMessage, ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import Rows, interval, print_table, shown, write_json
+from evaluation.report import Rows, print_table, write_json
 from graphs import react
-from graphs.runtime import Runtime, open_runtime
+from intervals import format_interval, interval
 from memory.archival import Archival
 from memory.documents import Section
 from models.scripted import PolicyModel, Reply, call
+from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.hotpotqa import Question, exact_match, f1, read_hotpotqa
 
@@ -57,7 +58,7 @@ def solve(runtime: Runtime, number: int, question: Question, arguments: argparse
         agent=agent, model=model, tools=["search", "lookup"], max_steps=arguments.steps, instructions=INSTRUCTIONS
     )
     with get_usage_metadata_callback() as usage:
-        state = runtime.solve("react", agent, question.text, context)
+        state = runtime.run("react", agent, question.text, context)
     return {
         "exact": exact_match(state["answer"], question.answer),
         "f1": f1(state["answer"], question.answer),
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     print_table(
         f"HotpotQA, {arguments.model}, {len(done)} questions, at most {arguments.steps} steps",
         ["exact match", "F1", "steps", "tokens", "ended"],
-        [[*(shown(means[n]) for n in means), ", ".join(f"{k} {v}" for k, v in stops.items())]],
+        [[*(format_interval(means[n]) for n in means), ", ".join(f"{k} {v}" for k, v in stops.items())]],
     )
     result = {**setting, "questions": len(done), **means, "stops": stops}
     write_json(arguments.out, "hotpotqa", result)

@@ -19,11 +19,13 @@ from typing import Any
 from langchain_core.callbacks import get_usage_metadata_callback
 from tqdm import tqdm
 
-from evaluation.report import Rows, interval, print_table, shown, write_json
+from evaluation.report import Rows, print_table, write_json
 from graphs import reflexion, self_refine
-from graphs.runtime import Runtime, open_runtime
+from intervals import format_interval, interval
 from models.scripted import ScriptedModel, call
-from sandbox.python import Sandbox, shared_sandbox
+from runtime import Runtime, open_runtime
+from sandbox.choose import shared_sandbox
+from sandbox.python import Sandbox
 from settings import Settings
 from tasks.humanevalpack import FixTask, read_humanevalpack
 from tasks.programs import program_in
@@ -66,11 +68,11 @@ def solve(runtime: Runtime, task: FixTask, method: str, arguments: argparse.Name
             max_trials=arguments.attempts,
         )
     with get_usage_metadata_callback() as usage:
-        state = runtime.solve(method, f"{method}-{task.task_id}", task.description, context)  # type: ignore[arg-type]
+        state = runtime.run(method, f"{method}-{task.task_id}", task.description, context)  # type: ignore[arg-type]
     tried = [d["text"] for d in state["drafts"]] if method == "self_refine" else [t["answer"] for t in state["trials"]]
     if arguments.model == SCRIPTED:
         model.finish()
-    sandbox = shared_sandbox()
+    sandbox = shared_sandbox(Settings())
     return {
         "first": passes(sandbox, task, program_in(tried[0])),
         "passed": passes(sandbox, task, program_in(state["answer"])),
@@ -115,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Score the file's own programs, then each method on each task."""
     tasks = read_humanevalpack(arguments.file)[: arguments.limit]
-    sandbox = shared_sandbox()
+    sandbox = shared_sandbox(Settings())
     programs = check_programs(sandbox, tasks)
     setting = {"model": arguments.model, "feedback": arguments.feedback, "attempts": arguments.attempts}
     rows = Rows(arguments.out, "humanevalpack", setting, arguments.resume)
@@ -139,7 +141,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         [
             [
                 m,
-                *(shown(s[c]) for c in columns),
+                *(format_interval(s[c]) for c in columns),
                 f"{s['input_tokens']:,} / {s['output_tokens']:,}",
                 s["cost"] if s["cost"] is not None else "–",
             ]

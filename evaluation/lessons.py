@@ -15,11 +15,12 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from tqdm import tqdm
 
-from evaluation.report import interval, print_table, shown, write_json
+from evaluation.report import print_table, write_json
 from graphs import reflexion
-from graphs.runtime import Runtime, open_runtime
+from intervals import format_interval, interval
 from memory.lessons import Lessons
 from models.scripted import PolicyModel
+from runtime import Runtime, open_runtime
 from settings import Settings
 
 WORDINGS = [
@@ -56,7 +57,7 @@ def learn(runtime: Runtime, agent: str, tasks: list[str]) -> None:
         agent=agent, model=PolicyModel(policy=policy), evaluator="exact", expected="right", max_trials=2
     )
     for number, task in enumerate(tqdm(tasks, desc=f"{agent}: first run", disable=None)):
-        runtime.solve("reflexion", f"{agent}-first-{number}", task, context)
+        runtime.run("reflexion", f"{agent}-first-{number}", task, context)
 
 
 def recall(runtime: Runtime, agent: str, pairs: list[tuple[str, str]]) -> tuple[list[float], int]:
@@ -67,7 +68,7 @@ def recall(runtime: Runtime, agent: str, pairs: list[tuple[str, str]]) -> tuple[
     )
     found, foreign = [], 0
     for number, (task, paraphrase) in enumerate(tqdm(pairs, desc=f"{agent}: second run", disable=None)):
-        state = runtime.solve("reflexion", f"{agent}-second-{number}", paraphrase, context)
+        state = runtime.run("reflexion", f"{agent}-second-{number}", paraphrase, context)
         found.append(float(any(lesson["task"] == task for lesson in state["recalled"])))
         foreign += sum(lesson["key"] not in own for lesson in state["recalled"])
     return found, foreign
@@ -93,7 +94,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     print_table(
         f"Lessons of {len(pairs)} tasks, recalled by their paraphrases",
         ["agent", f"in the first {BEST}", "of another agent"],
-        [[agent, shown(row["found"]), row["foreign"]] for agent, row in rows.items()],
+        [[agent, format_interval(row["found"]), row["foreign"]] for agent, row in rows.items()],
     )
     result = {"tasks": len(pairs), "best": BEST, "agents": rows}
     write_json(arguments.out, "lessons", result)

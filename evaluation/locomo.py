@@ -19,15 +19,16 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import interval, print_table, shown, write_json
+from evaluation.report import print_table, write_json
 from graphs.memgpt import Context, timed_event, user_message
-from graphs.runtime import Runtime, open_runtime
+from intervals import format_interval, interval
 from memory.ranking import Weights
 from memory.recall import SAID, Recall
 from models.offline import digest
 from models.scripted import PolicyModel, call
 from nodes.memgpt.evict import SUMMARISE
 from nodes.memgpt.window import FRAME, TOOL_TOKENS, estimate, message_tokens
+from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.locomo import CATEGORIES, Conversation, read_locomo
 
@@ -88,8 +89,8 @@ def talk(runtime: Runtime, conversation: Conversation, agent: str, speaker: Spea
             speaker.line = turns[n].text
             n += 1
             bar.update()
-        runtime.turn(agent, event, context)
-    evicted = runtime.state(agent).get("evicted")
+        runtime.run("memgpt", agent, event, context)
+    evicted = runtime.state("memgpt", agent).get("evicted")
     return evicted["total"] if evicted else 0
 
 
@@ -241,7 +242,7 @@ def _print_retrieval(retrieval: dict[str, dict[str, dict[str, float]]]) -> None:
             print_table(f"Retrieval by {level}, {label} evidence", ["category", *columns, "n"], rows)
     every = retrieval["all"]
     for name in ("public turn share@10", "public session all@5"):
-        print(f"{name}: {shown(every[name])}")
+        print(f"{name}: {format_interval(every[name])}")
 
 
 def _sweep(runtime: Runtime, talks: list[Talk]) -> list[dict[str, Any]]:
@@ -251,7 +252,7 @@ def _sweep(runtime: Runtime, talks: list[Talk]) -> list[dict[str, Any]]:
         every = summarise(retrieve(runtime, talks, show=False))["all"]
         values = {n: every[n] for n in ("public turn share@10", "public session all@5")}
         kept.append({"weights": weights.__dict__, **values})
-        table.append([json.dumps(weights.__dict__), *(shown(v) for v in values.values())])
+        table.append([json.dumps(weights.__dict__), *(format_interval(v) for v in values.values())])
     runtime.store.weights = Weights()
     print_table(
         "Sweep (first: the weights in use; last two: BM25 alone, embeddings alone)", ["weights", *values], table

@@ -20,13 +20,14 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import interval, print_table, shown, write_json
+from evaluation.report import print_table, write_json
 from graphs.memgpt import Context, user_message
-from graphs.runtime import Runtime, open_runtime
+from intervals import format_interval, interval
 from memory.archival import Archival
 from memory.recall import Message, Recall
 from models.scripted import PolicyModel, call
 from nodes.memgpt.evict import SUMMARISE
+from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.nested_kv import Pairs, chain, read_orderings, read_pairs
 
@@ -87,7 +88,7 @@ def look_up(runtime: Runtime, agent: str, key: str, where: str) -> tuple[str, in
     """The value that the agent sent, and how many searches it took."""
     follower = Follower(TOOLS[where])
     context = Context(agent=agent, model=PolicyModel(policy=follower), window=WINDOW, max_steps=60)
-    state = runtime.turn(f"{agent}-question", user_message(key), context)
+    state = runtime.run("memgpt", f"{agent}-question", user_message(key), context)
     return (state["replies"] or [""])[-1], follower.searches
 
 
@@ -134,7 +135,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 searches.append(float(count))
             level = {"records": len(orderings[0]), "accuracy": interval(right), "in n+1": interval(exact)}
             levels.append({**level, "searches": interval(searches)})
-            rows.append([len(orderings[0]), len(orderings), *(shown(interval(v)) for v in (right, exact, searches))])
+            rows.append(
+                [len(orderings[0]), len(orderings), *(format_interval(interval(v)) for v in (right, exact, searches))]
+            )
     print_table(
         f"Nested key-value, {arguments.storage} storage",
         ["records", "chains", "right", "in n+1 searches", "searches"],

@@ -15,10 +15,12 @@ from typing import Any
 from tqdm import tqdm
 
 from evaluation.colbench import constant_answers
-from evaluation.report import interval, print_table, shown, write_json
+from evaluation.report import print_table, write_json
 from evaluation.scripted_agents import AGENTS
 from graphs import collaborate
-from sandbox.python import shared_sandbox
+from intervals import format_interval, interval
+from sandbox.choose import shared_sandbox
+from settings import Settings
 from tasks.backend_score import BackendScorer
 from tasks.colbench import Task, write_tasks
 from tasks.families import SPLITS
@@ -56,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Generate, write and measure."""
-    scorer = BackendScorer(shared_sandbox())
+    scorer = BackendScorer(shared_sandbox(Settings()))
     result: dict[str, Any] = {}
     shared: dict[str, set[tuple[str, str]]] = {}
     for kind, total in (("backend", arguments.backend), ("frontend", arguments.frontend)):
@@ -93,7 +95,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "Own tasks: success unless said otherwise",
         ["split", "tasks", "hidden", *columns.values()],
         [
-            [name, row["tasks"], row["difficulty"], *(shown(row[c]) if c in row else "–" for c in columns)]
+            [name, row["tasks"], row["difficulty"], *(format_interval(row[c]) if c in row else "–" for c in columns)]
             for name, row in result.items()
         ],
     )

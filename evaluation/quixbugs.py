@@ -10,7 +10,8 @@ from typing import Any
 from tqdm import tqdm
 
 from evaluation.report import print_table, write_json
-from sandbox.python import shared_sandbox
+from sandbox.choose import shared_sandbox
+from settings import Settings
 from tasks.quixbugs import NEEDS_MORE, TOLERANCE, passes, read_quixbugs
 
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run both versions of every program."""
-    sandbox = shared_sandbox()
+    sandbox = shared_sandbox(Settings())
     right, buggy, failed = 0, 0, []
     tasks = read_quixbugs(arguments.file)
     for task in tqdm(tasks, desc="programs", disable=None):

@@ -7,26 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-SEED = 20260101
-RESAMPLES = 2_000
-
-
-def interval(values: Sequence[float]) -> dict[str, float]:
-    """Mean with its 95 % bootstrap interval (percentiles of 2,000 resamples, seeded)."""
-    if not len(values):
-        return {"mean": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
-    data = np.asarray(values, float)
-    rows = np.random.default_rng(SEED).integers(0, len(data), (RESAMPLES, len(data)))
-    low, high = np.percentile(data[rows].mean(axis=1), [2.5, 97.5])
-    return {"mean": float(data.mean()), "low": float(low), "high": float(high), "n": len(data)}
-
-
-def shown(value: dict[str, float]) -> str:
-    """An interval as a table has it."""
-    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
-
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print columns, the first to the left and the others to the right."""
@@ -39,6 +19,11 @@ def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[obje
             print("  ".join("-" * w for w in widths))
 
 
+def rows_path(out: Path | None, name: str) -> Path:
+    """The file of a benchmark's rows, beside its result."""
+    return (out or Path("results") / f"{name}.json").with_suffix(".rows.jsonl")
+
+
 class Rows:
     """Results by key, written as they come, so that a long run which was stopped can be gone on with.
 
@@ -46,12 +31,12 @@ class Rows:
     """
 
     def __init__(self, out: Path | None, name: str, setting: dict[str, Any], resume: bool) -> None:
-        self.path = (out or Path("results") / f"{name}.json").with_suffix(".rows.jsonl")
+        self.path = rows_path(out, name)
         self.done: dict[str, dict[str, Any]] = {}
         if resume and self.path.exists():
             whole = self.path.read_text(encoding="utf-8").rpartition("\n")[0]  # a line cut off by a kill does not count
-            first, *lines = whole.splitlines() or ["{}"]
-            if json.loads(first) != setting:
+            first, *lines = whole.split("\n")
+            if json.loads(first or "{}") != setting:
                 raise ValueError(
                     f"{self.path} is of another setting, {first}: run without --resume, or with that setting."
                 )

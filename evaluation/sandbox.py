@@ -19,9 +19,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.report import interval, print_table, write_json
-from sandbox.attacks import ATTACKS, open_stage, strike
-from sandbox.python import STRONGEST_FIRST, Sandbox, SandboxUnavailable, open_sandbox
+from evaluation.report import print_table, write_json
+from intervals import interval
+from sandbox.attacks import ATTACKS, open_decoy, run_attack
+from sandbox.choose import STRONGEST_FIRST, open_sandbox
+from sandbox.outcome import SandboxUnavailable
+from sandbox.python import Sandbox
+from settings import Settings
 
 PROGRAM = """
 def f(x):
@@ -61,15 +65,15 @@ def run_same(number: int) -> None:
 def run_small(sandbox: Sandbox, number: int = 0) -> None:
     """A small program of ten calls."""
     outcome = sandbox.run(PROGRAM, CALLS)
-    if outcome.why != "done":
-        raise AssertionError(f"a right program ended as {outcome.why}")
+    if outcome.exit_reason != "done":
+        raise AssertionError(f"a right program ended as {outcome.exit_reason}")
 
 
 def run_mixed(sandbox: Sandbox, number: int) -> None:
     """The same, but for an endless loop now and then."""
     if number % LOOPS_EVERY:
         run_small(sandbox, number)
-    elif sandbox.run(LOOP, CALLS).why != "cpu":
+    elif sandbox.run(LOOP, CALLS).exit_reason != "cpu":
         raise AssertionError("an endless loop was not stopped for its CPU time")
 
 
@@ -94,9 +98,9 @@ def measure_attacks(sandbox: Sandbox) -> tuple[Counter[str], list[str]]:
     """Attacks that failed, by group, and those that succeeded, with how."""
     held: Counter[str] = Counter()
     won = []
-    with open_stage() as stage:
+    with open_decoy() as stage:
         for attack in tqdm(ATTACKS, desc=f"attacks on {sandbox.kind}", disable=None):
-            if how := strike(attack, sandbox, stage):
+            if how := run_attack(attack, sandbox, stage):
                 won.append(f"{attack.group}/{attack.name}: {how}")
             else:
                 held[attack.group] += 1
@@ -120,7 +124,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     with ExitStack() as stack:
         for kind in arguments.backends:
             try:
-                boxes[kind] = stack.enter_context(open_sandbox(kind, arguments.workers))
+                boxes[kind] = stack.enter_context(open_sandbox(Settings(), kind, arguments.workers))
             except SandboxUnavailable as error:
                 absent[kind] = str(error)
         measured = measure_speeds(boxes, arguments.programs, arguments.rounds, arguments.workers)

@@ -28,10 +28,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from tqdm import tqdm
 
-from evaluation.report import interval, print_table, write_json
+from evaluation.report import print_table, write_json
 from evaluation.speed_colbench import run_colbench
 from graphs.memgpt import Context, user_message
-from graphs.runtime import open_runtime
+from intervals import interval
 from memory.checkpoints import open_checkpointer
 from memory.edge import EdgeClient
 from memory.minilm import Floats
@@ -39,6 +39,7 @@ from memory.recall import Message, Recall
 from memory.store import QdrantStore
 from models.scripted import PolicyModel, call
 from nodes.memgpt.evict import SUMMARISE
+from runtime import open_runtime
 from settings import Settings
 
 AGENTS, DIMENSIONS, BATCH, LENGTH = 20, 384, 100, 25
@@ -402,7 +403,7 @@ def _measure_memgpt(home: Path, marks: list[int], turns: int) -> dict[int, Any]:
 
         def one_turn() -> None:
             nonlocal said, number
-            runtime.turn("speed", user_message(says(number)), context)
+            runtime.run("memgpt", "speed", user_message(says(number)), context)
             said, number = said + 2, number + 1
 
         with tqdm(total=marks[-1], desc="Messages", disable=None) as bar:

@@ -11,11 +11,13 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from tqdm import tqdm
 
-from evaluation.report import interval, print_table, shown, write_json
+from evaluation.report import print_table, write_json
 from graphs import collaborate
+from intervals import format_interval, interval
 from models.scripted import PolicyModel
+from sandbox.choose import open_sandbox
 from sandbox.html import open_renderer
-from sandbox.python import open_sandbox
+from settings import Settings
 from tasks.answers import MARKER
 from tasks.backend_score import BackendScorer
 from tasks.own_backend import make_task
@@ -37,7 +39,7 @@ def per_second(work: Callable[[int], Any], count: int) -> float:
 def measure_backend(answers: int) -> list[float]:
     """Answers scored a minute, of 10 tests each; truths are known after the first round, as in a run with many samples."""
     tasks = [make_task("train", 3, n) for n in range(48)]
-    with open_sandbox("", os.cpu_count() or 1) as sandbox:
+    with open_sandbox(Settings(), "", os.cpu_count() or 1) as sandbox:
         scorer = BackendScorer(sandbox)
 
         def score(n: int) -> None:
@@ -107,7 +109,7 @@ def run_colbench(arguments: argparse.Namespace) -> dict[str, Any]:
             ["programs scored a minute, 10 tests each", f"{result['answers_a_minute']:,.0f}"],
             ["pages drawn a second, a fresh context each", f"{result['pages_a_second']:.1f}"],
             ["pages drawn and compared a second", f"{result['compared_a_second']:.1f}"],
-            ["ms of a turn beyond the model, scoring included", shown(interval(turns))],
+            ["ms of a turn beyond the model, scoring included", format_interval(interval(turns))],
         ],
     )
     write_json(arguments.out, "speed-colbench", result)

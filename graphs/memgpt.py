@@ -5,19 +5,19 @@
                       │     └→ END     │
                       └────── act ←────┘
 
-`graph` is bare, for `langgraph dev`; graphs.runtime.open_runtime() gives it its checkpointer and store.
+`graph` is bare, for `langgraph dev`; runtime.open_runtime() gives it its checkpointer and store.
 """
 
 from langgraph.graph import START, StateGraph
 
 from graphs import react, reflexion, self_refine
 from nodes.memgpt.act import act_with
-from nodes.memgpt.events import login, system_alert, timed_event, user_message
+from nodes.memgpt.event import login, system_alert, timed_event, user_message
 from nodes.memgpt.evict import evict
-from nodes.memgpt.page import page
+from nodes.memgpt.page import after_page, page
 from nodes.memgpt.receive import receive
 from nodes.memgpt.state import Context, Input, State
-from nodes.memgpt.think import think
+from nodes.memgpt.think import after_think, think
 
 __all__ = ["Context", "Input", "State", "builder", "graph", "login", "system_alert", "timed_event", "user_message"]
 
@@ -31,7 +31,9 @@ builder.add_node(
 )
 builder.add_edge(START, "receive")
 builder.add_edge("receive", "page")
+builder.add_conditional_edges("page", after_page)
 builder.add_edge("evict", "think")
+builder.add_conditional_edges("think", after_think)
 builder.add_edge("act", "page")
 
 graph = builder.compile(name="memgpt")

@@ -7,10 +7,10 @@
 
 from langgraph.graph import START, StateGraph
 
-from nodes.react.act import act
+from nodes.react.act import act, after_act
 from nodes.react.begin import begin
 from nodes.react.state import Context, Input, State
-from nodes.react.think import think
+from nodes.react.think import after_think, think
 
 __all__ = ["Context", "Input", "State", "builder", "graph"]
 
@@ -20,5 +20,7 @@ builder.add_node("think", think)
 builder.add_node("act", act)
 builder.add_edge(START, "begin")
 builder.add_edge("begin", "think")
+builder.add_conditional_edges("think", after_think)
+builder.add_conditional_edges("act", after_act)
 
 graph = builder.compile(name="react")

@@ -3,6 +3,15 @@
 import re
 from typing import Any
 
+STATE_VERSION = 2
+"""Of the form of every machine's state: a run of another version is migrated, or refused."""
+EXTRA_SUPERSTEPS = 20  # graph steps of a run that no budget counts
+
+
+def supersteps(budget: int) -> int:
+    """LangGraph's recursion limit for a run of at most `budget` rounds."""
+    return EXTRA_SUPERSTEPS + 4 * budget
+
 
 def check_agent(agent: str) -> None:
     """Raise ValueError unless `agent` can name an agent."""

@@ -12,17 +12,20 @@ from langgraph.store.base import BaseStore
 
 from memory.store import QdrantStore
 from models.endpoint import open_model
-from models.offline import OfflineModel
-from models.reply import ModelFailed, ask
+from models.reply import ask
+from settings import Settings
 from text import clean_text
 
 MOST_CALLS = 8  # of one reply: their results share the window
 MOST_OF_MALFORMED = 600  # characters
 MALFORMED = "malformed_arguments"
+MEMGPT_THREAD = "memgpt:"
+"""Before the name of a conversation that has a colon in it: `react:x` is the thread of a solver's run."""
 
 
-class Stopped(RuntimeError):
-    """The run was asked to stop while a step was under way. Going on repeats that step."""
+def settings_of(runtime: Runtime[Any]) -> Settings:
+    """The settings that the runtime has put into the context; those of the environment for a bare graph, as in Studio."""
+    return runtime.context.settings or Settings()
 
 
 def reply_to(
@@ -34,30 +37,26 @@ def reply_to(
     temperature: float | None = None,
 ) -> AIMessage:
     """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped."""
-    opened = open_model(model)
-    if isinstance(opened, OfflineModel):
-        raise ModelFailed(
-            "This takes a language model, and the offline model is none: start Ollama, LM Studio or vLLM, or set "
-            "OPENAI_BASE_URL and OPENAI_API_KEY."
-        )
-    reply = ask(opened, tools, prompt, tags=tags, control=runtime.control, temperature=temperature)
-    if reply is None:
-        raise Stopped("Stopped while the model was thinking.")
-    return reply
+    settings = settings_of(runtime)
+    return ask(
+        open_model(model or settings.model, settings), prompt, tools, seconds=settings.reply_seconds, tags=tags,
+        control=runtime.control, temperature=temperature,
+    )  # fmt: skip
 
 
 def memory_of(store: BaseStore | None) -> QdrantStore:
     """The run's store. Raises TypeError if the graph was compiled without ours."""
     if not isinstance(store, QdrantStore):
         raise TypeError(
-            f"The graph needs a QdrantStore, not {type(store).__name__}: open it with graphs.runtime.open_runtime()."
+            f"The graph needs a QdrantStore, not {type(store).__name__}: open it with runtime.open_runtime()."
         )
     return store
 
 
 def thread_of(runtime: Runtime[Any]) -> str:
-    """The conversation's id; `default` for a run without a checkpointer."""
-    return (runtime.execution_info.thread_id if runtime.execution_info else None) or "default"
+    """The conversation's name; `default` for a run without a checkpointer."""
+    found = (runtime.execution_info.thread_id if runtime.execution_info else None) or "default"
+    return found.removeprefix(MEMGPT_THREAD)
 
 
 def step_id(runtime: Runtime[Any]) -> str:

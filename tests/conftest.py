@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -13,13 +14,20 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # two 
 
 import numpy as np
 
-from graphs.runtime import Runtime, open_runtime
 from memory.edge import EdgeClient
 from memory.minilm import Floats
 from memory.store import QdrantStore
+from runtime import Runtime, open_runtime
 from settings import Settings
+from tasks.dialogue import Turn
+from training.home import home as training_home
 
 OUTSIDE = ("OPENAI_", "QDRANT_", "PALIMPSEST_")
+
+
+def said(role: Literal["agent", "person"], content: str) -> Turn:
+    """One turn of a dialogue."""
+    return Turn(role=role, content=content, thought="", leak="")
 
 
 class WordEmbedder:
@@ -42,6 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith(OUTSIDE):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "home"))
+    training_home.cache_clear()
     monkeypatch.setattr("models.endpoint.LOCAL_SERVERS", {})
     return tmp_path / "home"
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from langgraph_sdk import get_sync_client
 
-from tasks.book import find_task
+from settings import Settings
+from tasks.lookup import find_task
 from tests.models.fake_openai import FakeOpenAI, fake_openai, writes
 
 ROOT = Path(__file__).parent.parent
@@ -151,7 +152,7 @@ def solve_and_step_in(client: Any, endpoint: FakeOpenAI) -> None:
 
 def collaborate_and_answer(client: Any, endpoint: FakeOpenAI) -> None:
     """A person at Studio is waited for, answers, and the hidden tests score; the reference is in no state."""
-    task = find_task("own-backend/train/3/1")
+    task = find_task("own-backend/train/3/1", Settings())
     endpoint.turns = [writes("What is missing?"), writes(f"I WANT TO ANSWER:\n```python\n{task.ground_truth}\n```")]
     thread = client.threads.create()["thread_id"]
     context = {"agent": "ada", "model": "fake", "person": "human"}

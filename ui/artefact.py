@@ -4,18 +4,17 @@ from typing import Any
 
 import streamlit as st
 
-from nodes.collaborate.score import score_program
 from sandbox.browser import RenderUnavailable
 from sandbox.cdn import CdnMissing
-from sandbox.python import SandboxFailed, SandboxUnavailable
-from tasks.answers import page_in
+from sandbox.outcome import SandboxFailed, SandboxUnavailable
 from tasks.backend_score import TruthFailed
-from tasks.book import find_task
-from tasks.colbench import called
-from tasks.programs import DEFINES, program_for, program_in
+from tasks.environment import Scoring
+from tasks.kinds import ENVIRONMENTS
+from tasks.lookup import find_task
 from ui.diff_picture import diff_html
 from ui.page_picture import differences, divided, drawn
-from ui.safe_text import as_markdown
+from ui.safe_text import escaped
+from ui.session import Session
 
 EMPTY = {
     "backend": "No program yet. The agent asks first; what it writes is shown here.",
@@ -23,31 +22,24 @@ EMPTY = {
 }
 
 
-def versions(state: dict[str, Any]) -> list[str]:
+def versions(session: Session, state: dict[str, Any]) -> list[str]:
     """The programs or pages that the agent has shown, oldest first, each once."""
-    said = [t["content"] for t in state["turns"] if t["role"] == "agent"]
-    if state["kind"] == "frontend":
-        found = [page_in(text) for text in said]
-    else:
-        name = called(find_task(state["task"]).calls) if state["task"] else ""
-        found = [program_for(text, name) if name else program_in(text) for text in said]
-        found = [code if DEFINES.search(code) else "" for code in found]
-        found.append(state["answer"] and (program_for(state["answer"], name) if name else program_in(state["answer"])))
-    return list(dict.fromkeys(text.strip() + "\n" for text in found if text))
+    task = find_task(state["task"], session.runtime.settings) if state["task"] else None
+    return ENVIRONMENTS[state["kind"]].versions(task, state["turns"], state["answer"])
 
 
-def show_artefact(state: dict[str, Any], key: str) -> None:
+def show_artefact(session: Session, state: dict[str, Any], key: str) -> None:
     """Draw the last version, and what changed since the one before."""
-    found = versions(state)
+    found = versions(session, state)
     if not found:
         st.caption(EMPTY[state["kind"]])
     elif state["kind"] == "frontend":
         _show_page(found, key)
     else:
-        _show_program(state, found, key)
+        _show_program(session, state, found, key)
 
 
-def _show_program(state: dict[str, Any], found: list[str], key: str) -> None:
+def _show_program(session: Session, state: dict[str, Any], found: list[str], key: str) -> None:
     st.code(found[-1], language="python", line_numbers=True, wrap_lines=True)
     if len(found) > 1:
         with st.expander(f"Changes since version {len(found) - 1}", icon=":material/difference:"):
@@ -60,9 +52,11 @@ def _show_program(state: dict[str, Any], found: list[str], key: str) -> None:
     ):
         try:
             with st.spinner("Running the hidden tests in the sandbox…"):
-                result = score_program(find_task(state["task"]), found[-1])
+                settings = session.runtime.settings
+                task = find_task(state["task"], settings)
+                result = ENVIRONMENTS[task.kind].score(task, found[-1], Scoring(settings=settings))
         except (TruthFailed, SandboxFailed, SandboxUnavailable) as error:
-            st.error(as_markdown(str(error)), icon=":material/error:")
+            st.error(escaped(str(error)), icon=":material/error:")
             return
         show_tests(list(result.passed), result.message)
 
@@ -75,17 +69,17 @@ def show_tests(passed: list[bool], message: str) -> None:
     )
     st.markdown(f"**{sum(passed)} of {len(passed)} tests pass**  \n{marks}")
     if message:
-        st.caption(as_markdown(f"The first that fails: {message}"))
+        st.caption(escaped(f"The first that fails: {message}"))
 
 
 def _show_page(found: list[str], key: str) -> None:
     try:
         pages = [drawn(html) for html in found[-2:]]
     except (RenderUnavailable, CdnMissing) as error:
-        st.error(as_markdown(f"The page cannot be drawn here. {error}"), icon=":material/error:")
+        st.error(escaped(f"The page cannot be drawn here. {error}"), icon=":material/error:")
         return
-    if pages[-1].why != "done":
-        st.warning(as_markdown(f"The last page could not be drawn: {pages[-1].message}"), icon=":material/warning:")
+    if pages[-1].exit_reason != "done":
+        st.warning(escaped(f"The last page could not be drawn: {pages[-1].message}"), icon=":material/warning:")
     if len(pages) < 2:
         st.image(pages[-1].png, caption="The page so far")
     else:

@@ -8,11 +8,12 @@ import streamlit as st
 
 from graphs import collaborate
 from models.endpoint import OFFLINE
-from tasks.book import find_task
-from tasks.trajectory import keep_preference, trajectory_of
+from tasks.kept import KeptData
+from tasks.lookup import find_task
+from tasks.trajectory import trajectory_of
 from ui.artefact import show_artefact
 from ui.consent import ask_consent, show_kept
-from ui.safe_text import as_markdown
+from ui.safe_text import escaped, show_typed, show_written
 from ui.session import Session, model_names
 from ui.task_choice import choose_task
 
@@ -29,7 +30,7 @@ def show_comparison(session: Session) -> None:
     if st.session_state.blind:
         _show_sides(session, st.session_state.blind)
         return
-    task = choose_task()
+    task = choose_task(session.runtime.settings)
     names = [name for name in model_names() if name != OFFLINE]
     left, right = st.columns(2)
     one = left.selectbox("One agent", names, key="blind_one", help="A model at your endpoint.")
@@ -54,30 +55,30 @@ def _run(session: Session, task: str, one: str, other: str) -> None:
     try:
         for n, model in enumerate(models):
             bar.progress(n / 2, f"Agent {SIDES[n]} works…")
+            facts = find_task(task, session.runtime.settings).facts
             context = collaborate.Context(
-                agent=session.context.agent, model=model, person="rules" if find_task(task).facts else "model"
+                agent=session.context.agent, model=model, person="rules" if facts else "model", person_model=one
             )
-            session.runtime.solve("collaborate", f"{run}-{SIDES[n]}", task, context)
+            session.runtime.run("collaborate", f"{run}-{SIDES[n]}", task, context)
     except (ValueError, RuntimeError) as error:
-        st.error(as_markdown(str(error)), icon=":material/error:")
+        st.error(escaped(str(error)), icon=":material/error:")
         return
     st.session_state.blind = {"run": run, "models": models, "choice": ""}
     st.rerun()
 
 
 def _show_sides(session: Session, blind: dict[str, Any]) -> None:
-    states = [session.runtime.solver_state("collaborate", f"{blind['run']}-{side}") for side in SIDES]
-    st.markdown(as_markdown(states[0]["description"]))
+    states = [session.runtime.state("collaborate", f"{blind['run']}-{side}") for side in SIDES]
+    show_typed(states[0]["description"])
     for n, column in enumerate(st.columns(2, gap="large")):
         with column, st.container(border=True):
-            named = f": {as_markdown(blind['models'][n])}, score {states[n]['score']:.2f}" if blind["choice"] else ""
+            named = f": {escaped(blind['models'][n])}, score {states[n]['score']:.2f}" if blind["choice"] else ""
             st.markdown(f"**Agent {SIDES[n]}**{named}")
             with st.expander(f"Its dialogue, {len(states[n]['turns'])} turns"):
                 for turn in states[n]["turns"]:
-                    st.markdown(
-                        f"**{'Agent' if turn['role'] == 'agent' else 'Person'}:** {as_markdown(turn['content'][:2_000])}"
-                    )
-            show_artefact(states[n], f"blind-{SIDES[n]}")
+                    st.caption("Agent" if turn["role"] == "agent" else "Person")
+                    show_written(turn["content"][:2_000])
+            show_artefact(session, states[n], f"blind-{SIDES[n]}")
     if not blind["choice"]:
         st.markdown("**Which did better?**")
         for side, column in zip((*SIDES, "neither"), st.columns(3), strict=True):
@@ -89,7 +90,7 @@ def _show_sides(session: Session, blind: dict[str, Any]) -> None:
                 args=(side,),
             )
         return
-    _keep(blind, states)
+    _keep(session, blind, states)
     st.button("Another comparison", icon=":material/restart_alt:", on_click=lambda: st.session_state.update(blind={}))
 
 
@@ -97,16 +98,17 @@ def _choose(side: str) -> None:
     st.session_state.blind = {**st.session_state.blind, "choice": side}
 
 
-def _keep(blind: dict[str, Any], states: list[dict[str, Any]]) -> None:
+def _keep(session: Session, blind: dict[str, Any], states: list[dict[str, Any]]) -> None:
     """Keep the choice as a training pair, once, if the person agrees."""
     if blind["choice"] == "neither":
         st.caption("No preference: nothing to keep.")
         return
-    if ask_consent() and not blind.get("kept"):
+    kept = KeptData(session.runtime.settings)
+    if ask_consent(kept) and not blind.get("kept"):
         better = SIDES.index(blind["choice"])
         chosen, rejected = (
             trajectory_of({**states[n]["trajectory"], "agent": blind["models"][n]}) for n in (better, 1 - better)
         )
-        keep_preference(chosen, rejected)
+        kept.keep_preference(chosen, rejected)
         st.session_state.blind = {**blind, "kept": True}
-    show_kept("a training pair")
+    show_kept(kept, "a training pair")

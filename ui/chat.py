@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import streamlit as st
 from langchain_core.messages import AIMessageChunk
@@ -11,14 +11,14 @@ from langchain_core.utils.json import parse_partial_json
 from langgraph.store.base import SearchItem
 
 from graphs.memgpt import State
-from memory.blocks import load_blocks, save_block
+from memory.blocks import save_block
 from memory.store import Page
-from models.reply import ModelFailed
-from nodes.memgpt.receive import PERSONA
+from nodes.memgpt.receive import load_working_context
 from nodes.memgpt.state import BLOCKS
 from nodes.memgpt.window import measure
 from text import clean_text
-from ui.safe_text import as_markdown, one_line
+from ui.run_status import FAILURES
+from ui.safe_text import escaped, one_line, show_typed, show_written, written_html
 from ui.session import Session, open_session
 from ui.window_picture import window_html
 
@@ -46,10 +46,10 @@ HEIGHT = 560  # pixels of the conversation: the window's picture stays in view a
 def show() -> None:
     """Draw the page."""
     session = open_session()
-    state = session.runtime.state(session.thread)
+    state = _state(session)
     left, right = st.columns([3, 1.4], gap="large")
     with left:
-        st.subheader("Chat", anchor=False)
+        st.title("Chat", anchor=False)
         picture = st.empty()
         _draw_window(picture, session, state)
         with st.container(height=HEIGHT, border=False, autoscroll=True):
@@ -64,6 +64,10 @@ def show() -> None:
             _run_turn(session, typed, picture)
 
 
+def _state(session: Session) -> State:
+    return cast(State, session.runtime.state("memgpt", session.thread))
+
+
 # ---- one turn --------------------------------------------------------------------------------------------------------
 
 
@@ -71,16 +75,16 @@ def _run_turn(session: Session, text: str | None, picture: Any) -> None:
     """Run a turn (None: go on with the unfinished one), drawing it as it comes; then draw the page anew from the log."""
     if text is not None:
         with st.chat_message("user"):
-            st.markdown(as_markdown(clean_text(text)))
+            show_typed(clean_text(text))
     try:
         # The stream is closed at once when the person presses Stop: that ends the thought under way.
-        stream = session.runtime.stream(session.thread, text, session.context)
+        stream = session.runtime.stream("memgpt", session.thread, text, session.context)
         with st.chat_message("assistant"), st.spinner("Thinking…"), closing(stream):
             for node in _draw_stream(stream):
-                _draw_window(picture, session, session.runtime.state(session.thread))
+                _draw_window(picture, session, _state(session))
                 if node == "evict":
                     st.caption(":material/move_down: The window was full: its oldest part has moved to recall storage.")
-    except (ModelFailed, ValueError, RuntimeError) as error:
+    except FAILURES as error:
         st.session_state.failure = str(error)
     st.rerun()
 
@@ -92,7 +96,11 @@ def _draw_stream(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
     places: dict[Any, Any] = {}
     reply_id = None
     thought = ""
+    progress = _embedding_progress()
     for part in stream:
+        if part["type"] == "custom":
+            progress(part["data"]["embedded"], part["data"]["of"])
+            continue
         if part["ns"]:  # a machine at work inside a call of solve_carefully
             if part["type"] == "updates":
                 working = ", ".join(str(node).replace("_", " ") for node in part["data"])
@@ -118,7 +126,7 @@ def _draw_stream(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
             place = places.setdefault(number, st.empty())
             if names[number] == "send_message":
                 arguments = _partial(parts[number])
-                place.markdown(as_markdown(str(arguments.get("message", ""))) + " ▌")
+                place.html(written_html(f"{arguments.get('message', '')} ▌"))
             else:
                 place.caption(f"{ICONS.get(names[number], SEARCH)} {one_line(names[number])} …")
 
@@ -169,7 +177,7 @@ def _show_history(session: Session, state: State) -> None:
         was_out = was_out or (not inside and item.value["role"] in ("user", "assistant"))
         _show_record(item, results.get(item.key.removesuffix(":call") + ":result"))
     if failure := st.session_state.pop("failure", ""):
-        st.error(as_markdown(failure), icon=":material/error:")
+        st.error(escaped(failure), icon=":material/error:")
     _show_ending(session, state)
 
 
@@ -195,12 +203,14 @@ def _show_record(item: SearchItem, result: SearchItem | None) -> None:
     role, text = item.value["role"], str(item.value["text"])
     if role in ("user", "assistant"):
         with st.chat_message(role):
-            st.markdown(as_markdown(text[:20_000]))
+            (show_typed if role == "user" else show_written)(text[:20_000])
             if len(text) > 20_000:
                 st.caption(f"… {len(text) - 20_000:,} characters more, on the memory page")
     elif role == "tool_call":
         name, _, arguments = text.partition("(")
-        with st.expander(f"{one_line(name)} · {one_line(_told(arguments), 70)}", icon=ICONS.get(name, SEARCH)):
+        with st.expander(
+            f"{one_line(name)} · {one_line(_first_argument(arguments), 70)}", icon=ICONS.get(name, SEARCH)
+        ):
             st.code(text[:5_000], language=None, wrap_lines=True)
             if result is not None:
                 st.caption("Result")
@@ -211,7 +221,7 @@ def _show_record(item: SearchItem, result: SearchItem | None) -> None:
         st.caption(f":material/notifications: {one_line(text, 300)}")
 
 
-def _told(arguments: str) -> str:
+def _first_argument(arguments: str) -> str:
     """The first argument that says something."""
     try:
         values = [v for v in json.loads(arguments.rstrip(")")).values() if isinstance(v, str)]
@@ -221,8 +231,7 @@ def _told(arguments: str) -> str:
 
 
 def _show_ending(session: Session, state: State) -> None:
-    unfinished = bool(session.runtime.graph.get_state(session.runtime.config(session.thread)).next)
-    if unfinished:
+    if session.runtime.pending_step("memgpt", session.thread):
         st.warning("The last turn did not end: it was stopped, or it broke off.", icon=":material/pause_circle:")
         st.button("Go on with it", icon=":material/play_arrow:", on_click=lambda: st.session_state.update(resume=True))
     elif (stop := state.get("stop", "")) in STOPS:
@@ -235,19 +244,15 @@ def _show_ending(session: Session, state: State) -> None:
 
 
 def _draw_window(place: Any, session: Session, state: State) -> None:
-    shown: State = state or {"working_context": _blocks(session)}
+    shown: State = state or {"working_context": load_working_context(session.runtime.store, session.context.agent)}
     place.html(window_html(measure(shown, session.context), session.context))
-
-
-def _blocks(session: Session) -> dict[str, str]:
-    return load_blocks(session.runtime.store, session.context.agent) or {"persona": PERSONA, "human": ""}
 
 
 def _show_working_context(session: Session) -> None:
     st.subheader("Working context", anchor=False)
     st.caption("Always in view of the agent. Both of you can edit it.")
     limit = session.context.block_limit
-    kept = _blocks(session)
+    kept = load_working_context(session.runtime.store, session.context.agent)
     for name in BLOCKS:
         text = kept.get(name, "")
         # A key of its content: when the agent has edited the block, the field shows that.
@@ -268,8 +273,9 @@ def _save(session: Session, name: str, text: str) -> None:
     if len(text) > limit:
         st.error(f"{len(text):,} characters are more than the {limit:,} of a block. Nothing was saved: shorten it.")
         return
-    for block, kept in {**_blocks(session), name: clean_text(text)}.items():
-        save_block(session.runtime.store, session.context.agent, block, kept)
-    session.runtime.store.flush()
+    store, agent = session.runtime.store, session.context.agent
+    for block, kept in {**load_working_context(store, agent), name: clean_text(text)}.items():
+        save_block(store, agent, block, kept)
+    store.flush()
     st.toast(f"Saved. The agent reads the new {name} from your next message on.")
     st.rerun()

@@ -1,23 +1,25 @@
 """The page "Collaborate": a person and the agent make one thing together, the dialogue left, what comes of it right."""
 
 import uuid
-from contextlib import closing
 from typing import Any
 
 import streamlit as st
-from langchain_core.messages import AIMessageChunk
 from langgraph.types import Command
 
 from graphs import collaborate
 from models.endpoint import OFFLINE
-from tasks.answers import MARKER, page_in
-from tasks.book import find_task
-from tasks.colbench import BadTask
-from tasks.trajectory import keep, trajectory_of
+from tasks.answers import MARKER
+from tasks.colbench import BadTask, Kind
+from tasks.dialogue import Turn
+from tasks.kept import KeptData
+from tasks.kinds import ENVIRONMENTS
+from tasks.lookup import find_task
+from tasks.trajectory import trajectory_of
 from ui.artefact import show_artefact, show_tests
 from ui.blind_comparison import show_comparison
 from ui.consent import ask_consent, show_kept
-from ui.safe_text import as_markdown, one_line
+from ui.run_status import draw_run, no_model
+from ui.safe_text import escaped, show_typed, show_written
 from ui.session import Session, open_session
 from ui.task_choice import choose_task
 
@@ -35,20 +37,14 @@ STEPS = {
     "refine": "Working on the answer",
     "score": "Scoring",
 }
-FAILURES = (ValueError, RuntimeError)
-"""Of models, sandboxes, browsers and tasks: each says what to do."""
 
 
 def show() -> None:
     """Draw the page."""
     session = open_session()
-    st.subheader("Collaborate", anchor=False)
+    st.title("Collaborate", anchor=False)
     if session.context.model == OFFLINE:
-        st.info(
-            "This page needs a language model, and none is connected. Start Ollama, LM Studio or vLLM on this machine, or set "
-            "OPENAI_BASE_URL and OPENAI_API_KEY, and reload the page.",
-            icon=":material/cloud_off:",
-        )
+        no_model()
     if "collab_run" not in st.session_state:
         st.session_state.collab_run = st.query_params.get("run", "") or uuid.uuid4().hex[:12]
     view = st.segmented_control(
@@ -65,7 +61,7 @@ def show() -> None:
         return
     run = st.session_state.collab_run
     st.query_params["run"] = run
-    state = session.runtime.solver_state("collaborate", run)
+    state = session.runtime.state("collaborate", run)
     if state.get("agent", session.context.agent) != session.context.agent:
         st.session_state.collab_run = uuid.uuid4().hex[:12]  # the agent was changed: its runs are others
         st.rerun()
@@ -84,12 +80,16 @@ def _show_start(session: Session) -> None:
         "hidden tests or a hidden page score what comes of it."
     )
     try:
-        task = choose_task()
+        task = choose_task(session.runtime.settings)
     except BadTask as error:
-        st.error(as_markdown(str(error)))
+        st.error(escaped(str(error)))
         task = None
     person = st.radio(
-        "Who answers the agent?", _people(task), format_func=PEOPLE.__getitem__, key="collab_person", horizontal=True
+        "Who answers the agent?",
+        _people(session, task),
+        format_func=PEOPLE.__getitem__,
+        key="collab_person",
+        horizontal=True,
     )
     with st.expander("The agent, and its budget", icon=":material/tune:"):
         st.number_input("Most turns of the agent", 1, 30, 10, key="collab_max_turns")
@@ -108,7 +108,7 @@ def _show_start(session: Session) -> None:
             st.slider("How often the person is vague", 0.0, 1.0, 0.0, 0.1, key="collab_vagueness")
             st.slider("What the person has forgotten", 0.0, 1.0, 0.0, 0.1, key="collab_forgetfulness")
     if failure := st.session_state.pop("collab_failure", ""):
-        st.error(as_markdown(failure), icon=":material/error:")
+        st.error(escaped(failure), icon=":material/error:")
     offline = session.context.model == OFFLINE
     if (
         st.button("Start", type="primary", icon=":material/play_arrow:", disabled=offline or task is None)
@@ -123,17 +123,17 @@ def _show_start(session: Session) -> None:
         _run(session, task)
 
 
-def _people(task: dict[str, Any] | None) -> list[str]:
+def _people(session: Session, task: dict[str, Any] | None) -> list[str]:
     """Who can answer in this task: a simulated person needs a reference, rules need single facts, eyes need a page."""
     if task is None or not task["task"]:
         return ["human"]
-    found = find_task(task["task"])
+    found = find_task(task["task"], session.runtime.settings)
     return ["human", *(["rules"] if found.facts else []), "model", *(["vision"] if found.kind == "frontend" else [])]
 
 
 def _context(session: Session) -> collaborate.Context:
     """As the run was begun; a new one as the page says."""
-    state = session.runtime.solver_state("collaborate", st.session_state.collab_run)
+    state = session.runtime.state("collaborate", st.session_state.collab_run)
     chosen = dict(state.get("setting") or st.session_state.get("collab_settings", {}))
     return collaborate.Context(agent=session.context.agent, model=session.context.model, **chosen)
 
@@ -143,45 +143,30 @@ def _context(session: Session) -> collaborate.Context:
 
 def _run(session: Session, given: dict[str, Any] | Command[Any] | None) -> None:
     """Run until somebody is waited for, drawing what is written as it comes; then draw the page from what was kept."""
-    stream = session.runtime.stream_solver("collaborate", st.session_state.collab_run, given, _context(session))
-    try:
-        with st.status("The agent thinks…", expanded=True) as status, closing(stream):
-            st.button("Stop", icon=":material/stop:", help="What was said is kept, and you can go on.")
-            text, place = "", st.empty()
-            for part in stream:
-                if part["type"] == "updates":
-                    for step in part["data"]:
-                        status.update(label=f"{STEPS[step]}: done" if step in STEPS else None)
-                    text, place = "", st.empty()
-                    continue
-                message, _ = part["data"]
-                if isinstance(message, AIMessageChunk) and message.text:
-                    text += message.text
-                    place.caption(one_line(text[-300:], 300))
-    except FAILURES as error:
-        st.session_state.collab_failure = str(error)
+    stream = session.runtime.stream("collaborate", st.session_state.collab_run, given, _context(session))
+    st.session_state.collab_failure = draw_run(stream, "The agent thinks…", STEPS)
     st.rerun()
 
 
 def _show_run(session: Session, state: dict[str, Any]) -> None:
-    waits = session.runtime.solver_waits_at("collaborate", st.session_state.collab_run)
+    waits = session.runtime.pending_step("collaborate", st.session_state.collab_run)
     person = state["setting"]["person"]
     st.button("New task", icon=":material/edit_square:", on_click=_new)
     if failure := st.session_state.pop("collab_failure", ""):
-        st.error(as_markdown(failure), icon=":material/error:")
+        st.error(escaped(failure), icon=":material/error:")
     left, right = st.columns(2, gap="large")
     with right:
         st.caption("What comes of it")
         if state.get("stop") and not waits:
-            _show_score(state)
+            _show_score(session, state)
         try:
-            show_artefact(state, "collab")
+            show_artefact(session, state, "collab")
         except BadTask as error:
-            st.error(as_markdown(str(error)), icon=":material/error:")
+            st.error(escaped(str(error)), icon=":material/error:")
     with left:
         _show_dialogue(state, person)
         if waits == "reply" and person == "human":
-            _show_secret(state)
+            _show_secret(session, state)
             said = st.chat_input("Answer the agent", max_chars=4_000)
             if said:
                 _run(session, Command(resume=said))
@@ -193,35 +178,39 @@ def _show_run(session: Session, state: dict[str, Any]) -> None:
 
 def _show_dialogue(state: dict[str, Any], person: str) -> None:
     with st.chat_message("user"):
-        st.markdown(as_markdown(state["description"]))
+        show_typed(state["description"])
     for turn in state["turns"]:
         with st.chat_message("assistant" if turn["role"] == "agent" else "user"):
-            _show_said(turn["content"], state["kind"])
+            _show_said(turn, state["kind"])
             if turn["thought"] and person != "human":
                 with st.expander("Thought, which the person does not see"):
-                    st.caption(as_markdown(turn["thought"][:4_000]))
+                    st.caption(escaped(turn["thought"][:4_000]))
             if turn["leak"]:
                 st.caption(f":material/warning: This reply gives code away ({turn['leak']}).")
 
 
-def _show_said(text: str, kind: str) -> None:
+def _show_said(turn: Turn, kind: Kind) -> None:
     """What was said, without the page or program that stands on the right."""
-    page = page_in(text) if kind == "frontend" else ""
+    text = turn["content"]
+    if turn["role"] == "person":
+        show_typed(text)
+        return
+    page = ENVIRONMENTS[kind].artefact(text)
     words, marker, _ = (text.replace(page, "") if page else text).partition(MARKER)
     words = words.strip("` \n").removesuffix("html") if page else words
     if words.strip():
-        st.markdown(as_markdown(words.strip()[:8_000]))
+        show_written(words.strip()[:8_000])
     if marker:
         st.caption(":material/task_alt: This is its answer. It stands on the right.")
     elif page:
         st.caption(":material/image: It shows a page. It stands on the right.")
 
 
-def _show_secret(state: dict[str, Any]) -> None:
+def _show_secret(session: Session, state: dict[str, Any]) -> None:
     """What the person who plays knows and the agent does not."""
-    if state["task"] and (facts := find_task(state["task"]).facts):
+    if state["task"] and (facts := find_task(state["task"], session.runtime.settings).facts):
         with st.expander("What you know, and the agent does not", icon=":material/visibility_off:", expanded=True):
-            st.markdown("\n".join(f"- {as_markdown(fact.statement)}" for fact in facts))
+            st.markdown("\n".join(f"- {escaped(fact.statement)}" for fact in facts))
 
 
 def _new() -> None:
@@ -231,10 +220,10 @@ def _new() -> None:
 # ---- after -----------------------------------------------------------------------------------------------------------
 
 
-def _show_score(state: dict[str, Any]) -> None:
+def _show_score(session: Session, state: dict[str, Any]) -> None:
     if state["score"] is None:
         st.success("Done. There is no hidden reference, so there is no score.", icon=":material/task_alt:")
-    elif state["kind"] == "frontend":
+    elif state["parts"]:
         told = f"Likeness to the hidden page: **{state['score']:.0%}**"
         parts = {"blocks": "texts", "colours": "colours", "structure": "structure", "clip": "CLIP"}
         told += "".join(f" · {parts[k]} {v:.0%}" for k, v in state["parts"].items())
@@ -245,11 +234,12 @@ def _show_score(state: dict[str, Any]) -> None:
             icon=":material/score:",
         )
         show_tests(state["passed"], state["message"])
-    _keep(state)
+    _keep(session, state)
 
 
-def _keep(state: dict[str, Any]) -> None:
+def _keep(session: Session, state: dict[str, Any]) -> None:
     """Keep the collaboration as training data, once, if the person agrees."""
-    if ask_consent():
-        keep(trajectory_of(state["trajectory"]), st.session_state.collab_run)
-    show_kept("training data on this machine")
+    kept = KeptData(session.runtime.settings)
+    if ask_consent(kept):
+        kept.keep(trajectory_of(state["trajectory"]), st.session_state.collab_run)
+    show_kept(kept, "training data on this machine")

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from tasks.trajectory import agree, may_keep
+from tasks.kept import KeptData
 
 
-def ask_consent() -> bool:
+def ask_consent(kept: KeptData) -> bool:
     """Whether they may be kept; draws the question while it has no answer."""
-    agreed = may_keep()
+    agreed = kept.may_keep()
     if agreed is not None:
         return agreed
     with st.container(border=True):
@@ -15,16 +15,16 @@ def ask_consent() -> bool:
             "May your collaborations and choices be kept on this machine, as training data for your agent? You are asked once."
         )
         yes, no = st.columns(2)
-        yes.button("Yes, keep them", width="stretch", on_click=agree, args=(True,))
-        no.button("No", width="stretch", on_click=agree, args=(False,))
+        yes.button("Yes, keep them", width="stretch", on_click=kept.agree, args=(True,))
+        no.button("No", width="stretch", on_click=kept.agree, args=(False,))
     return False
 
 
-def show_kept(what: str) -> None:
+def show_kept(kept: KeptData, what: str) -> None:
     """What became of the run or the choice, and a way to decide otherwise."""
-    agreed = may_keep()
+    agreed = kept.may_keep()
     if agreed is None:
         return
     st.caption(f":material/save: Kept as {what}." if agreed else f":material/block: Not kept as {what}.")
     label = "Keep no more" if agreed else "Keep them from now on"
-    st.button(label, type="tertiary", on_click=agree, args=(not agreed,))
+    st.button(label, type="tertiary", on_click=kept.agree, args=(not agreed,))

@@ -10,18 +10,18 @@ from memory.archival import Archival
 from memory.documents import KINDS, read_document
 from memory.recall import SAID, Recall
 from memory.store import Page
-from ui.safe_text import as_markdown, one_line
+from ui.run_status import FAILURES
+from ui.safe_text import escaped, one_line
 from ui.session import Session, open_session
 
 PAGE_SIZE = 10
-ERRORS = (ValueError, RuntimeError)
 
 
 def show() -> None:
     """Draw the page."""
     session = open_session()
     store, agent = session.runtime.store, session.context.agent
-    st.subheader(f"Memory of {agent}", anchor=False)
+    st.title(f"Memory of {agent}", anchor=False)
     recall, archival = Recall(store, agent), Archival(store, agent)
     said, passages = recall.count(), archival.count()
     names = [f"Recall ({said:,} messages)", f"Archival ({passages:,} passages)", "Documents", "Left the window"]
@@ -106,8 +106,8 @@ def _pages(name: str, asked: Any, search: Any, nothing: str) -> None:
     try:
         with st.spinner("Searching…"):
             page = search(state[f"{name}_page"])
-    except ERRORS as error:
-        st.error(as_markdown(str(error)), icon=":material/error:")
+    except FAILURES as error:
+        st.error(escaped(str(error)), icon=":material/error:")
         return
     if not page.total:
         st.info(nothing)
@@ -165,8 +165,8 @@ def _ingest(session: Session, archival: Archival, files: list[Any]) -> None:
         try:
             kept = archival.ingest(file.name, read_document(file.name, file.getvalue()))
             store.embed_pending(archival.namespace, progress=_progress(bar, file.name))
-        except ERRORS as error:
-            st.error(as_markdown(str(error)), icon=":material/error:")
+        except FAILURES as error:
+            st.error(escaped(str(error)), icon=":material/error:")
             continue
         st.success(
             f"{one_line(kept.source)}: {kept.passages:,} passages"
@@ -184,7 +184,7 @@ def _left_the_window(session: Session) -> None:
     st.caption(
         "What the agent no longer sees in this conversation. Nothing of it is lost: it searches recall storage for it."
     )
-    state = session.runtime.state(session.thread)
+    state = session.runtime.state("memgpt", session.thread)
     evicted = state.get("evicted")
     if not evicted:
         st.info(
@@ -193,7 +193,7 @@ def _left_the_window(session: Session) -> None:
         )
         return
     queue = [m.additional_kwargs.get("event", {}).get("sequence") for m in state["messages"]]
-    first = min((s for s in queue if s), default=state["sequence"])
+    first = min((s for s in queue if s), default=state["clock"]["sequence"])
     st.markdown(f"**{evicted['total']:,}** messages have left, the last {evicted['count']:,} of them together.")
     with st.expander("The summary that took their place", expanded=True):
         st.code(state.get("summary", ""), language=None, wrap_lines=True)

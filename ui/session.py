@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import streamlit as st
 
 from graphs.memgpt import Context
-from graphs.runtime import Runtime, open_runtime
 from memory.blocks import Thread, list_threads
 from memory.checkpoints import CheckpointsUnavailable
 from memory.edge import MemoryDamaged, MemoryInUse
@@ -16,8 +15,9 @@ from models.endpoint import OFFLINE, list_models, local_endpoints
 from models.offline import NOTICE
 from nodes.checks import check_agent
 from nodes.memgpt.state import SMALLEST_WINDOW
+from runtime import Runtime, open_runtime
 from settings import Settings
-from ui.safe_text import as_markdown
+from ui.safe_text import escaped, one_line
 
 WINDOWS = (SMALLEST_WINDOW, 4_096, 8_192, 16_384, 32_768, 131_072)
 SHOWN_THREADS = 12
@@ -66,7 +66,7 @@ def open_session() -> Session:
     try:
         runtime = _open().runtime
     except (MemoryInUse, MemoryDamaged, MemoryUnreachable, CheckpointsUnavailable) as error:
-        st.error(as_markdown(str(error)), icon=":material/lock:")
+        st.error(escaped(str(error)), icon=":material/lock:")
         if st.button("Try again"):
             st.rerun()
         st.stop()
@@ -77,7 +77,7 @@ def open_session() -> Session:
     try:
         check_agent(state.agent)
     except ValueError as error:
-        st.error(f"The address names no agent. {as_markdown(str(error))}")
+        st.error(f"The address names no agent. {escaped(str(error))}")
         state.agent = "palimpsest"
     threads = list_threads(runtime.store)
     mine = [t for t in threads if t.agent == state.agent]
@@ -117,7 +117,7 @@ def _choose_agent(threads: list[Thread]) -> None:
             try:
                 check_agent(name)
             except ValueError as error:
-                st.error(as_markdown(str(error)))
+                st.error(escaped(str(error)))
             else:
                 st.session_state.agent, st.session_state.thread = name, uuid.uuid4().hex[:12]
                 st.rerun()
@@ -136,7 +136,7 @@ def _choose_thread(threads: list[Thread]) -> None:
         here = thread.thread == st.session_state.thread
         label = " ".join(thread.title.split()) or "(untitled)"
         st.button(
-            label.replace("[", "(").replace("]", ")"),
+            one_line(label),
             key=f"thread-{thread.thread}",
             width="stretch",
             type="primary" if here else "secondary",
@@ -169,7 +169,7 @@ def _choose_model() -> str:
         st.caption(
             f":material/cloud_off: {NOTICE[0].upper()}{NOTICE[1:]}.",
             help="To talk with a language model, start Ollama, LM Studio or vLLM on this machine, or set OPENAI_BASE_URL and "
-            "OPENAI_API_KEY, and reload the page.",
+            "OPENAI_API_KEY, and start the page again.",
         )
     else:
         st.caption(f"at {where}")

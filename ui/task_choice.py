@@ -5,9 +5,10 @@ from typing import Any
 
 import streamlit as st
 
-from tasks.book import find_task, keep_tasks
+from settings import Settings
 from tasks.colbench import BadTask, Task, task_of
-from ui.safe_text import as_markdown
+from tasks.lookup import find_task, store_tasks
+from ui.safe_text import escaped, show_typed
 
 KINDS = {"backend": "A Python function", "frontend": "A web page"}
 SOURCES = {"ready": "A ready task", "own": "A wish of my own"}
@@ -15,7 +16,7 @@ OWN_DIFFICULTY = {"backend": 3, "frontend": 4}
 SIGNATURE = "The signature of the function is:"
 
 
-def choose_task() -> dict[str, Any] | None:
+def choose_task(settings: Settings) -> dict[str, Any] | None:
     """The run's input, as the machine takes it; None, with the reason shown, while it cannot work."""
     left, right = st.columns(2)
     with left:
@@ -26,10 +27,10 @@ def choose_task() -> dict[str, Any] | None:
         source = st.segmented_control(
             "Which", list(SOURCES), format_func=SOURCES.__getitem__, default="ready", key="collab_source", required=True
         )
-    return _ready(str(kind)) if source == "ready" else _own(str(kind))
+    return _ready(str(kind), settings) if source == "ready" else _own(str(kind), settings)
 
 
-def _ready(kind: str) -> dict[str, Any]:
+def _ready(kind: str, settings: Settings) -> dict[str, Any]:
     st.session_state.setdefault("collab_seed", 1)
     hidden, number, another = st.columns([2, 2, 1], vertical_alignment="bottom")
     difficulty = hidden.slider(
@@ -39,7 +40,7 @@ def _ready(kind: str) -> dict[str, Any]:
     another.button("Another", icon=":material/casino:", width="stretch", on_click=_draw)
     task_id = f"own-{kind}/train/{difficulty}/{seed}"
     with st.container(border=True):
-        st.markdown(as_markdown(find_task(task_id).description))
+        show_typed(find_task(task_id, settings).description)
     return {"task": task_id}
 
 
@@ -47,7 +48,7 @@ def _draw() -> None:
     st.session_state.collab_seed = random.randrange(1_000_000)  # noqa: S311 (any task will do)
 
 
-def _own(kind: str) -> dict[str, Any] | None:
+def _own(kind: str, settings: Settings) -> dict[str, Any] | None:
     wish = st.text_area(
         "What do you want?", key="collab_wish", height=90, max_chars=8_000,
         placeholder="I need a function that …" if kind == "backend" else "A website for …",
@@ -74,9 +75,9 @@ def _own(kind: str) -> dict[str, Any] | None:
     if not reference.strip():
         return {"task": "", "wish": wish, "kind": kind}
     try:
-        return {"task": keep_tasks([_task(kind, wish, reference, calls)], "mine")[0]}
+        return {"task": store_tasks([_task(kind, wish, reference, calls)], "mine", settings)[0]}
     except BadTask as error:
-        st.warning(as_markdown(f"The reference cannot be used yet: {error}"), icon=":material/edit:")
+        st.warning(escaped(f"The reference cannot be used yet: {error}"), icon=":material/edit:")
         return None
 
 

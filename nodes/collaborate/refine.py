@@ -1,4 +1,7 @@
-"""refine: Reflexion works on the program before it counts, on the visible examples or on tests that the model writes."""
+"""refine: Reflexion works on the program before it counts, on the visible examples or on tests that the model writes.
+
+The agent's own answer is the first trial; another takes its place only if it passes all of these tests.
+"""
 
 from typing import Any, Protocol
 
@@ -25,11 +28,10 @@ def refine_with(reflexion: Any) -> Refine:
         said = "\n".join(f"{'You' if t['role'] == 'agent' else 'Person'}: {t['content']}" for t in state["turns"])
         task = f"{state['description']}\n\nWhat was said about it, your answer at the end:\n{said}"
         inner = ReflexionContext(
-            agent=context.agent, model=context.model, evaluator="tests" if state["examples"] else "own_tests",
-            tests=state["examples"], max_trials=TRIALS,
+            agent=context.agent, model=context.model, settings=context.settings, tests=state["examples"],
+            evaluator="tests" if state["examples"] else "own_tests", first_attempt=state["answer"], max_trials=TRIALS,
         )  # fmt: skip
-        limit = RunnableConfig(recursion_limit=20 + 4 * TRIALS)
-        done = reflexion.invoke({"task": task}, limit, context=inner)
-        return {"answer": done["answer"] or state["answer"]}
+        done = reflexion.invoke({"task": task}, RunnableConfig(recursion_limit=inner.supersteps), context=inner)
+        return {"answer": done["answer"] if done["stop"] == "solved" else state["answer"]}
 
     return refine

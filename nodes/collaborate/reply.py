@@ -2,7 +2,7 @@
 
 import base64
 import contextvars
-import re
+import logging
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -11,15 +11,18 @@ from langgraph.types import interrupt
 from langsmith import tracing_context
 
 from models.endpoint import open_person
-from models.reply import ModelFailed
-from nodes.collaborate.state import Context, State, Turn
-from nodes.replies import Stopped, reply_to
+from models.reply import ModelFailed, Stopped
+from nodes.collaborate.state import Context, State
+from nodes.replies import reply_to, settings_of
 from sandbox.html import render_html
 from tasks.answers import page_in
-from tasks.book import find_task
 from tasks.colbench import Task
-from tasks.person import RESAMPLES, Manner, answer_from_facts, cut, leak_in
+from tasks.dialogue import Turn, said_by
+from tasks.lookup import find_task
+from tasks.person import RESAMPLES, PersonBehaviour, answer_from_facts, cut, leak_in
 from text import clean_text
+
+logger = logging.getLogger(__name__)
 
 PERSON = """\
 You play a person who wants a Python function and works on it with an assistant. You know exactly what the function has to do; it \
@@ -43,25 +46,21 @@ def reply(state: State, runtime: Runtime[Context]) -> State:
     if context.person == "human":
         text = ""
         while not text.strip():
-            text = str(interrupt({"said": said, "turns_left": context.max_turns - _agent_turns(state)}) or "")
+            left = context.max_turns - len(said_by("agent", state["turns"]))
+            text = str(interrupt({"said": said, "turns_left": left}) or "")
         text = clean_text(text).strip()
     else:
-        task = find_task(state["task"])
+        task = find_task(state["task"], settings_of(runtime))
         text, leak = _simulated(task, state, said, runtime)
     return {"turns": [*state["turns"], Turn(role="person", content=text, thought="", leak=leak)]}
-
-
-def _agent_turns(state: State) -> int:
-    return sum(t["role"] == "agent" for t in state["turns"])
 
 
 def _simulated(task: Task, state: State, said: str, runtime: Runtime[Context]) -> tuple[str, str]:
     """What a simulated person says, and the kind of code it gave away in spite of several tries."""
     context = runtime.context
     if context.person == "rules":
-        own = [t["content"] for t in state["turns"] if t["role"] == "person"]
-        manner = Manner(context.patience, context.vagueness, context.forgetfulness)
-        text = answer_from_facts(task, said, own, manner, context.seed)
+        behaviour = PersonBehaviour(context.patience, context.vagueness, context.forgetfulness)
+        text = answer_from_facts(task, said, said_by("person", state["turns"]), behaviour, context.seed)
         return text, leak_in(text, task.ground_truth)
     prompt = _eyes(task, said) if context.person == "vision" else _words(task, state)
     most = MOST_SEEN if context.person == "vision" else 400
@@ -81,7 +80,8 @@ def _ask_in_private(prompt: list[BaseMessage], runtime: Runtime[Context]) -> str
 
     def ask() -> str:
         with tracing_context(enabled=False):
-            model = open_person(context.person_model or context.model)
+            settings = settings_of(runtime)
+            model = open_person(context.person_model or context.model or settings.model, settings)
             return reply_to(prompt, model, runtime, tags=["nostream"], temperature=0.0).text
 
     try:
@@ -89,9 +89,11 @@ def _ask_in_private(prompt: list[BaseMessage], runtime: Runtime[Context]) -> str
     except Stopped:
         raise
     except Exception as error:  # its text may quote the prompt, and errors go into checkpoints
-        code = re.search(r"HTTP \d{3}", str(error))
+        logger.warning("The model that plays the person failed.", exc_info=True)
+        status = error.status if isinstance(error, ModelFailed) else 0
+        reason = f"HTTP {status}" if status else type(error).__name__
         raise ModelFailed(
-            f"The model that plays the person failed ({code[0] if code else type(error).__name__}): check PALIMPSEST_PERSON_URL "
+            f"The model that plays the person failed ({reason}): check PALIMPSEST_PERSON_URL "
             "and PALIMPSEST_PERSON_KEY, or the endpoint and its key. What was said is kept."
         ) from None
 

@@ -6,21 +6,14 @@ from typing import Any, Literal, TypedDict
 from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
 
-from nodes.checks import check, check_agent, check_positive
+from nodes.checks import check, check_agent, check_positive, supersteps
+from settings import Settings
+from tasks.colbench import Kind
+from tasks.dialogue import Turn
+from tasks.environment import Scoring
 
 Stop = Literal["", "answered", "turn_limit"]
 PersonKind = Literal["human", "rules", "model", "vision"]
-
-
-class Turn(TypedDict):
-    """One thing that was said."""
-
-    role: Literal["agent", "person"]
-    content: str
-    thought: str
-    """Of the agent: what the person does not see."""
-    leak: str
-    """Of a simulated person: which kind of code of the reference it gave away, after several tries."""
 
 
 class State(TypedDict, total=False):
@@ -30,9 +23,10 @@ class State(TypedDict, total=False):
     """
 
     task: str
-    """An id of tasks.book; empty for a wish without a reference."""
+    """An id of tasks.lookup; empty for a wish without a reference."""
     wish: str
-    kind: Literal["backend", "frontend"]
+    kind: Kind
+    version: int
     agent: str
     setting: dict[str, Any]
     """What of the context the run was begun with, by field: who the person is must not change on the way."""
@@ -60,7 +54,7 @@ class Input(TypedDict, total=False):
 
     task: str
     wish: str
-    kind: Literal["backend", "frontend"]
+    kind: Kind
 
 
 @dataclass(kw_only=True)
@@ -93,6 +87,8 @@ class Context:
     scoring: Literal["palimpsest", "released"] = "palimpsest"
     """`released`: the public scorer's rules, faults included, for comparing with published numbers."""
     seed: int = 0
+    settings: SkipJsonSchema[Settings | None] = None
+    """Endpoints, keys and folders; the runtime gives its own. None: those of the environment."""
 
     def __post_init__(self) -> None:
         check_agent(self.agent)
@@ -103,7 +99,16 @@ class Context:
             check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "use a share from 0 to 1")
         check(0 <= self.tolerance < 1, "tolerance", self.tolerance, "use 0 for ==, or a small share such as 1e-9")
 
+    def scoring_of(self, settings: Settings) -> Scoring:
+        """How the answer is scored."""
+        return Scoring(settings=settings, tolerance=self.tolerance, released=self.scoring == "released")
+
     def setting(self) -> dict[str, Any]:
         """The fields that a run keeps from its begin to its end, without models."""
         names = "person max_turns patience vagueness forgetfulness memory refine tolerance scoring seed".split()
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def supersteps(self) -> int:
+        """Most graph steps of a run."""
+        return supersteps(self.max_turns)

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langgraph.errors import GraphBubbleUp
@@ -13,18 +14,22 @@ from pydantic import ValidationError
 
 from memory.archival import Archival
 from memory.blocks import load_blocks
-from memory.recall import Recall, Trust
-from nodes.memgpt.log import Clock, call_records
-from nodes.memgpt.state import Context, Due, State, Turn
-from nodes.memgpt.tools import HEARTBEAT, TOOLS, Chained, Desk
+from memory.recall import Trust
+from memory.server import MemoryUnreachable
+from models.reply import Stopped
+from nodes.memgpt.log import StepLog
+from nodes.memgpt.state import Context, State, TurnProgress, WakeReason
+from nodes.memgpt.tools import HEARTBEAT, TOOLS, Chained, ToolArguments, ToolContext
 from nodes.memgpt.window import REPLY_SHARE, RESULT_SHARE, clip, clip_message, measure, room
 from nodes.react.state import Context as ReactContext
 from nodes.reflexion.state import Context as ReflexionContext
-from nodes.replies import MALFORMED, Stopped, memory_of, thread_of
+from nodes.replies import MALFORMED, memory_of
 from nodes.self_refine.state import Context as RefineContext
 
 SMALLEST_ROOM = 0.2  # share of the window that the working context must leave to the queue
 ERROR_LENGTH = 1_000  # characters
+
+logger = logging.getLogger(__name__)
 
 
 class Act(Protocol):
@@ -44,24 +49,25 @@ def act_with(solvers: dict[str, Any]) -> Act:
 
 def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str], str]) -> State:
     """Every call gets exactly one result, whatever it was. Blocks change in the state only if their call succeeded."""
-    context, store, thread = runtime.context, memory_of(runtime.store), thread_of(runtime)
+    context, store = runtime.context, memory_of(runtime.store)
     reply = state["messages"][-1]
     if not isinstance(reply, AIMessage):
         raise TypeError(f"act runs after a reply with calls, not after a {reply.type} message.")
-    clock = Clock(state, context)
+    log = StepLog(state, runtime)
     free = room(state, context)
     share = int(free * RESULT_SHARE) // len(reply.tool_calls)
-    desk = Desk(
+    tools = ToolContext(
         store=store,
         agent=context.agent,
         blocks=load_blocks(store, context.agent),  # a person may have edited them meanwhile
         block_limit=context.block_limit,
         page_size=context.page_size,
         excerpt=max(40, share * 3 // context.page_size),
-        time=clock.now,
+        time=log.now,
         trust="outside" if _outside_in_view(state) else "own",
         fits=lambda blocks: _leaves_room(state, context, blocks),
         solve=solve,
+        progress=lambda done, total: runtime.stream_writer({"embedded": done, "of": total}),
     )
     results: dict[str, str] = {}
     origins: dict[str, Trust] = {}
@@ -70,82 +76,86 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
     failed = False
     for call in reply.tool_calls:
         number = str(call["id"])
-        desk.key, desk.read_outside, replies = f"{reply.id}:{number}", False, len(desk.replies)
-        status, answer = run_call(call, desk)
+        tools.key, tools.read_outside, replies = f"{reply.id}:{number}", False, len(tools.replies)
+        status, answer = run_call(call, tools, TOOLS)
         failed |= status == "Failed"
-        if len(desk.replies) > replies:
-            sent[number] = desk.replies[-1]
+        if len(tools.replies) > replies:
+            sent[number] = tools.replies[-1]
         results[number] = answer
-        origins[number] = "outside" if desk.read_outside else "own"
-        messages.append(_result(call, str(reply.id), status, clip(answer, share), clock.now, origins[number]))
+        origins[number] = "outside" if tools.read_outside else "own"
+        messages.append(_result(call, str(reply.id), status, clip(answer, share), log.now, origins[number]))
 
     archival = Archival(store, context.agent).count()
-    records = call_records(reply, results, clock, context, thread, origins, sent, desk.trust)
-    Recall(store, context.agent).write(records)
-    turn, stop = _next(state, context, reply.tool_calls, failed, answered=bool(state["replies"] or desk.replies))
+    log.add_calls(reply, results, origins, sent, tools.trust)
+    log.write()
+    turn, stop = _next(state, context, reply.tool_calls, failed, answered=bool(state["replies"] or tools.replies))
     return {
         "messages": messages,
-        "known": [*state["known"], *(str(m.id) for m in messages[1:])],
-        "working_context": desk.blocks,
+        "queue_ids": [*state["queue_ids"], *(str(m.id) for m in messages[1:])],
+        "working_context": tools.blocks,
         "counters": {
             "recall": state["counters"]["recall"] + len(sent),
             "archival": archival,
         },
-        "replies": [*state["replies"], *desk.replies],
+        "replies": [*state["replies"], *tools.replies],
         "turn": turn,
         **({"stop": "loop"} if stop else {}),
-        **clock.update(),
+        **log.update(),
     }
 
 
-def run_call(call: ToolCall, desk: Desk) -> tuple[str, str]:
-    """("OK" or "Failed", what to tell the model). No error of the model's making leaves this function."""
+def run_call(
+    call: ToolCall, context: ToolContext, offered: Mapping[str, type[ToolArguments]]
+) -> tuple[Literal["OK", "Failed"], str]:
+    """How a call ended, and what to tell the model. No error of the model's making leaves this function."""
     name, arguments = call["name"], call["args"]
-    if name not in TOOLS:
-        return "Failed", f"There is no tool {name[:60]!r}. The tools are: {', '.join(TOOLS)}."
+    if name not in offered:
+        return "Failed", f"There is no tool {name[:60]!r}. The tools are: {', '.join(offered)}."
     if MALFORMED in arguments:
         return "Failed", f"The arguments of {name} were not a JSON object. Call it again with valid JSON."
-    if not issubclass(TOOLS[name], Chained):  # models say it of send_message too; then they mean it
+    if not issubclass(offered[name], Chained):  # models say it of send_message too; then they mean it
         arguments = {k: v for k, v in arguments.items() if k != HEARTBEAT}
     try:
-        return "OK", TOOLS[name].model_validate(arguments).run(desk)
+        return "OK", offered[name].model_validate(arguments).run(context)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors())
         return "Failed", f"Wrong arguments for {name}: {wrong}"[:ERROR_LENGTH]
-    except (Stopped, GraphBubbleUp):
+    except (Stopped, GraphBubbleUp, MemoryUnreachable):
         raise
     except ValueError as error:
         return "Failed", str(error)[:ERROR_LENGTH]
-    except Exception as error:  # the store, the embedder: the agent can say so, and the log has it
+    except Exception as error:  # an embedder, a solver: the agent can say so
+        logger.exception("The tool %s failed.", name)
         return "Failed", f"{name} broke: {type(error).__name__}: {error}"[:ERROR_LENGTH]
 
 
 def _solve(solver: Any, method: str, task: str, context: Context) -> str:
     """What a machine made of the task, in words for the model."""
+    common: dict[str, Any] = {"agent": context.agent, "model": context.model, "settings": context.settings}
     if method == "react":
-        done = solver.invoke({"task": task}, context=ReactContext(agent=context.agent, model=context.model))
+        done = solver.invoke({"task": task}, context=ReactContext(**common))
         return str(done["answer"]) or f"It found no answer ({done['stop']}). {done['error']}".strip()
-    inner: RefineContext | ReflexionContext = (
-        RefineContext(agent=context.agent, model=context.model)
-        if method == "self_refine"
-        else ReflexionContext(agent=context.agent, model=context.model, attempt="react")
+    refines = method == "self_refine"
+    done = solver.invoke(
+        {"task": task}, context=RefineContext(**common) if refines else ReflexionContext(**common, attempt="react")
     )
-    done = solver.invoke({"task": task}, context=inner)
     sure = "" if done["stop"] in ("accepted", "solved") else f" (Not sure: its critic gave {done['score']:.1f} of 1.)"
     return f"{done['answer'] or 'It found no answer.'}{sure}"
 
 
-def _next(state: State, context: Context, calls: list[ToolCall], failed: bool, answered: bool) -> tuple[Turn, bool]:
-    """The turn's bookkeeping, and whether it is a loop: the same calls `max_repeats` times in a row."""
+def _next(
+    state: State, context: Context, calls: list[ToolCall], failed: bool, answered: bool
+) -> tuple[TurnProgress, bool]:
+    """How the turn goes on, and whether it is a loop: the same calls more than `max_repeats` times in a row."""
     turn = state["turn"]
     asked_for = json.dumps([(c["name"], {k: v for k, v in c["args"].items() if k != HEARTBEAT}) for c in calls])
     signature = hashlib.sha256(asked_for.encode()).hexdigest()
-    repeats = turn["repeats"] + 1 if signature == turn["last_call"] else 1
+    repeats = turn["repeats"] + 1 if signature == turn["last_calls"] else 1
     asked = any(c["args"].get(HEARTBEAT) in (True, "true", "True") for c in calls)
     # A weak model forgets the heartbeat: without one, a person who has had no answer yet would wait for ever.
     forgotten = not answered and all(HEARTBEAT not in c["args"] for c in calls)
-    due: Due = "failed" if failed else "heartbeat" if asked or forgotten else ""
-    return {**turn, "due": due, "last_call": signature, "repeats": repeats}, repeats >= context.max_repeats
+    wake: WakeReason = "failed" if failed else "heartbeat" if asked or forgotten else ""
+    return {**turn, "wake": wake, "last_calls": signature, "repeats": repeats}, repeats > context.max_repeats
 
 
 def _result(call: ToolCall, reply: str, status: str, answer: str, now: datetime, trust: Trust) -> ToolMessage:

@@ -1,11 +1,11 @@
-"""Events (MemGPT §2.4): what makes the agent think, each with its kind and time, and how it reads them.
+"""Events (MemGPT §2.4): what makes the agent think, each with its kind and time. They are parsed once, when they come in.
 
 In the prompt an event is JSON in a user-role message, as in the original: what a person types is quoted in it, so that no
 text can pose as an alert; and no message but the first has the system role, which many local chat templates refuse.
 """
 
 import json
-import uuid
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,7 @@ from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, Syste
 from text import clean_text
 
 SystemKind = Literal["system_alert", "login", "timed_event", "memory_pressure"]
-SYSTEM_KINDS: tuple[SystemKind, ...] = get_args(SystemKind)
+EventKind = Literal["user_message"] | SystemKind
 
 
 def user_message(text: str, author: str = "") -> HumanMessage:
@@ -39,42 +39,67 @@ def timed_event(text: str) -> SystemMessage:
     return _system("timed_event", text)
 
 
-def memory_pressure(text: str, time: str, sequence: int, step: str) -> SystemMessage:
-    """The warning before the queue is flushed; made by `page`, never by a caller. `step` makes its id."""
-    message = _system("memory_pressure", text)
-    stamp(message, time, sequence)
-    message.id = str(uuid.uuid5(uuid.NAMESPACE_OID, step))
-    return message
-
-
 def _system(kind: SystemKind, text: str) -> SystemMessage:
     return SystemMessage(text, additional_kwargs={"event": {"kind": kind}})
 
 
-def stamp(message: BaseMessage, time: str, sequence: int) -> None:
-    """Mark an event as received. Nothing that came with it stays but its kind and author."""
-    event = kind_and_author(message)
-    message.additional_kwargs = {"event": {**event, "time": time, "sequence": sequence}}
+@dataclass(frozen=True)
+class Event:
+    """One event, as it was received."""
+
+    text: str
+    kind: EventKind
+    author: str
+    """A person's name, where it was given."""
+    time: str
+    """ISO 8601, UTC."""
+    sequence: int
+    """Its place in the log (nodes.memgpt.log)."""
+
+    def queued(self, message_id: str) -> AnyMessage:
+        """The event as a message of the queue; `event_of` reads it back."""
+        fields = {name: value for name, value in asdict(self).items() if name != "text"}
+        kind = HumanMessage if self.kind == "user_message" else SystemMessage
+        return kind(self.text, id=message_id, additional_kwargs={"event": fields})
+
+    def rendered(self, message_id: str | None) -> HumanMessage:
+        """The event as the model reads it."""
+        shown = {"type": self.kind, "message": self.text, "time": self.time}
+        if self.kind == "user_message" and self.author:
+            shown["name"] = self.author
+        return HumanMessage(json.dumps(shown, ensure_ascii=False), id=message_id)
 
 
-def kind_and_author(message: BaseMessage) -> dict[str, Any]:
-    """The event's kind and author, with the defaults of a bare chat message."""
-    event = message.additional_kwargs.get("event", {})
-    allowed = ("user_message",) if isinstance(message, HumanMessage) else SYSTEM_KINDS
-    kind = event.get("kind") if event.get("kind") in allowed else allowed[0]
-    kept = {name: event[name] for name in ("time", "sequence") if name in event}
-    return {"kind": kind, "author": str(event.get("author") or message.name or ""), **kept}
+def event_of(message: AnyMessage) -> Event:
+    """The event of a message of the queue."""
+    return Event(text=str(message.content), **message.additional_kwargs["event"])
 
 
-def event_text(message: BaseMessage) -> str:
-    """The text of a new event, cleaned. Raises ValueError if it is no event, is empty, or has anything but text."""
+def is_event(message: BaseMessage) -> bool:
+    """Whether a message of the queue is an event that was received."""
+    return "sequence" in message.additional_kwargs.get("event", {})
+
+
+def parse_event(message: BaseMessage, time: str = "", sequence: int = 0) -> Event:
+    """The event that a caller's message is, its text cleaned. Nothing that came with it stays but its kind and author.
+
+    Raises ValueError if it is no event, is empty, or has anything but text.
+    """
     if message.type not in ("human", "system"):
         raise ValueError(
             f"A message of type {message.type!r} cannot be sent to the agent: send a user or a system message."
         )
-    if message.additional_kwargs.get("event", {}).get("kind") == "memory_pressure":
+    given: dict[str, Any] = message.additional_kwargs.get("event", {})
+    asked: Any = given.get("kind")
+    if asked == "memory_pressure":
         raise ValueError("A memory_pressure alert is made by the agent's own window: send a system_alert.")
-    content = message.content
+    kind: EventKind = "user_message" if message.type == "human" else "system_alert"
+    if message.type == "system" and asked in get_args(SystemKind):
+        kind = asked
+    return Event(_text(message.content), kind, str(given.get("author") or message.name or ""), time, sequence)
+
+
+def _text(content: Any) -> str:
     if isinstance(content, list):
         other = [p.get("type") for p in content if isinstance(p, dict) and p.get("type") != "text"]
         if other:
@@ -86,12 +111,3 @@ def event_text(message: BaseMessage) -> str:
     if not text.strip():
         raise ValueError("The message is empty: write something.")
     return text
-
-
-def render_event(message: AnyMessage) -> HumanMessage:
-    """An event as the model reads it."""
-    event = kind_and_author(message)
-    shown = {"type": event["kind"], "message": message.content, "time": event.get("time", "")}
-    if event["kind"] == "user_message" and event["author"]:
-        shown["name"] = event["author"]
-    return HumanMessage(json.dumps(shown, ensure_ascii=False), id=message.id)

@@ -2,15 +2,11 @@
 
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 from langgraph.runtime import Runtime
 
-from memory.recall import Message, Recall
-from models.endpoint import open_model
-from models.reply import ask
-from nodes.memgpt.events import kind_and_author
-from nodes.memgpt.log import Clock
+from nodes.memgpt.event import event_of
+from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, Evicted, State
 from nodes.memgpt.window import (
     SUMMARY_SHARE,
@@ -24,7 +20,7 @@ from nodes.memgpt.window import (
     message_tokens,
     room,
 )
-from nodes.replies import memory_of, thread_of
+from nodes.replies import reply_to, step_id
 
 SUMMARISE = """\
 You keep the running summary of a conversation whose oldest part is leaving the context window. Write the new summary from the \
@@ -37,35 +33,35 @@ EVICTED_LINE = 80  # tokens of the line that says what left
 
 
 def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Free about half the window. Raises WindowTooSmall if what is being answered does not fit even alone."""
+    """Free about half the window. Raises WindowTooSmall if what is being answered does not fit even alone, ModelFailed, and
+    Stopped: going on then repeats the step.
+    """
     context = runtime.context
-    clock = Clock(state, context)
+    log = StepLog(state, runtime)
     leaving = choose(state, context)
     update: State = {}
     if leaving:
-        times = sorted(t for m in leaving if (t := _time(m))) or [clock.now.isoformat()]
+        times = sorted(t for m in leaving if (t := _time(m))) or [log.now.isoformat()]
         total = state["evicted"]["total"] if state.get("evicted") else 0
         evicted: Evicted = {"count": len(leaving), "total": total + len(leaving), "since": times[0], "until": times[-1]}
         update = {"summary": _summarise(state, leaving, runtime), "evicted": evicted, "warned": False}
         if any(m.additional_kwargs.get("trust") == "outside" for m in leaving):
             update["summary_trust"] = "outside"
-        _log(evicted, clock, runtime)
+        _record(evicted, log, runtime)
     gone = {m.id for m in leaving}
     staying = [m for m in state["messages"] if m.id not in gone]
     after: State = {**state, **update, "messages": staying}
     shorter = _shrink(after, context) if measure(after, context).used >= context.window else []
-    update["known"] = [str(m.id) for m in staying]
-    return {**update, **clock.update(), "messages": [*(RemoveMessage(str(m.id)) for m in leaving), *shorter]}
+    update["queue_ids"] = [str(m.id) for m in staying]
+    return {**update, **log.update(), "messages": [*(RemoveMessage(str(m.id)) for m in leaving), *shorter]}
 
 
-def _log(evicted: Evicted, clock: Clock, runtime: Runtime[Context]) -> None:
+def _record(evicted: Evicted, log: StepLog, runtime: Runtime[Context]) -> None:
     """Put the flush on record, and let what left be found by meaning too."""
-    thread, sequence = thread_of(runtime), clock.tick()
-    key, text = f"{thread}:{sequence}:evicted", evicted_line(evicted)
-    recall = Recall(memory_of(runtime.store), runtime.context.agent)
-    recall.write([Message(key, "alert", text, "system", "own", clock.now, thread, sequence, None)])
-    recall.embed_some()
-    recall.store.flush()  # what leaves the window is on disk first
+    log.add(f"{step_id(runtime)}:evicted", "alert", evicted_line(evicted), "system")
+    log.write()
+    log.recall.embed_some()
+    log.recall.store.flush()  # what leaves the window is on disk first
 
 
 def choose(state: State, context: Context) -> list[AnyMessage]:
@@ -118,9 +114,7 @@ def _summarise(state: State, leaving: list[AnyMessage], runtime: Runtime[Context
         SystemMessage(SUMMARISE),
         HumanMessage(f"Old summary:\n{state.get('summary') or '(none)'}\n\nWhat leaves:\n{body}"),
     ]
-    model: BaseChatModel = open_model(context.model)
-    answer = ask(model, [], prompt, tags=["nostream"], control=runtime.control)
-    text = answer.text.strip() if answer else ""
+    text = reply_to(prompt, context.model, runtime, tags=["nostream"]).text.strip()
     room_for = int(free * SUMMARY_SHARE)
     if text:
         return fit_lines(text, room_for)
@@ -147,9 +141,9 @@ def transcript_line(message: AnyMessage, context: Context) -> str:
         return f"{context.agent}: {' '.join(parts)}"
     if isinstance(message, ToolMessage):
         return "" if message.name == "send_message" else f"result of {message.name}: {message.text}"
-    event = kind_and_author(message)
-    who = (event["author"] or context.user) if event["kind"] == "user_message" else event["kind"]
-    return "" if event["kind"] == "memory_pressure" else f"{who}: {message.content}"
+    event = event_of(message)
+    who = (event.author or context.user) if event.kind == "user_message" else event.kind
+    return "" if event.kind == "memory_pressure" else f"{who}: {event.text}"
 
 
 def _time(message: AnyMessage) -> str:

@@ -1,93 +1,96 @@
-"""How messages are written to recall: their order, their time, and what of an assistant message is a record of its own."""
+"""How messages become recall records: order, time, and how one assistant message splits into records."""
 
 import json
-from datetime import datetime
-from typing import Any
 
 from langchain_core.messages import AIMessage
+from langgraph.runtime import Runtime
 
-from memory.recall import PREVIOUS, Message, Trust
-from nodes.memgpt.state import Context, State
+from memory.recall import PREVIOUS, Message, Recall, Role, Trust
+from nodes.memgpt.state import Clock, Context, State
+from nodes.replies import memory_of, thread_of
 
 PAUSE = 6 * 3600 * 1_000_000  # microseconds of silence after which talk is no continuation of what was said before
+NEW_CLOCK: Clock = {"sequence": 0, "position": 0, "previous": ""}
 
 
-class Clock:
-    """Time and order of what happens in a step.
+class StepLog:
+    """What one step writes to recall, in its order. `write` writes it, and `update` is the state's new clock.
 
-    `sequence` is a hybrid logical clock: microseconds of the event's time, raised where needed to stay above the one
+    Sequence numbers are a hybrid logical clock: microseconds of the step's time, raised where needed to stay above the one
     before, so that a clock set back never reorders a conversation.
     """
 
-    def __init__(self, state: State, context: Context) -> None:
-        self.now: datetime = context.time()
-        self.sequence = state.get("sequence", 0)
-        self.position = state.get("position", 0)
-        self.previous = state.get("previous", "")
-        if self.previous and int(self.now.timestamp() * 1_000_000) - self.sequence > PAUSE:
-            self.previous = ""
-            self.position += 1  # so that the two are no neighbours
+    def __init__(self, state: State, runtime: Runtime[Context]) -> None:
+        self.now = runtime.context.time()
+        self.recall = Recall(memory_of(runtime.store), runtime.context.agent)
+        self.messages: list[Message] = []
+        self._agent = runtime.context.agent
+        self._thread = thread_of(runtime)
+        self._clock: Clock = {**NEW_CLOCK, **state.get("clock", NEW_CLOCK)}
+        if self._clock["previous"] and self._microseconds() - self._clock["sequence"] > PAUSE:
+            self._clock["previous"] = ""
+            self._clock["position"] += 1  # so that the two are no neighbours
 
-    def tick(self) -> int:
+    def next_sequence(self) -> int:
         """The next sequence number."""
-        self.sequence = max(self.sequence + 1, int(self.now.timestamp() * 1_000_000))
-        return self.sequence
+        self._clock["sequence"] = max(self._clock["sequence"] + 1, self._microseconds())
+        return self._clock["sequence"]
 
-    def said(self, author: str, text: str) -> dict[str, Any]:
-        """Position and context of something said aloud."""
-        fields = {"position": self.position, "previous": self.previous}
-        self.position += 1
-        self.previous = f"{author}: {text}"[:PREVIOUS]
-        return fields
+    def add(
+        self, key: str, role: Role, text: str, author: str, trust: Trust = "own", sequence: int | None = None
+    ) -> Message:
+        """Add a record; what a person or the agent says has a place among what was said."""
+        sequence = self.next_sequence() if sequence is None else sequence
+        position, previous = None, ""
+        if role in ("user", "assistant"):
+            position, previous = self._clock["position"], self._clock["previous"]
+            self.note_said(author, text)
+        record = Message(key, role, text, author, trust, self.now, self._thread, sequence, position, previous)
+        self.messages.append(record)
+        return record
+
+    def note_said(self, author: str, text: str) -> None:
+        """Move the clock on for something said aloud, which may be on record already."""
+        self._clock["position"] += 1
+        self._clock["previous"] = f"{author}: {text}"[:PREVIOUS]
+
+    def add_monologue(self, message: AIMessage) -> None:
+        """The agent's private thought."""
+        self.add(f"{message.id}:text", "monologue", message.text, self._agent)
+
+    def add_calls(
+        self,
+        message: AIMessage,
+        results: dict[str, str],
+        trust: dict[str, Trust],
+        sent: dict[str, str],
+        sent_trust: Trust = "own",
+    ) -> None:
+        """An assistant message with calls: its thought, then each call with its result.
+
+        `results` has the result's text by call id. `sent` has what a send_message sent: that is on record as said, not as
+        a call.
+        """
+        if message.text.strip():
+            self.add_monologue(message)
+        for call in message.tool_calls:
+            number = str(call["id"])
+            key = f"{message.id}:{number}"
+            if number in sent:
+                self.add(f"{key}:call", "assistant", sent[number], self._agent, sent_trust)
+            else:
+                asked = f"{call['name']}({json.dumps(call['args'], ensure_ascii=False)})"
+                self.add(f"{key}:call", "tool_call", asked, self._agent)
+            if number in results:
+                self.add(f"{key}:result", "tool_result", results[number], call["name"], trust.get(number, "own"))
+
+    def write(self) -> None:
+        """Write the records; one that is there already stays as it is."""
+        self.recall.write(self.messages)
 
     def update(self) -> State:
         """The state's new clock."""
-        return {"sequence": self.sequence, "position": self.position, "previous": self.previous}
+        return {"clock": self._clock}
 
-
-def monologue_record(text: str, key: str, clock: Clock, context: Context, thread: str) -> Message:
-    """The agent's private thought."""
-    return Message(key, "monologue", text, context.agent, "own", clock.now, thread, clock.tick(), None)
-
-
-def call_records(
-    message: AIMessage,
-    results: dict[str, str],
-    clock: Clock,
-    context: Context,
-    thread: str,
-    trust: dict[str, Trust] | None = None,
-    sent: dict[str, str] | None = None,
-    sent_trust: Trust = "own",
-) -> list[Message]:
-    """An assistant message with calls, as records: its thought, then each call with its result.
-
-    `results` has the result's text by call id. `sent` has what a send_message sent: that is on record as said, not as a call.
-    """
-    records = []
-    if text := message.text.strip():
-        records.append(monologue_record(text, f"{message.id}:text", clock, context, thread))
-    for call in message.tool_calls:
-        key = f"{message.id}:{call['id']}"
-        if sent and call["id"] in sent:
-            said = sent[str(call["id"])]
-            sequence = clock.tick()
-            placed = clock.said(context.agent, said)
-            records.append(
-                Message(
-                    f"{key}:call", "assistant", said, context.agent, sent_trust, clock.now, thread, sequence, **placed
-                )
-            )
-        else:
-            asked = f"{call['name']}({json.dumps(call['args'], ensure_ascii=False)})"
-            records.append(
-                Message(f"{key}:call", "tool_call", asked, context.agent, "own", clock.now, thread, clock.tick(), None)
-            )
-        if call["id"] in results:
-            outcome, origin = results[str(call["id"])], (trust or {}).get(str(call["id"]), "own")
-            records.append(
-                Message(
-                    f"{key}:result", "tool_result", outcome, call["name"], origin, clock.now, thread, clock.tick(), None
-                )
-            )
-    return records
+    def _microseconds(self) -> int:
+        return int(self.now.timestamp() * 1_000_000)

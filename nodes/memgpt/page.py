@@ -1,16 +1,15 @@
-"""page: counts the window, warns once when it fills, and says what comes next: a thought, a flush, or rest."""
+"""page: counts the window, warns once when it fills; what comes next is a thought, a flush, or rest."""
 
+import uuid
 from typing import Literal
 
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 
-from memory.recall import Message, Recall
-from nodes.memgpt.events import memory_pressure
-from nodes.memgpt.log import Clock
+from nodes.memgpt.event import Event
+from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.window import measure
-from nodes.replies import memory_of, thread_of
+from nodes.replies import memory_of, step_id
 
 PRESSURE = (
     "Your window is {share:.0%} full. Save what matters now: short facts with working_context_append, the rest with "
@@ -18,31 +17,40 @@ PRESSURE = (
 )
 
 
-def page(state: State, runtime: Runtime[Context]) -> Command[Literal["think", "evict", "__end__"]]:
+def page(state: State, runtime: Runtime[Context]) -> State:
     """After each step: pressure alert, then failed call, then requested heartbeat, then wait (MemGPT §2.2 and §2.4)."""
     context, turn = runtime.context, state.get("turn")
     if state.get("stop") or turn is None:
-        return Command(goto="__end__")
-    due = bool(turn["due"])
+        return {}
     if turn["steps"] >= context.max_steps:
-        return Command(goto="__end__", update={"stop": "step_limit" if due else "waiting"})
-
-    usage = measure(state, context)
-    update: State = {}
-    if usage.share >= context.warn_at and not state.get("warned"):
-        thread, clock = thread_of(runtime), Clock(state, context)
-        text = PRESSURE.format(share=usage.share, flush=context.flush_at)
-        sequence = clock.tick()
-        alert = memory_pressure(text, clock.now.isoformat(), sequence, f"{thread}:{sequence}")
-        warned = measure({**state, "messages": [*state["messages"], alert]}, context)
-        if warned.share < context.flush_at:  # else the flush comes first, and the warning would be of what is past
-            known = [*state["known"], str(alert.id)]
-            update = {"messages": [alert], "known": known, "warned": True, **clock.update()}
-            record = Message(str(alert.id), "alert", text, "system", "own", clock.now, thread, sequence, None)
-            Recall(memory_of(runtime.store), context.agent).write([record])
-            usage, due = warned, True
-
-    if not due:
+        return {"stop": "step_limit" if turn["wake"] else "waiting"}
+    update = _warn(state, runtime)
+    if not turn["wake"] and not update:
         memory_of(runtime.store).flush()
-        return Command(goto="__end__", update={**update, "stop": "waiting"})
-    return Command(goto="evict" if usage.share >= context.flush_at else "think", update=update)
+        return {"stop": "waiting"}
+    return update
+
+
+def after_page(state: State, runtime: Runtime[Context]) -> Literal["think", "evict", "__end__"]:
+    """Rest when the turn has ended, flush when the window is full, else think."""
+    if state.get("stop") or "turn" not in state:
+        return "__end__"
+    return "evict" if measure(state, runtime.context).share >= runtime.context.flush_at else "think"
+
+
+def _warn(state: State, runtime: Runtime[Context]) -> State:
+    """The memory-pressure alert, if it is due: the first time that the window is `warn_at` full since the last flush."""
+    context = runtime.context
+    share = measure(state, context).share
+    if share < context.warn_at or state.get("warned"):
+        return {}
+    log = StepLog(state, runtime)
+    key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{step_id(runtime)}:pressure"))
+    text = PRESSURE.format(share=share, flush=context.flush_at)
+    record = log.add(key, "alert", text, "system")
+    alert = Event(text, "memory_pressure", "", log.now.isoformat(), record.sequence).queued(key)
+    warned = measure({**state, "messages": [*state["messages"], alert]}, context)
+    if warned.share >= context.flush_at:
+        return {}  # the flush comes first, and after it the warning would not hold
+    log.write()
+    return {"messages": [alert], "queue_ids": [*state["queue_ids"], key], "warned": True, **log.update()}

@@ -10,7 +10,8 @@ from langgraph.graph.message import add_messages
 from pydantic.json_schema import SkipJsonSchema
 
 from memory.recall import Trust
-from nodes.checks import check, check_agent
+from nodes.checks import check, check_agent, supersteps
+from settings import Settings
 
 BLOCKS = ("persona", "human")
 """The working context's blocks (MemGPT §2.1): who the agent is, and what it knows of the person."""
@@ -21,7 +22,7 @@ SMALLEST_WINDOW = 2_800
 Stop = Literal["", "waiting", "refused", "step_limit", "loop", "empty_reply", "stopped"]
 """Why a turn ended: waiting = the agent yielded and waits for the next event."""
 
-Due = Literal["event", "failed", "heartbeat", ""]
+WakeReason = Literal["event", "failed", "heartbeat", ""]
 """Why the agent is to think next; empty: it has yielded."""
 
 
@@ -34,15 +35,29 @@ class Evicted(TypedDict):
     until: str
 
 
-class Turn(TypedDict):
-    """Bookkeeping of the turn under way."""
+class TurnProgress(TypedDict):
+    """The turn under way."""
 
     event: str
     """Id of the message that began it; eviction spares that one."""
-    due: Due
+    wake: WakeReason
     steps: int
-    last_call: str
+    """Thoughts so far."""
+    last_calls: str
+    """Digest of the calls of the last step."""
     repeats: int
+    """How often in a row they were made."""
+
+
+class Clock(TypedDict):
+    """Where the conversation's log stands (nodes.memgpt.log)."""
+
+    sequence: int
+    """Of the last record: microseconds."""
+    position: int
+    """Of the next thing said aloud, counted from 0."""
+    previous: str
+    """The last thing said aloud, in short."""
 
 
 class Counters(TypedDict):
@@ -55,12 +70,14 @@ class Counters(TypedDict):
 class State(TypedDict, total=False):
     """Plain data, bounded by the window: everything older is in recall storage."""
 
+    version: int
+    """STATE_VERSION of the code that wrote it; an older one is migrated when the next event comes in."""
     agent: str
     """Whose conversation this is, from its first turn on."""
     messages: Annotated[list[AnyMessage], add_messages]
     """The FIFO queue."""
-    known: list[str]
-    """Ids of the messages that this machine put into the queue; whatever else is there has come from outside."""
+    queue_ids: list[str]
+    """Ids of the messages that this machine put into the queue; any other id is new input."""
     working_context: dict[str, str]
     summary: str
     """The recursive summary of everything that left the queue."""
@@ -72,10 +89,8 @@ class State(TypedDict, total=False):
     """Whether this period (from one eviction to the next) has had its memory-pressure alert."""
     calibration: float
     """Tokens that the model counted for each that was estimated."""
-    sequence: int
-    position: int
-    previous: str
-    turn: Turn
+    clock: Clock
+    turn: TurnProgress
     replies: list[str]
     """What was sent to the person in the last turn."""
     stop: Stop
@@ -111,12 +126,14 @@ class Context:
     """Results on a page of a search."""
     max_steps: int = 20
     """Most thoughts in a turn."""
-    max_repeats: int = 3
-    """How often in a row the same call may be made before the turn is stopped as a loop."""
+    max_repeats: int = 2
+    """How often in a row the same calls may be made; once more, and the turn is stopped as a loop."""
     user: str = "user"
     """Name of the person, for the log."""
     now: str = ""
     """ISO time at which this turn happens; empty: the clock."""
+    settings: SkipJsonSchema[Settings | None] = None
+    """Endpoints, keys and folders; the runtime gives its own. None: those of the environment."""
 
     def __post_init__(self) -> None:
         check_agent(self.agent)
@@ -126,6 +143,11 @@ class Context:
         for name in ("block_limit", "page_size", "max_steps", "max_repeats"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
         self.time()
+
+    @property
+    def supersteps(self) -> int:
+        """Most graph steps of a turn."""
+        return supersteps(self.max_steps)
 
     def time(self) -> datetime:
         """When this turn happens, in UTC."""

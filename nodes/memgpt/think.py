@@ -4,56 +4,59 @@ from typing import Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 
-from memory.recall import Recall
-from models.endpoint import open_model
-from models.reply import ask
-from nodes.memgpt.events import render_event, system_alert
-from nodes.memgpt.log import Clock, monologue_record
+from models.reply import Stopped
+from nodes.memgpt.event import Event
+from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, measure, message_tokens, render_prompt, room
-from nodes.replies import memory_of, step_id, thread_of, tidy
+from nodes.replies import reply_to, step_id, tidy
 
-EMPTY = "Your last reply was empty. Call a tool; to answer the person, call send_message."
+EMPTY = Event(
+    "Your last reply was empty. Call a tool; to answer the person, call send_message.", "system_alert", "", "", 0
+)
 NUDGE_TOKENS = 100  # more than it takes, whatever the calibration
 EMPTY_REPLIES = 2  # tolerated in a row
 
 
-def think(state: State, runtime: Runtime[Context]) -> Command[Literal["act", "__end__"]]:
-    """Calls go to `act`; plain text is a monologue and yields (MemGPT §2.4). An empty reply is asked for again, twice."""
-    context, thread = runtime.context, thread_of(runtime)
+def think(state: State, runtime: Runtime[Context]) -> State:
+    """Plain text is a monologue and yields (MemGPT §2.4). An empty reply is asked for again, twice. Raises ModelFailed."""
+    context = runtime.context
     prompt = render_prompt(state, context)
-    model = open_model(context.model)
     turn = state["turn"]
-    reply: AIMessage | None = None
     nudge: list[BaseMessage] = []
     for attempt in range(1 + EMPTY_REPLIES):
         if attempt and measure(state, context).free > NUDGE_TOKENS:
-            nudge = [render_event(system_alert(EMPTY))]
-        reply = ask(model, TOOL_SCHEMAS, [*prompt, *nudge], control=runtime.control)
-        if reply is None:
-            return Command(goto="__end__", update={"stop": "stopped"})
+            nudge = [EMPTY.rendered(None)]
+        try:
+            reply = reply_to([*prompt, *nudge], context.model, runtime, TOOL_SCHEMAS)
+        except Stopped:
+            return {"stop": "stopped"}
         turn = {**turn, "steps": turn["steps"] + 1}
         if reply.text.strip() or reply.tool_calls or reply.invalid_tool_calls:
             break
     else:
-        return Command(goto="__end__", update={"stop": "empty_reply", "turn": turn})
+        return {"stop": "empty_reply", "turn": turn}
 
-    update: State = {"turn": {**turn, "due": ""}, "calibration": _calibrate(state, prompt, nudge, reply)}
+    update: State = {"turn": {**turn, "wake": ""}, "calibration": _calibrate(state, prompt, nudge, reply)}
     message = tidy(reply, step_id(runtime))
-    update["known"] = [*state["known"], str(message.id)]
+    update["queue_ids"] = [*state["queue_ids"], str(message.id)]
     if message.tool_calls:
-        return Command(goto="act", update={**update, "messages": [message]})
+        return {**update, "messages": [message]}
 
-    clock = Clock(state, context)
-    store = memory_of(runtime.store)
-    Recall(store, context.agent).write([monologue_record(message.text, f"{message.id}:text", clock, context, thread)])
-    store.flush()
+    log = StepLog(state, runtime)
+    log.add_monologue(message)
+    log.write()
+    log.recall.store.flush()
     message.content = clip(message.text, int(room(state, context) * REPLY_SHARE))
-    message.additional_kwargs["time"] = clock.now.isoformat()
-    return Command(goto="__end__", update={**update, **clock.update(), "messages": [message], "stop": "waiting"})
+    message.additional_kwargs["time"] = log.now.isoformat()
+    return {**update, **log.update(), "messages": [message], "stop": "waiting"}
+
+
+def after_think(state: State) -> Literal["act", "__end__"]:
+    """Act on calls; everything else ends the turn."""
+    return "__end__" if state["stop"] else "act"
 
 
 def _calibrate(state: State, prompt: list[BaseMessage], nudge: list[BaseMessage], reply: AIMessage) -> float:

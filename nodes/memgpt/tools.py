@@ -11,16 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from memory.archival import Archival
 from memory.blocks import save_block
+from memory.pending import Progress
 from memory.recall import Recall, Trust
 from memory.store import Page, QdrantStore
 from nodes.memgpt.state import BLOCKS
-from text import clean_text
+from text import clean_text, find_folded
 
 HEARTBEAT = "request_heartbeat"
 
 
 @dataclass
-class Desk:
+class ToolContext:
     """What the tools of one step work on. `blocks` are changed in place; the rest is kept in Qdrant."""
 
     store: QdrantStore
@@ -43,6 +44,8 @@ class Desk:
     """What was sent to the person."""
     read_outside: bool = False
     """Whether a result quoted text from outside."""
+    progress: Progress | None = None
+    """Told while a search embeds what was not searched before."""
 
     def edit(self, block: str, text: str) -> None:
         """Write a block whole. Raises ValueError when it is too long; then nothing is written."""
@@ -65,7 +68,7 @@ class ToolArguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    def run(self, desk: Desk) -> str:
+    def run(self, context: ToolContext) -> str:
         """Do it, and say what came of it. Raises ValueError for arguments that cannot work."""
         raise NotImplementedError
 
@@ -81,10 +84,10 @@ class SendMessage(ToolArguments):
 
     message: str = Field(description="What to say")
 
-    def run(self, desk: Desk) -> str:
+    def run(self, context: ToolContext) -> str:
         if not self.message.strip():
             raise ValueError("The message is empty: nothing was sent.")
-        desk.replies.append(clean_text(self.message))
+        context.replies.append(clean_text(self.message))
         return "Sent."
 
 
@@ -100,13 +103,13 @@ class WorkingContextAppend(Chained):
     block: str = Field(description="persona or human")
     content: str = Field(description="The line to add")
 
-    def run(self, desk: Desk) -> str:
+    def run(self, context: ToolContext) -> str:
         name, content = _known(self.block), clean_text(self.content).strip()
         if not content:
             raise ValueError("The content is empty: nothing was written.")
-        if f"\n{desk.blocks.get(name, '')}".endswith(f"\n{content}"):
+        if f"\n{context.blocks.get(name, '')}".endswith(f"\n{content}"):
             return f"It is already the end of {name}."  # said twice, or a step repeated after a crash
-        desk.edit(name, "\n".join(part for part in (desk.blocks.get(name, ""), content) if part))
+        context.edit(name, "\n".join(part for part in (context.blocks.get(name, ""), content) if part))
         return f"Added to {name}."
 
 
@@ -117,9 +120,9 @@ class WorkingContextReplace(Chained):
     old_content: str = Field(description="The passage as it stands, exactly; it must occur once")
     new_content: str = Field(description="What to put in its place")
 
-    def run(self, desk: Desk) -> str:
+    def run(self, context: ToolContext) -> str:
         name = _known(self.block)
-        text = desk.blocks.get(name, "")
+        text = context.blocks.get(name, "")
         if not self.old_content:
             raise ValueError(
                 "old_content is empty: name the passage to replace. To add text, use working_context_append."
@@ -128,7 +131,7 @@ class WorkingContextReplace(Chained):
         if found != 1:
             many = "does not occur" if not found else f"occurs {found} times; quote more of it, so that it occurs once"
             raise ValueError(f"old_content {many} in block {name}. Nothing was changed.")
-        desk.edit(name, text.replace(self.old_content, clean_text(self.new_content)))
+        context.edit(name, text.replace(self.old_content, clean_text(self.new_content)))
         return f"Replaced in {name}."
 
 
@@ -148,9 +151,9 @@ class RecallMemorySearch(Paged):
 
     query: str = Field(description="The piece of text")
 
-    def run(self, desk: Desk) -> str:
-        page = Recall(desk.store, desk.agent).search(self.query, self.page, desk.page_size)
-        return _show(page, desk, self.query)
+    def run(self, context: ToolContext) -> str:
+        page = Recall(context.store, context.agent).search(self.query, self.page, context.page_size)
+        return _show(page, context, self.query)
 
 
 class RecallMemorySearchIgnoreCase(Paged):
@@ -158,9 +161,11 @@ class RecallMemorySearchIgnoreCase(Paged):
 
     query: str = Field(description="The piece of text")
 
-    def run(self, desk: Desk) -> str:
-        page = Recall(desk.store, desk.agent).search(self.query, self.page, desk.page_size, case_sensitive=False)
-        return _show(page, desk, self.query)
+    def run(self, context: ToolContext) -> str:
+        page = Recall(context.store, context.agent).search(
+            self.query, self.page, context.page_size, case_sensitive=False
+        )
+        return _show(page, context, self.query)
 
 
 class RecallMemorySearchDate(Paged):
@@ -169,9 +174,11 @@ class RecallMemorySearchDate(Paged):
     start_date: str = Field(description="YYYY-MM-DD")
     end_date: str = Field(description="YYYY-MM-DD")
 
-    def run(self, desk: Desk) -> str:
-        page = Recall(desk.store, desk.agent).search_dates(self.start_date, self.end_date, self.page, desk.page_size)
-        return _show(page, desk)
+    def run(self, context: ToolContext) -> str:
+        page = Recall(context.store, context.agent).search_dates(
+            self.start_date, self.end_date, self.page, context.page_size
+        )
+        return _show(page, context)
 
 
 class ArchivalMemoryInsert(Chained):
@@ -179,9 +186,9 @@ class ArchivalMemoryInsert(Chained):
 
     content: str = Field(description="What to keep")
 
-    def run(self, desk: Desk) -> str:
-        archival = Archival(desk.store, desk.agent)
-        count = archival.insert(clean_text(self.content), key=desk.key, time=desk.time, trust=desk.trust)
+    def run(self, context: ToolContext) -> str:
+        archival = Archival(context.store, context.agent)
+        count = archival.insert(clean_text(self.content), key=context.key, time=context.time, trust=context.trust)
         return f"Kept, as {count} passage{'s' if count > 1 else ''}."
 
 
@@ -190,8 +197,10 @@ class ArchivalMemorySearch(Paged):
 
     query: str = Field(description="What the passage is about")
 
-    def run(self, desk: Desk) -> str:
-        return _show(Archival(desk.store, desk.agent).search(self.query, self.page, desk.page_size), desk, self.query)
+    def run(self, context: ToolContext) -> str:
+        archival = Archival(context.store, context.agent)
+        page = archival.search(self.query, self.page, context.page_size, progress=context.progress)
+        return _show(page, context, self.query)
 
 
 class SolveCarefully(Chained):
@@ -202,11 +211,11 @@ class SolveCarefully(Chained):
         "reflexion", description="react: with tools; self_refine: drafts and criticism; reflexion: trials and lessons"
     )
 
-    def run(self, desk: Desk) -> str:
+    def run(self, context: ToolContext) -> str:
         if not self.task.strip():
             raise ValueError("The task is empty: say what is to be solved.")
-        desk.read_outside = True  # its tools read documents
-        return desk.solve(self.method, self.task)
+        context.read_outside = True  # its tools read documents
+        return context.solve(self.method, self.task)
 
 
 TOOLS: dict[str, type[ToolArguments]] = {
@@ -237,17 +246,17 @@ def _schema(name: str, arguments: type[ToolArguments]) -> dict[str, Any]:
 TOOL_SCHEMAS = [_schema(name, arguments) for name, arguments in TOOLS.items()]
 
 
-def _show(page: Page, desk: Desk, query: str = "") -> str:
+def _show(page: Page, context: ToolContext, query: str = "") -> str:
     """A page of results: its place among all, then a line each with time, author and an excerpt round the match."""
     if not page.total:
         return "No results found (0 matches)."
-    first = page.page * desk.page_size + 1
+    first = page.page * context.page_size + 1
     lines = [
         f"Results {first} to {first + len(page.items) - 1} of {page.total} (page {page.page}, last page {page.pages - 1}):"
     ]
     for item in page.items:
-        desk.read_outside |= item.value.get("trust") == "outside"
-        lines.append(f"- [{_origin(item)}] {_excerpt(str(item.value['text']), query, desk.excerpt)}")
+        context.read_outside |= item.value.get("trust") == "outside"
+        lines.append(f"- [{_origin(item)}] {_excerpt(str(item.value['text']), query, context.excerpt)}")
     return "\n".join(lines)
 
 
@@ -261,7 +270,7 @@ def _excerpt(text: str, query: str, most: int) -> str:
     text = " ".join(text.split())
     if len(text) <= most:
         return text
-    at = text.casefold().find(" ".join(query.split()).casefold()) if query else 0
+    at = max(0, find_folded(text, " ".join(query.split()))) if query else 0
     start = min(max(0, at - most // 3), len(text) - most)
     end = start + most
     return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''} ({len(text)} characters)"

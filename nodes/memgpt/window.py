@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage, ToolMessage
 
-from nodes.memgpt.events import render_event
+from nodes.memgpt.event import event_of, is_event
 from nodes.memgpt.state import BLOCKS, Context, Evicted, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
 
@@ -126,12 +126,12 @@ def message_tokens(message: AnyMessage) -> int:
         return FRAME + estimate(message.text) + calls
     if isinstance(message, ToolMessage):
         return FRAME + 8 + estimate(message.text)
-    return FRAME + estimate(str(render_event(message).content))
+    return FRAME + estimate(str(event_of(message).rendered(None).content) if is_event(message) else message.text)
 
 
 def room(state: State, context: Context) -> int:
     """Estimated tokens that the queue and the summary share: the window less what is always there."""
-    usage = measure(state, context)
+    usage = measure({**state, "messages": []}, context)
     return int((usage.window - usage.instructions - usage.working_context) / state.get("calibration", 1.0))
 
 
@@ -226,7 +226,7 @@ def render_prompt(state: State, context: Context) -> list[BaseMessage]:
         elif isinstance(message, ToolMessage):
             queue.append(message)
         else:
-            queue.append(render_event(message))
+            queue.append(event_of(message).rendered(message.id))
     return [head, *queue]
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -10,33 +11,34 @@ from typing import Literal
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 from pydantic import ValidationError
 
 from memory.store import QdrantStore
 from nodes.react.mcp import ServerUnreachable, in_thread, mcp_tools
 from nodes.react.state import Context, State, Stop
-from nodes.react.tools import Desk, ToolFailed, built_in_tools
-from nodes.replies import MALFORMED
-from sandbox.python import SandboxFailed
+from nodes.react.tools import BuiltInTools, ToolFailed
+from nodes.replies import MALFORMED, settings_of
+from sandbox.outcome import SandboxFailed
 from text import clean_text
 
 MOST_FAILURES = 3  # steps in a row in which every call failed
 ERROR_CHARACTERS = 1_000
 IN_ORDER = ("search", "lookup")
 """Calls that work on one page: of several at once, the later sees what the earlier did."""
+logger = logging.getLogger(__name__)
+
 TIMED_OUT = "It was given up: the run's time was over before it answered."
 
 
-def act(state: State, runtime: Runtime[Context]) -> Command[Literal["think", "__end__"]]:
+def act(state: State, runtime: Runtime[Context]) -> State:
     """Every call gets one observation. Ends the run as a loop, for time, or after failures in a row."""
     context, begun = runtime.context, time.monotonic()
     reply = state["messages"][-1]
     if not isinstance(reply, AIMessage):
         raise TypeError(f"act runs after a thought with calls, not after a {reply.type} message.")
-    desk = desk_of(state, runtime)
+    built_in = built_in_tools(state, runtime)
     left = context.max_seconds - state["seconds"]
-    results = run_calls(reply.tool_calls, tools_of(context, desk), left)
+    results = run_calls(reply.tool_calls, all_tools(built_in, runtime), left)
     observations: list[AnyMessage] = [
         ToolMessage(
             clip(text, context.observation_characters),
@@ -50,29 +52,34 @@ def act(state: State, runtime: Runtime[Context]) -> Command[Literal["think", "__
     # The same call may go on where it left off, as `lookup` does: only with the same results is it a loop.
     asked = json.dumps([[(c["name"], c["args"]) for c in reply.tool_calls], results], sort_keys=True, default=str)
     signature = hashlib.sha256(asked.encode()).hexdigest()
-    repeats = state["repeats"] + 1 if signature == state["last_call"] else 1
+    repeats = state["repeats"] + 1 if signature == state["last_calls"] else 1
     failures = 0 if any(succeeded for succeeded, _ in results) else state["failures"] + 1
     seconds = state["seconds"] + time.monotonic() - begun
     stop = _stop(repeats, failures, seconds, context)
-    update: State = {
-        "messages": observations, "seconds": seconds, "place": desk.place, "stop": stop,
-        "last_call": signature, "repeats": repeats, "failures": failures,
+    return {
+        "messages": observations, "seconds": seconds, "place": built_in.place, "stop": stop,
+        "last_calls": signature, "repeats": repeats, "failures": failures,
         "error": results[-1][1][:ERROR_CHARACTERS] if stop == "error" else "",
     }  # fmt: skip
-    return Command(goto="__end__" if stop else "think", update=update)
 
 
-def desk_of(state: State, runtime: Runtime[Context]) -> Desk:
-    """What the built-in tools work on in this step."""
+def after_act(state: State) -> Literal["think", "__end__"]:
+    """On with the next thought, unless there was a reason to stop."""
+    return "__end__" if state["stop"] else "think"
+
+
+def built_in_tools(state: State, runtime: Runtime[Context]) -> BuiltInTools:
+    """The built-in tools at work in this step."""
     store = runtime.store if isinstance(runtime.store, QdrantStore) else None
-    return Desk(store, runtime.context.agent, state["place"])
+    return BuiltInTools(store, runtime.context.agent, state["place"], settings_of(runtime))
 
 
-def tools_of(context: Context, desk: Desk) -> list[BaseTool]:
+def all_tools(built_in: BuiltInTools, runtime: Runtime[Context]) -> list[BaseTool]:
     """All tools of the run. Raises ServerUnreachable, and ValueError if two have one name."""
-    tools = [*built_in_tools(desk, list(context.tools)), *context.more_tools]
+    context = runtime.context
+    tools = [*built_in.named(context.tools), *context.more_tools]
     for address in context.mcp:
-        tools += mcp_tools(address)
+        tools += mcp_tools(address, settings_of(runtime).mcp_commands)
     names = [tool.name for tool in tools]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -96,7 +103,8 @@ def run_calls(calls: Sequence[ToolCall], tools: Sequence[BaseTool], seconds: flo
             except SandboxFailed as error:  # a fault of the machine: the step can be gone on with
                 raised.append(error)
             except BaseException as error:  # a tool that exits ends its thread, not the run
-                results[number] = False, f"{calls[number]['name']} broke: {type(error).__name__}"
+                logger.exception("The tool %s ended its thread.", calls[number]["name"])
+                results[number] = False, _broke(calls[number]["name"], error)
 
     in_order = [n for n, call in enumerate(calls) if call["name"] in IN_ORDER]
     groups = [in_order, *([n] for n in range(len(calls)) if n not in in_order)]
@@ -131,7 +139,12 @@ def run_call(call: ToolCall, tools: dict[str, BaseTool]) -> tuple[bool, str]:
     except SandboxFailed:
         raise
     except Exception as error:  # any tool of anybody's: the model can try something else
-        return False, f"{name} broke: {type(error).__name__}: {error}"[:ERROR_CHARACTERS]
+        logger.exception("The tool %s failed.", name)
+        return False, _broke(name, error)
+
+
+def _broke(name: str, error: BaseException) -> str:
+    return f"{name} broke: {type(error).__name__}: {error}"[:ERROR_CHARACTERS]
 
 
 def clip(text: str, most: int) -> str:
@@ -152,7 +165,7 @@ def _text(result: object) -> str:
 
 
 def _stop(repeats: int, failures: int, seconds: float, context: Context) -> Stop:
-    if repeats >= context.max_repeats:
+    if repeats > context.max_repeats:
         return "loop"
     if seconds >= context.max_seconds:
         return "time_limit"

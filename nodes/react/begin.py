@@ -6,6 +6,7 @@ from langchain_core.messages import HumanMessage, RemoveMessage
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.runtime import Runtime
 
+from nodes.checks import STATE_VERSION
 from nodes.react.state import Context, Place, State
 from nodes.replies import step_id
 
@@ -16,8 +17,8 @@ def begin(state: State, runtime: Runtime[Context]) -> State:
     if not task.strip():
         raise ValueError("The task is empty: say what is to be solved.")
     return {
-        "agent": runtime.context.agent,
+        "version": STATE_VERSION, "agent": runtime.context.agent,
         "messages": [cast(Any, RemoveMessage(id=REMOVE_ALL_MESSAGES)), HumanMessage(task, id=f"{step_id(runtime)}:task")],
-        "steps": 0, "seconds": 0.0, "last_call": "", "repeats": 0, "failures": 0,
+        "steps": 0, "seconds": 0.0, "last_calls": "", "repeats": 0, "failures": 0,
         "place": Place(title="", string="", found=0), "answer": "", "stop": "", "error": "",
     }  # fmt: skip

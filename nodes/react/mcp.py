@@ -8,16 +8,15 @@ import asyncio
 import os
 import shlex
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from langchain_core.tools import BaseTool
 
-from settings import Settings
-
 T = TypeVar("T")
 CONNECT_SECONDS = 30.0
+URLS = ("http://", "https://")
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
 """What a server that is started here sees of the environment: no keys."""
 
@@ -26,12 +25,21 @@ class ServerUnreachable(ValueError):
     """An MCP server that does not answer, or a command that cannot be run."""
 
 
+def mcp_tools(address: str, commands: Mapping[str, str]) -> tuple[BaseTool, ...]:
+    """The tools that a server lists: at a URL, or started by one of `commands`. Raises ServerUnreachable."""
+    if not address.startswith(URLS) and address not in commands:
+        known = ", ".join(commands) or "none yet"
+        raise ServerUnreachable(
+            f"There is no MCP server {address[:80]!r}: give a URL, or one of the names in PALIMPSEST_MCP_SERVERS ({known})."
+        )
+    return _listed(address, commands.get(address, ""))
+
+
 @lru_cache(maxsize=32)
-def mcp_tools(address: str) -> tuple[BaseTool, ...]:
-    """The tools that a server lists. Raises ServerUnreachable."""
+def _listed(address: str, command: str) -> tuple[BaseTool, ...]:
     from langchain_mcp_adapters.client import MultiServerMCPClient
 
-    connection = _connection(address)
+    connection = _connection(address, command)
     client = MultiServerMCPClient({"server": connection})  # type: ignore[dict-item]
     try:
         return tuple(in_thread(asyncio.wait_for(client.get_tools(), CONNECT_SECONDS)))
@@ -61,16 +69,10 @@ def in_thread(work: Coroutine[Any, Any, T]) -> T:
     return done[0]
 
 
-def _connection(address: str) -> dict[str, Any]:
-    if address.startswith(("http://", "https://")):
+def _connection(address: str, command: str) -> dict[str, Any]:
+    if address.startswith(URLS):
         return {"transport": "streamable_http", "url": address}
-    commands = Settings().mcp_commands
-    if address not in commands:
-        known = ", ".join(commands) or "none yet"
-        raise ServerUnreachable(
-            f"There is no MCP server {address[:80]!r}: give a URL, or one of the names in PALIMPSEST_MCP_SERVERS ({known})."
-        )
-    words = shlex.split(commands[address])
+    words = shlex.split(command)
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return {"transport": "stdio", "command": words[0], "args": words[1:], "env": environment}
 

@@ -9,7 +9,8 @@ from langchain_core.tools import BaseTool
 from langgraph.graph.message import add_messages
 from pydantic.json_schema import SkipJsonSchema
 
-from nodes.checks import check, check_agent, check_positive
+from nodes.checks import check, check_agent, check_positive, supersteps
+from settings import Settings
 
 Stop = Literal["", "answered", "step_limit", "time_limit", "loop", "error"]
 """Why a run ended. `error`: three steps in a row in which every call failed, or replies without content."""
@@ -29,6 +30,7 @@ class Place(TypedDict):
 class State(TypedDict, total=False):
     """Plain data. `task` goes in, `answer` and `stop` come out."""
 
+    version: int
     task: str
     agent: str
     messages: Annotated[list[AnyMessage], add_messages]
@@ -36,8 +38,10 @@ class State(TypedDict, total=False):
     steps: int
     seconds: float
     """Time spent, also over interruptions."""
-    last_call: str
+    last_calls: str
+    """Digest of the last step's calls and their results."""
     repeats: int
+    """How often in a row they were the same."""
     failures: int
     """Steps in a row in which every call failed."""
     place: Place
@@ -72,13 +76,20 @@ class Context:
     """Most thoughts."""
     max_seconds: float = 180.0
     """Most time in all; a tool still running then is given up."""
-    max_repeats: int = 3
-    """How often in a row the same calls may have the same results before the run is stopped as a loop."""
+    max_repeats: int = 2
+    """How often in a row the same calls may have the same results; once more, and the run is stopped as a loop."""
     observation_characters: int = 2_000
     """Most of a result that the model sees."""
+    settings: SkipJsonSchema[Settings | None] = None
+    """Endpoints, keys and folders; the runtime gives its own. None: those of the environment."""
 
     def __post_init__(self) -> None:
         check_agent(self.agent)
         check_positive(self, "max_steps", "max_seconds", "max_repeats", "observation_characters")
         for name in self.tools:
             check(name in BUILT_IN, "tools", name, f"use some of {', '.join(BUILT_IN)}")
+
+    @property
+    def supersteps(self) -> int:
+        """Most graph steps of a run."""
+        return supersteps(self.max_steps)

@@ -6,9 +6,8 @@ from typing import Literal
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 
-from nodes.react.act import desk_of, tools_of
+from nodes.react.act import all_tools, built_in_tools
 from nodes.react.state import Context, State, Stop
 from nodes.replies import reply_to, step_id, tidy
 
@@ -22,14 +21,14 @@ EMPTY = "Your last reply was empty. Call a tool, or reply with the answer."
 EMPTY_REPLIES = 2  # tolerated in a row
 
 
-def think(state: State, runtime: Runtime[Context]) -> Command[Literal["act", "__end__"]]:
+def think(state: State, runtime: Runtime[Context]) -> State:
     """Text without a call is the answer. Raises ModelFailed and Stopped; the run can then be gone on with."""
     context, begun = runtime.context, time.monotonic()
     steps = state["steps"] + 1
     prompt: list[BaseMessage] = [SystemMessage(f"{INSTRUCTIONS}\n{context.instructions}".strip()), *state["messages"]]
     if steps >= context.max_steps:
         prompt.append(HumanMessage(LAST_STEP))
-    schemas = [convert_to_openai_tool(tool) for tool in tools_of(context, desk_of(state, runtime))]
+    schemas = [convert_to_openai_tool(tool) for tool in all_tools(built_in_tools(state, runtime), runtime)]
     for _ in range(1 + EMPTY_REPLIES):
         reply = reply_to(prompt, context.model, runtime, schemas)
         if reply.text.strip() or reply.tool_calls or reply.invalid_tool_calls:
@@ -40,12 +39,17 @@ def think(state: State, runtime: Runtime[Context]) -> Command[Literal["act", "__
     update: State = {"steps": steps, "seconds": seconds}
     stop = _stop(message, steps, seconds, context)
     if not stop:
-        return Command(goto="act", update={**update, "messages": [message]})
+        return {**update, "messages": [message]}
     if message.tool_calls:  # never run: a later turn must not find calls without results
         message = AIMessage(message.text or "(no answer)", id=message.id)
-    told = {"error": "The model's replies were empty."} if stop == "error" else {}
+    error = "The model's replies were empty." if stop == "error" else ""
     answer = message.text.strip() if stop == "answered" else ""
-    return Command(goto="__end__", update={**update, **told, "messages": [message], "stop": stop, "answer": answer})
+    return {**update, "messages": [message], "stop": stop, "answer": answer, "error": error}
+
+
+def after_think(state: State) -> Literal["act", "__end__"]:
+    """Act on calls, unless there was a reason to stop."""
+    return "__end__" if state["stop"] else "act"
 
 
 def _stop(message: AIMessage, steps: int, seconds: float, context: Context) -> Stop:

@@ -6,7 +6,7 @@ find the next sentence in it that has a string.
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,7 +15,10 @@ from langchain_core.tools import BaseTool, StructuredTool
 from memory.archival import Archival
 from memory.store import QdrantStore
 from nodes.react.state import Place
-from sandbox.python import run_python
+from sandbox.choose import shared_sandbox
+from sandbox.guest import MODULE
+from settings import Settings
+from text import folded
 
 FIRST_SENTENCES = 5
 NEAR = 5
@@ -27,12 +30,45 @@ class ToolFailed(ValueError):
 
 
 @dataclass
-class Desk:
-    """What the built-in tools of one step work on."""
+class BuiltInTools:
+    """The built-in tools at work in one step, on these documents and in this sandbox."""
 
     store: QdrantStore | None
     agent: str
     place: Place
+    settings: Settings
+
+    def named(self, names: Sequence[str]) -> list[BaseTool]:
+        """The tools of these names."""
+        made: dict[str, Callable[..., str]] = {
+            "calculator": self.calculator, "python": self.python, "search": self.search, "lookup": self.lookup,
+        }  # fmt: skip
+        return [StructuredTool.from_function(made[name], name=name) for name in names]
+
+    def calculator(self, expression: Annotated[str, "An expression such as (3 + 4) * sqrt(2)"]) -> str:
+        """Work out an arithmetic expression; the functions of Python's math module are there by name."""
+        # In brackets and on a line of its own: a comment, a tuple or a line break does no harm there.
+        call = f"str((\n{expression.strip().rstrip(';')}\n))"
+        outcome = shared_sandbox(self.settings).run("from math import *", [call])
+        answer = outcome.answers[0]
+        if answer.error:
+            raise ToolFailed(f"{answer.error}: {answer.message or outcome.feedback()}")
+        return str(answer.value)
+
+    def python(self, code: Annotated[str, "A program; print what you want to see"]) -> str:
+        """Run a Python program without files or network; you get what it printed and the value of its last line."""
+        body, last = split_last_expression(code)
+        outcome = shared_sandbox(self.settings).run(as_main(body), [last] if last else [])
+        shown = [outcome.output.rstrip()] if outcome.output.strip() else []
+        failed = outcome.error or outcome.feedback()
+        if last and not failed:
+            answer = outcome.answers[0]
+            failed = f"{answer.error}: {answer.message}{answer.where}" if answer.error else ""
+            if not answer.error and answer.value != "None":
+                shown.append(str(answer.value))
+        if failed:
+            raise ToolFailed("\n".join([*shown, failed]))
+        return "\n".join(shown) or "(it printed nothing)"
 
     def search(self, entity: Annotated[str, "Title of the page"]) -> str:
         """Open the page with this title and read its beginning; without such a page, learn what is near."""
@@ -56,7 +92,8 @@ class Desk:
             raise ToolFailed("No page is open: search a title first.")
         if not string.strip():
             raise ToolFailed("The text to look up is empty.")
-        hits = [s for s in _sentences(self._archival().text(self.place["title"])) if string.casefold() in s.casefold()]
+        wanted = folded(string)
+        hits = [s for s in _sentences(self._archival().text(self.place["title"])) if wanted in folded(s)]
         found = self.place["found"] if string == self.place["string"] else 0
         if not hits or found >= len(hits):
             return (
@@ -78,53 +115,32 @@ class Desk:
             return entity
         near = archival.search(entity, page_size=4 * NEAR).items if archival.count() else []
         titles = (str(i.value.get("source", "")) for i in near)
-        return next((t for t in titles if t.casefold() == entity.strip().casefold()), "")
+        return next((t for t in titles if folded(t) == folded(entity.strip())), "")
 
 
-def calculator(expression: Annotated[str, "An expression such as (3 + 4) * sqrt(2)"]) -> str:
-    """Work out an arithmetic expression; the functions of Python's math module are there by name."""
-    outcome = run_python("from math import *", [f"str({expression.strip()})"])
-    answer = outcome.answers[0]
-    if answer.error:
-        raise ToolFailed(f"{answer.error}: {answer.message or outcome.feedback()}")
-    return str(answer.value)
-
-
-def python(code: Annotated[str, "A program; print what you want to see"]) -> str:
-    """Run a Python program without files or network; you get what it printed and the value of its last line."""
-    body, last = split_last_expression(code)
-    outcome = run_python(body, [f"repr({last})"] if last else [])
-    shown = [outcome.output.rstrip()] if outcome.output.strip() else []
-    failed = outcome.error or outcome.feedback()
-    if last and not failed:
-        answer = outcome.answers[0]
-        failed = f"{answer.error}: {answer.message}{answer.where}" if answer.error else ""
-        if not answer.error and answer.value != "None":
-            shown.append(str(answer.value))
-    if failed:
-        raise ToolFailed("\n".join([*shown, failed]))
-    return "\n".join(shown) or "(it printed nothing)"
+def as_main(code: str) -> str:
+    """The program as the main one, with its own line numbers: models write `if __name__ == "__main__"` all the time."""
+    modules = "__import__('sys').modules"
+    return (
+        f"__name__ = '__main__'\n{modules}['__main__'] = {modules}['{MODULE}']\n"
+        f"exec(compile({code!r}, '<{MODULE}>', 'exec', dont_inherit=True))"
+    )
 
 
 def split_last_expression(code: str) -> tuple[str, str]:
-    """The program without its last line, and that line if it is an expression; a program that is no Python stays whole."""
+    """The program without its last statement, and a call that shows that one's value, if it is an expression; a program that is
+    no Python stays whole.
+    """
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError):
         return code, ""
-    if not tree.body or not isinstance(tree.body[-1], ast.Expr):
+    if not tree.body or not isinstance(last := tree.body[-1], ast.Expr):
         return code, ""
-    last = tree.body.pop()
-    assert isinstance(last, ast.Expr)
-    return ast.unparse(tree), ast.unparse(last.value)
-
-
-def built_in_tools(desk: Desk, names: list[str]) -> list[BaseTool]:
-    """The built-in tools of these names, at work on `desk`."""
-    made: dict[str, Callable[..., str]] = {
-        "calculator": calculator, "python": python, "search": desk.search, "lookup": desk.lookup,
-    }  # fmt: skip
-    return [StructuredTool.from_function(made[name], name=name) for name in names]
+    lines = code.encode().splitlines(keepends=True)  # positions are bytes of UTF-8
+    before = b"".join(lines[: last.lineno - 1]) + lines[last.lineno - 1][: last.col_offset]
+    shown = "\n" * (last.lineno - 1) + ast.unparse(last.value)
+    return before.decode(), f"repr(eval(compile({shown!r}, '<{MODULE}>', 'eval')))"
 
 
 def _sentences(text: str) -> list[str]:

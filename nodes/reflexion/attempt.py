@@ -36,15 +36,22 @@ def attempt_with(solver: Any) -> Attempt:
         begun = time.monotonic()
         if state["trials"] and state["trials"][-1]["lesson"].strip():
             keep_lesson(state["trials"][-1], state, runtime)  # a person may have edited it
-        answer, error = (
-            _react(solver, state, runtime) if runtime.context.attempt == "react" else (_write(state, runtime), "")
-        )
+        answer, error = _answer(solver, state, runtime)
         trial = Trial(
             number=len(state["trials"]) + 1, answer=answer, outcome="", score=0.0, feedback="", error=error, lesson=""
         )
         return {"trials": [*state["trials"], trial], "seconds": state["seconds"] + time.monotonic() - begun}
 
     return attempt
+
+
+def _answer(solver: Any, state: State, runtime: Runtime[Context]) -> tuple[str, str]:
+    """The trial's answer, and why there is none."""
+    if runtime.context.first_attempt and not state["trials"]:
+        return runtime.context.first_attempt, ""
+    if runtime.context.attempt == "react":
+        return _react(solver, state, runtime)
+    return _write(state, runtime), ""
 
 
 def _write(state: State, runtime: Runtime[Context]) -> str:
@@ -60,11 +67,11 @@ def _react(solver: Any, state: State, runtime: Runtime[Context]) -> tuple[str, s
     """The machine's answer, and why there is none; its budgets are one attempt's."""
     context = runtime.context
     inner = ReactContext(
-        agent=context.agent, model=context.model, tools=list(context.tools), mcp=list(context.mcp),
+        agent=context.agent, model=context.model, settings=context.settings, tools=list(context.tools), mcp=list(context.mcp),
         max_steps=context.max_steps, max_seconds=max(1.0, context.max_seconds - state["seconds"]),
         instructions=PROGRAM if context.is_program else "",
     )  # fmt: skip
-    limit = RunnableConfig(recursion_limit=20 + 4 * context.max_steps)
+    limit = RunnableConfig(recursion_limit=inner.supersteps)
     done = solver.invoke({"task": briefing(state, context)}, limit, context=inner)
     if done["stop"] == "answered":
         return str(done["answer"]), ""

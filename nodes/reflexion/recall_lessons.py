@@ -4,6 +4,7 @@ what keeps the lessons of a run."""
 from langgraph.runtime import Runtime
 
 from memory.lessons import Lesson, Lessons, Outcome
+from nodes.checks import STATE_VERSION
 from nodes.reflexion.state import Context, Recalled, State, Trial
 from nodes.replies import memory_of, step_id, thread_of
 
@@ -15,7 +16,7 @@ def recall_lessons(state: State, runtime: Runtime[Context]) -> State:
         raise ValueError("The task is empty: say what is to be solved.")
     found = Lessons(memory_of(runtime.store), context.agent).recall(task, context.max_lessons)
     return {
-        "agent": context.agent, "run": step_id(runtime), "own_tests": "", "trials": [], "seconds": 0.0,
+        "version": STATE_VERSION, "agent": context.agent, "run": step_id(runtime), "own_tests": "", "trials": [], "seconds": 0.0,
         "recalled": [Recalled(key=lesson.key, text=lesson.text, task=lesson.task) for lesson in found],
         "answer": "", "score": 0.0, "stop": "",
     }  # fmt: skip

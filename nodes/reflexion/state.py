@@ -7,8 +7,9 @@ from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
 
 from memory.lessons import Outcome
-from nodes.checks import check, check_agent, check_positive
+from nodes.checks import check, check_agent, check_positive, supersteps
 from nodes.react.state import BUILT_IN, BuiltIn
+from settings import Settings
 
 Stop = Literal["", "solved", "budget"]
 Evaluator = Literal["tests", "own_tests", "exact", "judge"]
@@ -40,6 +41,7 @@ class Trial(TypedDict):
 class State(TypedDict, total=False):
     """Plain data. `task` goes in, `answer`, `score` and `stop` come out. Nothing hidden stands here: see Context."""
 
+    version: int
     agent: str
     task: str
     run: str
@@ -89,6 +91,8 @@ class Context:
     """What `react` may call."""
     mcp: list[str] = field(default_factory=list)
     """MCP servers for `react`."""
+    first_attempt: str = ""
+    """An answer that is there already: the first trial, instead of one that the model makes."""
     max_steps: int = 8
     """Most thoughts of one attempt of `react`."""
     max_trials: int = 4
@@ -96,6 +100,8 @@ class Context:
     """Time after which no further trial is begun."""
     max_lessons: int = 3
     """Most lessons recalled, and most of this run's own that the next attempt sees (Ω in the paper)."""
+    settings: SkipJsonSchema[Settings | None] = None
+    """Endpoints, keys and folders; the runtime gives its own. None: those of the environment."""
 
     def __post_init__(self) -> None:
         check_agent(self.agent)
@@ -116,3 +122,8 @@ class Context:
     def is_program(self) -> bool:
         """Whether the answer is a program."""
         return self.evaluator in ("tests", "own_tests")
+
+    @property
+    def supersteps(self) -> int:
+        """Most graph steps of a run."""
+        return supersteps(self.max_trials)

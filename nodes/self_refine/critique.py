@@ -6,9 +6,10 @@ from typing import Literal
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
+from nodes.replies import settings_of
 from nodes.self_refine.state import Context, Draft, State, Stop
 from nodes.verdicts import fenced_off, verdict_of
-from sandbox.python import shared_sandbox
+from sandbox.choose import shared_sandbox
 from tasks.programs import program_in
 from tasks.unit_tests import run_tests
 
@@ -49,7 +50,7 @@ def _judge(text: str, task: str, runtime: Runtime[Context]) -> tuple[float, str]
     if context.checker is not None:
         return context.checker(text)
     if context.tests:
-        report = run_tests(shared_sandbox(), program_in(text), context.tests, context.functions)
+        report = run_tests(shared_sandbox(settings_of(runtime)), program_in(text), context.tests, context.functions)
         return report.score if report.passed else min(report.score, 0.99), report.feedback()
     prompt = [
         SystemMessage(CRITICISE),

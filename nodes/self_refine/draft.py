@@ -5,6 +5,7 @@ import time
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
+from nodes.checks import STATE_VERSION
 from nodes.replies import reply_to
 from nodes.self_refine.state import Context, Draft, State
 from text import clean_text
@@ -22,8 +23,10 @@ def draft(state: State, runtime: Runtime[Context]) -> State:
     begun = time.monotonic()
     text = _write([_system(DRAFT, runtime.context), HumanMessage(state["task"])], runtime)
     first = Draft(number=1, text=text, score=-1.0, critique="")
-    update: State = {"agent": runtime.context.agent, "drafts": [first], "answer": "", "score": 0.0, "stop": ""}
-    return {**update, "seconds": time.monotonic() - begun}
+    return {
+        "version": STATE_VERSION, "agent": runtime.context.agent, "drafts": [first], "answer": "", "score": 0.0, "stop": "",
+        "seconds": time.monotonic() - begun,
+    }  # fmt: skip
 
 
 def revise(state: State, runtime: Runtime[Context]) -> State:

@@ -7,7 +7,8 @@ from typing import Literal, TypedDict
 from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
 
-from nodes.checks import check, check_agent, check_positive
+from nodes.checks import check, check_agent, check_positive, supersteps
+from settings import Settings
 
 Stop = Literal["", "accepted", "budget"]
 Critic = Callable[[str], tuple[float, str]]
@@ -27,6 +28,7 @@ class Draft(TypedDict):
 class State(TypedDict, total=False):
     """Plain data. `task` goes in, `answer` (the best draft) and `stop` come out."""
 
+    version: int
     agent: str
     task: str
     drafts: list[Draft]
@@ -63,6 +65,8 @@ class Context:
     max_drafts: int = 4
     max_seconds: float = 300.0
     """Time after which no further draft is begun."""
+    settings: SkipJsonSchema[Settings | None] = None
+    """Endpoints, keys and folders; the runtime gives its own. None: those of the environment."""
 
     def __post_init__(self) -> None:
         check_agent(self.agent)
@@ -71,3 +75,8 @@ class Context:
         check(not self.tests or bool(self.tests.strip()), "tests", self.tests, "write assertions, or leave it empty")
         both = bool(self.tests) and self.checker is not None
         check(not both, "checker", self.checker, "give tests or a checker, not both")
+
+    @property
+    def supersteps(self) -> int:
+        """Most graph steps of a run."""
+        return supersteps(self.max_drafts)

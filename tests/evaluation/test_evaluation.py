@@ -13,9 +13,10 @@ import pytest
 from evaluation import lessons, sandbox
 from evaluation.humanevalpack import check_programs
 from evaluation.locomo import measures, rank_sessions
-from evaluation.report import interval
+from intervals import interval
 from sandbox.attacks import ATTACKS
-from sandbox.python import open_sandbox
+from sandbox.choose import open_sandbox
+from settings import Settings
 from tasks.humanevalpack import read_humanevalpack
 from tasks.locomo import read_locomo
 from tasks.nested_kv import chain
@@ -154,7 +155,7 @@ def test_measures() -> None:
 @pytest.mark.skipif(not (DATA / "humanevalpack").is_dir(), reason="the public file is not there")
 def test_humanevalpack_goes_from_none_to_all_in_two_attempts(tmp_path: Path) -> None:
     file = str(DATA / "humanevalpack" / "humanevalpack_100.jsonl")
-    with open_sandbox("auto", 1) as sandbox:
+    with open_sandbox(Settings(), "auto", 1) as sandbox:
         assert check_programs(sandbox, read_humanevalpack(Path(file))) == {"right": 100, "buggy": 0}
     result = evaluate("humanevalpack", "--file", file, "--limit", "15", out=tmp_path / "out.json")
     for method in result["methods"].values():

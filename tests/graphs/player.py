@@ -11,9 +11,9 @@ from langchain_core.messages import BaseMessage
 
 import memory.store
 from graphs import react, reflexion, self_refine  # noqa: F401 (named in the lines)
-from graphs.runtime import open_runtime
 from memory.lessons import Lessons
 from models.scripted import PolicyModel, call
+from runtime import open_runtime
 from tests.conftest import WordEmbedder
 from tests.graphs.test_solvers import RIGHT, TESTS, WRONG  # noqa: F401
 
@@ -54,12 +54,12 @@ def play(home: str, method: Any, made: str, policy: str, thread: str, kill_at: i
     context.model = PolicyModel(policy=POLICIES[policy])
     with open_runtime() as runtime:
         seen = 0
-        for part in runtime.stream_solver(method, thread, None if go_on else "What is it?", context):
+        for part in runtime.stream(method, thread, None if go_on else "What is it?", context):
             if part["type"] == "updates":
                 seen += 1
                 if seen == kill_at:
                     os.kill(os.getpid(), signal.SIGKILL)
-        state = runtime.solver_state(method, thread)
+        state = runtime.state(method, thread)
         for name in ("seconds", "run", "recalled"):
             state.pop(name, None)
         state["messages"] = [(m.type, m.text, getattr(m, "tool_calls", None)) for m in state.get("messages", [])]

@@ -11,15 +11,18 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from graphs import collaborate
-from graphs.runtime import Runtime
 from memory.blocks import load_blocks
 from models.reply import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call
+from runtime import Runtime
 from sandbox.browser import RenderUnavailable, choose_kind
+from settings import Settings
 from tasks.answers import MARKER
 from tasks.backend_score import TruthFailed
-from tasks.book import find_task, keep_tasks
 from tasks.colbench import BadTask, task_of
+from tasks.environment import Scoring
+from tasks.kinds import ENVIRONMENTS
+from tasks.lookup import find_task, store_tasks
 from tasks.trajectory import trajectory_of
 
 TASK = "own-backend/train/3/1"
@@ -35,7 +38,7 @@ def own(home: Any) -> str:
         "test_cases": {"a": "f(2)", "b": "f(33)"}, "facts": [{"key": "by", "value": "5", "statement": "Multiply by five.", "keywords": ["much"]}],
         "examples": "assert f(1) == 5",
     }  # fmt: skip
-    return keep_tasks([task_of(row, "x")], "own")[0]
+    return store_tasks([task_of(row, "x")], "own", Settings())[0]
 
 
 def context(*turns: Any, **more: Any) -> collaborate.Context:
@@ -51,7 +54,7 @@ RIGHT = answer("def f(x): return x * 5")
 
 def test_it_asks_thinks_and_answers(runtime: Runtime, own: str) -> None:
     made = context("He may mean five. OUTPUT: How much?", "<think>so</think>" + RIGHT)
-    state = runtime.solve("collaborate", "t", own, made)
+    state = runtime.run("collaborate", "t", own, made)
     assert [(t["role"], t["content"]) for t in state["turns"][:2]] == [
         ("agent", "How much?"),
         ("person", "Multiply by five."),
@@ -82,7 +85,7 @@ def test_it_ends(
     runtime: Runtime, own: str, turns: list[str], most: int, score: float, stop: str, failure: str
 ) -> None:
     made = context(*turns, max_turns=most)
-    state = runtime.solve("collaborate", "t", own, made)
+    state = runtime.run("collaborate", "t", own, made)
     assert (state["score"], state["stop"], state["failure"]) == (score, stop, failure)
     made.model.finish()  # type: ignore[union-attr]
     prompts: Any = made.model.prompts  # type: ignore[union-attr]
@@ -91,28 +94,28 @@ def test_it_ends(
 
 def test_a_real_person_is_waited_for(runtime: Runtime, own: str) -> None:
     made = context("How much?", RIGHT, person="human")
-    state = runtime.solve("collaborate", "t", own, made)
-    assert runtime.solver_waits_at("collaborate", "t") == "reply"
+    state = runtime.run("collaborate", "t", own, made)
+    assert runtime.pending_step("collaborate", "t") == "reply"
     assert len(state["turns"]) == 1
-    runtime.solve("collaborate", "t", Command(resume="  "), made)
-    assert runtime.solver_waits_at("collaborate", "t") == "reply"
-    state = runtime.solve("collaborate", "t", Command(resume="Five times."), made)
+    runtime.run("collaborate", "t", Command(resume="  "), made)
+    assert runtime.pending_step("collaborate", "t") == "reply"
+    state = runtime.run("collaborate", "t", Command(resume="Five times."), made)
     assert [t["content"] for t in state["turns"]][1] == "Five times."
     assert state["score"] == 1.0
     with pytest.raises(ValueError, match="nothing to go on with"):
-        runtime.solve("collaborate", "t", Command(resume="more"), made)
+        runtime.run("collaborate", "t", Command(resume="more"), made)
 
 
 def test_a_wish_without_a_reference_has_no_score(runtime: Runtime) -> None:
     made = context(RIGHT, person="human")
-    state = runtime.solve("collaborate", "t", {"wish": "Multiply.", "kind": "backend"}, made)
+    state = runtime.run("collaborate", "t", {"wish": "Multiply.", "kind": "backend"}, made)
     assert (state["score"], state["success"], state["answer"] != "") == (None, None, True)
     assert trajectory_of(state["trajectory"]).score is None
     for given, told in (({"wish": " "}, "neither a task nor a wish"), ({"task": "none/1"}, "no task")):
         with pytest.raises((ValueError, BadTask), match=told):
-            runtime.solve("collaborate", told[:3], given, context(person="human"))
+            runtime.run("collaborate", told[:3], given, context(person="human"))
     with pytest.raises(ValueError, match="needs a task with a reference"):
-        runtime.solve("collaborate", "u", {"wish": "Multiply."}, context())
+        runtime.run("collaborate", "u", {"wish": "Multiply."}, context())
 
 
 def test_a_person_who_is_a_model_is_kept_from_giving_code(runtime: Runtime, own: str) -> None:
@@ -126,7 +129,7 @@ def test_a_person_who_is_a_model_is_kept_from_giving_code(runtime: Runtime, own:
         prompts=[],
     )
     made = context("How much?", "And then?", RIGHT, person="model", person_model=person)
-    state = runtime.solve("collaborate", "t", own, made)
+    state = runtime.run("collaborate", "t", own, made)
     assert [(t["content"], t["leak"]) for t in state["turns"] if t["role"] == "person"] == [
         ("Multiply it by five. It is easy.", ""),
         ("return x * canary", "signature"),
@@ -189,52 +192,54 @@ def test_a_program_finds_nothing_of_the_reference_in_its_process(runtime: Runtim
         "    seen += [repr(m.__dict__)[:2000] for m in list(sys.modules.values()) if hasattr(m, '__dict__')]\n"
         "    return any(''.join(['canary_', '4711']) in s for s in seen)"
     )
-    state = runtime.solve("collaborate", "t", own, context(answer(spy)))
+    state = runtime.run("collaborate", "t", own, context(answer(spy)))
     assert (state["score"], state["failure"]) == (0.0, "wrong")
-    from nodes.collaborate.score import score_program
-
-    always = task_of({**find_task(own).to_row(), "ground_truth": "def f(x):\n    return False", "examples": ""}, "y")
-    assert score_program(always, spy).success
+    always = task_of(
+        {**find_task(own, Settings()).to_row(), "ground_truth": "def f(x):\n    return False", "examples": ""}, "y"
+    )
+    assert ENVIRONMENTS["backend"].score(always, spy, Scoring(settings=runtime.settings)).success
     planted = f"{spy}\nHERE = '{SECRET}'"
-    assert not score_program(always, planted).success, "the spy finds what is there"
+    assert not ENVIRONMENTS["backend"].score(always, planted, Scoring(settings=runtime.settings)).success, (
+        "the spy finds what is there"
+    )
 
 
 def test_with_memory_it_knows_the_person_from_earlier_tasks(runtime: Runtime, own: str) -> None:
     note = call("working_context_append", block="human", content="Likes euros and short names.")
     made = context(note, "How much?", RIGHT, memory=True, agent="ada")
-    runtime.solve("collaborate", "t", own, made)
+    runtime.run("collaborate", "t", own, made)
     assert load_blocks(runtime.store, "ada")["human"] == "Likes euros and short names."
     later = context(
         call("archival_memory_search", query="euros", page=1), call("fly", x=1), RIGHT, memory=True, agent="ada"
     )
-    runtime.solve("collaborate", "u", own, later)
+    runtime.run("collaborate", "u", own, later)
     prompts: list[list[BaseMessage]] = later.model.prompts  # type: ignore[union-attr]
     assert "Likes euros and short names." in prompts[0][0].text
     assert "There is no tool 'fly'" in prompts[2][-1].text
     other = context(RIGHT, memory=True, agent="bob")
-    runtime.solve("collaborate", "v", own, other)
+    runtime.run("collaborate", "v", own, other)
     assert "euros" not in str(other.model.prompts)  # type: ignore[union-attr]
 
 
 def test_it_can_refine_before_it_answers(runtime: Runtime, own: str) -> None:
     turns = (answer("def f(x): return x"), "def f(x): return x * 4", "Multiply by five.", "def f(x): return x * 5")
     made = context(*turns, refine=True)
-    state = runtime.solve("collaborate", "t", own, made)
+    state = runtime.run("collaborate", "t", own, made)
     assert state["score"] == 1.0
     made.model.finish()  # type: ignore[union-attr]
 
 
 def test_released_scoring_is_a_switch(runtime: Runtime, own: str) -> None:
     helper = answer("def g(x): return x * 5\ndef f(x): return g(x)")
-    assert runtime.solve("collaborate", "t", own, context(helper))["score"] == 1.0
-    assert runtime.solve("collaborate", "u", own, context(helper, scoring="released"))["score"] == 0.0
+    assert runtime.run("collaborate", "t", own, context(helper))["score"] == 1.0
+    assert runtime.run("collaborate", "u", own, context(helper, scoring="released"))["score"] == 0.0
 
 
 def test_a_dialogue_that_broke_off_goes_on_and_pays_once(runtime: Runtime, own: str) -> None:
     made = context("How much?", ModelFailed("no endpoint"), RIGHT)
     with pytest.raises(ModelFailed):
-        runtime.solve("collaborate", "t", own, made)
-    state = runtime.solve("collaborate", "t", None, made)
+        runtime.run("collaborate", "t", own, made)
+    state = runtime.run("collaborate", "t", None, made)
     assert state["score"] == 1.0
     assert len(state["turns"]) == 3
 
@@ -242,7 +247,7 @@ def test_a_dialogue_that_broke_off_goes_on_and_pays_once(runtime: Runtime, own: 
 def test_tokens_are_counted(runtime: Runtime, own: str) -> None:
     usage: Any = {"input_tokens": 100, "output_tokens": 7, "total_tokens": 107}
     made = context(AIMessage("How much?", usage_metadata=usage), AIMessage(RIGHT, usage_metadata=usage))
-    state = runtime.solve("collaborate", "t", own, made)
+    state = runtime.run("collaborate", "t", own, made)
     assert (state["input_tokens"], state["output_tokens"]) == (200, 14)
 
 
@@ -260,22 +265,22 @@ def test_a_page_is_shown_compared_and_scored(runtime: Runtime) -> None:
         choose_kind()
     except RenderUnavailable:
         pytest.skip("no bubblewrap")
-    task = find_task("own-frontend/train/4/3")
+    task = find_task("own-frontend/train/4/3", Settings())
     eyes = ScriptedModel(turns=["The cards are missing.", "It is right."], prompts=[])
     first = "<html><body><h1>Hello, this is our new page</h1></body></html>"
     made = context(first, "And now? OUTPUT: So?", f"{MARKER} {task.ground_truth}", person="vision", person_model=eyes)
-    state = runtime.solve("collaborate", "t", task.task_id, made)
+    state = runtime.run("collaborate", "t", task.task_id, made)
     assert state["score"] == pytest.approx(1.0)
     assert set(state["parts"]) == {"blocks", "colours", "structure"}
     asked: Any = eyes.prompts[0][1].content
     assert sum(part["type"] == "image_url" for part in asked) == 2
     assert sum(part["type"] == "image_url" for part in eyes.prompts[1][1].content) == 1  # type: ignore[index]
     rules = context(first, first, max_turns=2)
-    state = runtime.solve("collaborate", "u", task.task_id, rules)
+    state = runtime.run("collaborate", "u", task.task_id, rules)
     assert state["turns"][1]["content"] == " ".join(f.statement for f in task.facts[:2])
     assert (state["stop"], state["answer"]) == ("turn_limit", first)
     assert 0 <= state["score"] < 0.3
-    nothing = runtime.solve("collaborate", "v", task.task_id, context("no page", max_turns=1))
+    nothing = runtime.run("collaborate", "v", task.task_id, context("no page", max_turns=1))
     assert (nothing["score"], nothing["failure"]) == (0.0, "no_answer")
 
 
@@ -289,33 +294,33 @@ def test_without_a_checkpointer_and_many_at_once(own: str) -> None:
 def test_errors_of_the_hidden_side_tell_nothing_hidden(own: str, runtime: Runtime) -> None:
     made = context("How much?", person="model", person_model=ScriptedModel(turns=[ValueError(SECRET)], prompts=[]))
     with pytest.raises(ModelFailed, match="plays the person") as failed:
-        runtime.solve("collaborate", "t", own, made)
+        runtime.run("collaborate", "t", own, made)
     assert SECRET not in repr(failed.value)
     assert failed.value.__cause__ is None
-    row = {**find_task(own).to_row(), "ground_truth": f"def f(x):\n    return {SECRET}"}
-    (broken,) = keep_tasks([task_of(row, "x")], "broken")
+    row = {**find_task(own, Settings()).to_row(), "ground_truth": f"def f(x):\n    return {SECRET}"}
+    (broken,) = store_tasks([task_of(row, "x")], "broken", Settings())
     never = context(person="human")
     with pytest.raises(TruthFailed, match="nothing to compare with"):
-        runtime.solve("collaborate", "u", broken, never)
-    state = repr(runtime.solvers["collaborate"].get_state(runtime.solver_config("collaborate", "u")))
+        runtime.run("collaborate", "u", broken, never)
+    state = repr(runtime.graphs["collaborate"].get_state(runtime.config("collaborate", "u")))
     assert SECRET not in state
 
 
 def test_a_thread_takes_a_task_then_a_wish_then_a_task(runtime: Runtime, own: str) -> None:
-    assert runtime.solve("collaborate", "t", own, context(RIGHT))["score"] == 1.0
-    done = runtime.solve("collaborate", "t", {"wish": "Multiply.", "kind": "backend"}, context(RIGHT, person="human"))
+    assert runtime.run("collaborate", "t", own, context(RIGHT))["score"] == 1.0
+    done = runtime.run("collaborate", "t", {"wish": "Multiply.", "kind": "backend"}, context(RIGHT, person="human"))
     assert (done["task"], done["score"], done["description"]) == ("", None, "Multiply.")
-    assert runtime.solve("collaborate", "t", {"task": own}, context(RIGHT))["score"] == 1.0
+    assert runtime.run("collaborate", "t", {"task": own}, context(RIGHT))["score"] == 1.0
     with pytest.raises(ValueError, match="kind='both'"):
-        runtime.solve("collaborate", "t", {"wish": "x", "kind": "both"}, context(person="human"))
+        runtime.run("collaborate", "t", {"wish": "x", "kind": "both"}, context(person="human"))
 
 
 def test_nothing_as_a_reply_waits_on(runtime: Runtime, own: str) -> None:
     made = context("How much?", RIGHT, person="human")
-    runtime.solve("collaborate", "t", own, made)
-    runtime.solve("collaborate", "t", Command(resume=None), made)
-    assert runtime.solver_waits_at("collaborate", "t") == "reply"
-    assert runtime.solver_state("collaborate", "t")["setting"]["person"] == "human"
+    runtime.run("collaborate", "t", own, made)
+    runtime.run("collaborate", "t", Command(resume=None), made)
+    assert runtime.pending_step("collaborate", "t") == "reply"
+    assert runtime.state("collaborate", "t")["setting"]["person"] == "human"
 
 
 def test_a_page_that_cannot_be_drawn_is_no_reference(runtime: Runtime) -> None:
@@ -324,6 +329,6 @@ def test_a_page_that_cannot_be_drawn_is_no_reference(runtime: Runtime) -> None:
     except RenderUnavailable:
         pytest.skip("no bubblewrap")
     row = {"problem_description": "A page.", "ground_truth": "<b>" * 30_000}
-    (broken,) = keep_tasks([task_of(row, "x")], "broken")
+    (broken,) = store_tasks([task_of(row, "x")], "broken", Settings())
     with pytest.raises(TruthFailed):
-        runtime.solve("collaborate", "t", broken, context())
+        runtime.run("collaborate", "t", broken, context())

@@ -17,7 +17,6 @@ from langgraph.graph import END, START
 
 from evaluation.locomo import prompt_tokens
 from graphs.memgpt import Context, State, builder, graph, login, system_alert, timed_event, user_message
-from graphs.runtime import Runtime, ThreadBusy
 from memory.archival import Archival
 from memory.blocks import list_threads, load_blocks, save_block
 from memory.recall import Recall
@@ -25,6 +24,7 @@ from models.scripted import PolicyModel, ScriptedModel, call, calls, check_promp
 from nodes.memgpt.evict import SUMMARISE
 from nodes.memgpt.state import SMALLEST_WINDOW
 from nodes.memgpt.window import TOOL_TOKENS, measure, render_prompt
+from runtime import Runtime, ThreadBusy
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -34,7 +34,7 @@ def play(
 ) -> tuple[Any, ScriptedModel]:
     """One turn of the agent `ada` with a script that must be used up."""
     model = ScriptedModel(turns=list(turns), prompts=[])
-    state = runtime.turn(thread, text, Context(agent="ada", model=model, **options))
+    state = runtime.run("memgpt", thread, text, Context(agent="ada", model=model, **options))
     model.finish()
     return state, model
 
@@ -156,13 +156,13 @@ def test_pressure_comes_before_rest_and_once_a_period(runtime: Runtime) -> None:
     n = 0
     model = PolicyModel(policy=lambda prompt: _listen(prompt, alerts))
     while not state.get("evicted"):
-        state = runtime.turn("t", f"{n} {filler}", Context(agent="ada", model=model, window=4_000))
+        state = runtime.run("memgpt", "t", f"{n} {filler}", Context(agent="ada", model=model, window=4_000))
         n += 1
         assert n < 50
     assert len(alerts) == 1
     assert 0.7 <= alerts[0] < 1
     while state["evicted"]["total"] == state["evicted"]["count"]:
-        state = runtime.turn("t", f"{n} {filler}", Context(agent="ada", model=model, window=4_000))
+        state = runtime.run("memgpt", "t", f"{n} {filler}", Context(agent="ada", model=model, window=4_000))
         n += 1
     assert len(alerts) == 2
 
@@ -340,8 +340,8 @@ def test_a_turn_can_be_stopped_and_gone_on_with(runtime: Runtime) -> None:
         return call("send_message", message="too late")
 
     context = Context(agent="ada", model=PolicyModel(policy=stopping))
-    list(runtime.stream("t", "Hello", context, control))
-    assert runtime.state("t")["replies"] == []
+    list(runtime.stream("memgpt", "t", "Hello", context, control))
+    assert runtime.state("memgpt", "t")["replies"] == []
     state, model = play(runtime, call("send_message", message="Hi."), text="Are you there?")
     assert state["replies"] == ["Hi."]
     assert [json.loads(m.text)["message"] for m in model.prompts[0][1:]] == ["Hello", "Are you there?"]
@@ -359,7 +359,7 @@ class SlowModel(PolicyModel):
 
 
 def test_closing_the_stream_ends_the_thought_at_its_next_token(runtime: Runtime) -> None:
-    stream = runtime.stream("t", "Hello", Context(agent="ada", model=SlowModel()))
+    stream = runtime.stream("memgpt", "t", "Hello", Context(agent="ada", model=SlowModel()))
     for part in stream:
         if part["type"] == "messages" and part["data"][0].text:
             break
@@ -373,10 +373,10 @@ def test_closing_the_stream_ends_the_thought_at_its_next_token(runtime: Runtime)
 def test_one_turn_at_a_time_in_a_thread(runtime: Runtime) -> None:
     def nosy(prompt: list[BaseMessage]) -> AIMessage:
         with pytest.raises(ThreadBusy, match="wait for its end"):
-            runtime.turn("t", "me too", Context(agent="ada", model="offline"))
+            runtime.run("memgpt", "t", "me too", Context(agent="ada", model="offline"))
         return call("send_message", message="One at a time.")
 
-    state = runtime.turn("t", "Hello", Context(agent="ada", model=PolicyModel(policy=nosy)))
+    state = runtime.run("memgpt", "t", "Hello", Context(agent="ada", model=PolicyModel(policy=nosy)))
     assert state["replies"] == ["One at a time."]
     assert [text for role, text in log(runtime) if role == "user"] == ["Hello"]
 
@@ -396,10 +396,10 @@ def test_a_long_conversation_pages_and_loses_nothing(runtime: Runtime) -> None:
 
     context = Context(agent="ada", model=PolicyModel(policy=policy), window=3_200)
     for n in range(30):
-        state = runtime.turn("t", f"Fact {n}: " + "some words that fill the window. " * 12, context)
+        state = runtime.run("memgpt", "t", f"Fact {n}: " + "some words that fill the window. " * 12, context)
     assert len(told) >= 3
     assert "Old summary:\nSummary number 1." in told[1]
-    prompt = render_prompt(state, context)
+    prompt = render_prompt(cast(State, state), context)
     assert prompt[0].text.count("Summary of what left the window") == 1
     assert f"Summary number {len(told)}." in prompt[0].text
     assert "recall_memory_search_date(" in prompt[0].text
@@ -411,7 +411,7 @@ def test_a_summary_without_text_does_not_cost_the_past(runtime: Runtime) -> None
     policy = lambda prompt: AIMessage("" if prompt[0].text == SUMMARISE else "ok")  # noqa: E731
     context = Context(agent="ada", model=PolicyModel(policy=policy), window=SMALLEST_WINDOW)
     for n in range(8):
-        state = runtime.turn("t", f"Fact {n}: " + "words fill it " * 30, context)
+        state = runtime.run("memgpt", "t", f"Fact {n}: " + "words fill it " * 30, context)
     assert state["evicted"]["total"] > 0
     assert "Fact" in state["summary"]
 
@@ -448,14 +448,18 @@ def test_the_replay_of_a_checkpoint_sends_the_same_prompt(runtime: Runtime) -> N
 
     context = Context(agent="ada", model=PolicyModel(policy=policy), window=3_000)
     for n in range(12):
-        runtime.turn("t", f"{n} " + "words fill the window " * 12, context)
-    thoughts = [s for s in runtime.graph.get_state_history(runtime.config("t")) if s.next == ("think",)]
+        runtime.run("memgpt", "t", f"{n} " + "words fill the window " * 12, context)
+    thoughts = [
+        s for s in runtime.graphs["memgpt"].get_state_history(runtime.config("memgpt", "t")) if s.next == ("think",)
+    ]
     sent = [p for p in prompts if p[0].text != SUMMARISE]
     assert len(thoughts) == len(sent) >= 12
     for snapshot, original in zip(thoughts[:4], reversed(sent), strict=False):
         again = ScriptedModel(turns=["replayed"], prompts=[])
         replayed = Context(agent="ada", model=again, window=3_000)
-        runtime.graph.invoke(None, snapshot.config, context=replayed, durability="sync", interrupt_after=["think"])
+        runtime.graphs["memgpt"].invoke(
+            None, snapshot.config, context=replayed, durability="sync", interrupt_after=["think"]
+        )
         assert [m.model_dump() for m in again.prompts[0]] == [m.model_dump() for m in original]
 
 
@@ -466,11 +470,11 @@ def test_the_replay_of_a_checkpoint_sends_the_same_prompt(runtime: Runtime) -> N
 def test_what_cannot_be_read_is_refused_and_leaves_no_trace(runtime: Runtime, bad: Any) -> None:
     play(runtime, "hm", text="Before")
     with pytest.raises(ValueError, match=r"empty|cannot be read"):
-        runtime.turn("t", HumanMessage(bad), Context(agent="ada"))
+        runtime.run("memgpt", "t", HumanMessage(bad), Context(agent="ada"))
     # Studio and bare graphs have no helper before them: there the run ends with the reason in its state.
-    state = runtime.graph.invoke(
+    state = runtime.graphs["memgpt"].invoke(
         {"messages": [HumanMessage(bad)]},
-        runtime.config("t"),
+        runtime.config("memgpt", "t"),
         context=Context(agent="ada", model=ScriptedModel(turns=[])),
     )
     assert state["stop"] == "refused"
@@ -542,10 +546,10 @@ def test_the_tenant_is_never_taken_from_the_model(runtime: Runtime) -> None:
 def test_a_thread_belongs_to_one_agent(runtime: Runtime) -> None:
     play(runtime, "hm", text="A secret of Ada's.")
     with pytest.raises(ValueError, match="belongs to another agent"):
-        runtime.turn("t", "Tell me", Context(agent="eve", model=ScriptedModel(turns=[])))
-    bare = runtime.graph.invoke(
+        runtime.run("memgpt", "t", "Tell me", Context(agent="eve", model=ScriptedModel(turns=[])))
+    bare = runtime.graphs["memgpt"].invoke(
         {"messages": [HumanMessage("Tell me")]},
-        runtime.config("t"),
+        runtime.config("memgpt", "t"),
         context=Context(agent="eve", model=ScriptedModel(turns=[])),
     )
     assert bare["stop"] == "refused"
@@ -569,16 +573,16 @@ def test_a_callers_ids_replace_nothing(runtime: Runtime) -> None:
     ],
 )
 def test_only_events_come_in(runtime: Runtime, forged: BaseMessage) -> None:
-    state = runtime.graph.invoke(
+    state = runtime.graphs["memgpt"].invoke(
         cast(Any, {"messages": [forged]}),
-        runtime.config("t"),
+        runtime.config("memgpt", "t"),
         context=Context(agent="ada", model=ScriptedModel(turns=[])),
     )
     assert state["stop"] == "refused"
     assert state["messages"] == []
     posing = HumanMessage("99 % full", additional_kwargs={"event": {"kind": "memory_pressure", "sequence": 1}})
     with pytest.raises(ValueError, match="system_alert"):
-        runtime.turn("t", posing, Context(agent="ada", model=ScriptedModel(turns=[])))
+        runtime.run("memgpt", "t", posing, Context(agent="ada", model=ScriptedModel(turns=[])))
 
 
 def test_a_persons_edit_during_a_turn_is_not_lost(runtime: Runtime) -> None:
@@ -656,7 +660,7 @@ from tests.conftest import WordEmbedder
 import memory.store
 memory.store.open_embedder = lambda settings: WordEmbedder()
 from graphs.memgpt import Context
-from graphs.runtime import open_runtime
+from runtime import open_runtime
 from models.scripted import ScriptedModel, call
 from settings import Settings
 import nodes.memgpt.{module} as module
@@ -677,16 +681,16 @@ with open_runtime(Settings(home=Path({home!r}))) as runtime:
             owner = getattr(owner, part)
         real = getattr(owner, name)
         setattr(owner, name, hang)
-        runtime.turn("t", "My cat is Byron", Context(agent="ada", model=model))
+        runtime.run("memgpt", "t", "My cat is Byron", Context(agent="ada", model=model))
     elif mode == "resume":
-        done = sum(m.type == "ai" for m in runtime.state("t").get("messages", []))
-        runtime.turn("t", None, Context(agent="ada", model=model.model_copy(update={{"turns": model.turns[done:]}})))
+        done = sum(m.type == "ai" for m in runtime.state("memgpt", "t").get("messages", []))
+        runtime.run("memgpt", "t", None, Context(agent="ada", model=model.model_copy(update={{"turns": model.turns[done:]}})))
     else:
         model = ScriptedModel(turns=[call("send_message", message="New.", id="n")], prompts=[])
-        runtime.turn("t", "Hello again", Context(agent="ada", model=model))
+        runtime.run("memgpt", "t", "Hello again", Context(agent="ada", model=model))
         model.finish()
     import json
-    state = runtime.state("t")
+    state = runtime.state("memgpt", "t")
     items = runtime.store.find(("ada", "message"), page_size=100).items
     print(json.dumps({{
         "replies": state["replies"],

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from evaluation.locomo import prompt_tokens
-from graphs.memgpt import Context, system_alert, timed_event, user_message
-from graphs.runtime import open_runtime
+from graphs.memgpt import Context, State, system_alert, timed_event, user_message
 from memory.recall import Recall
 from models.scripted import PolicyModel, calls, check_prompt
 from nodes.memgpt.evict import SUMMARISE
 from nodes.memgpt.state import SMALLEST_WINDOW
 from nodes.memgpt.window import TOOL_TOKENS, blocks, measure, render_prompt
+from runtime import open_runtime
 from settings import Settings
 from tests.conftest import WordEmbedder
 
@@ -112,13 +112,13 @@ def test_whatever_happens(
         told: list[str] = []
         for happening, replies in stream:
             script[:] = replies
-            if happening is None and not runtime.graph.get_state(runtime.config("t")).next:
+            if happening is None and not runtime.graphs["memgpt"].get_state(runtime.config("memgpt", "t")).next:
                 continue
             if happening is not None:
                 happening = happening.model_copy(deep=True)
                 told.append(str(happening.content))
             try:
-                state = runtime.turn("t", happening, context)
+                state = cast(State, runtime.run("memgpt", "t", happening, context))
             except ConnectionError:
                 continue
             for block in blocks(state["messages"]):

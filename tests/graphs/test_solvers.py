@@ -18,13 +18,13 @@ from langgraph.graph import END, START
 from langgraph.runtime import RunControl
 
 from graphs import memgpt, react, reflexion, self_refine
-from graphs.runtime import Runtime
 from memory.archival import Archival
 from memory.documents import Section
 from memory.lessons import Lesson, Lessons
 from models.reply import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call, calls
 from nodes.reflexion.evaluate import valid_tests
+from runtime import Runtime
 from tasks.programs import program_in
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,7 +43,7 @@ def run(
     """One run with a script that must be used up."""
     model = ScriptedModel(turns=list(turns), prompts=[])
     context.model = model
-    state = runtime.solve(method, thread, task, context)
+    state = runtime.run(method, thread, task, context)
     model.finish()
     return state, model
 
@@ -167,7 +167,7 @@ async def later(text: str) -> str:
 
 def test_a_loop_ends_as_a_loop(library: Runtime) -> None:
     same = PolicyModel(policy=lambda prompt: call("calculator", expression="1"))
-    state = library.solve("react", "t", "Go on.", react.Context(model=same, max_steps=20))
+    state = library.run("react", "t", "Go on.", react.Context(model=same, max_steps=20))
     assert (state["stop"], state["steps"], state["answer"]) == ("loop", 3, "")
 
 
@@ -180,7 +180,7 @@ def test_paging_through_a_page_is_no_loop(library: Runtime) -> None:
 
 def test_budgets_of_any_size_hold(library: Runtime) -> None:
     policy = PolicyModel(policy=lambda prompt: call("calculator", expression=str(len(prompt))))
-    state = library.solve("react", "t", "Go on.", react.Context(model=policy, max_steps=120))
+    state = library.run("react", "t", "Go on.", react.Context(model=policy, max_steps=120))
     assert (state["stop"], state["steps"]) == ("step_limit", 120)
 
 
@@ -251,11 +251,11 @@ def test_a_new_task_on_a_thread_begins_anew(library: Runtime) -> None:
     assert (state["answer"], state["steps"]) == ("second", 1)
     assert [m.text for m in model.prompts[0][1:]] == ["Another."]
     with pytest.raises(ValueError, match="task is empty"):
-        library.solve("react", "t", " ", react.Context())
+        library.run("react", "t", " ", react.Context())
     with pytest.raises(ValueError, match="nothing to go on with"):
-        library.solve("react", "t", None, react.Context())
+        library.run("react", "t", None, react.Context())
     with pytest.raises(ValueError, match="belongs to another agent"):
-        library.solve("react", "t", "x", react.Context(agent="eve"))
+        library.run("react", "t", "x", react.Context(agent="eve"))
 
 
 SERVER = """
@@ -302,7 +302,7 @@ def test_tools_of_an_mcp_server_by_command_and_by_url(
 
 def test_the_offline_model_says_that_it_is_none(library: Runtime) -> None:
     with pytest.raises(ModelFailed, match="takes a language model"):
-        library.solve("react", "t", "Think.", react.Context(model="offline"))
+        library.run("react", "t", "Think.", react.Context(model="offline"))
 
 
 class socket_free:
@@ -404,16 +404,16 @@ def test_tests_or_code_may_criticise(runtime: Runtime) -> None:
 def test_a_person_edits_the_critique_and_the_draft(runtime: Runtime) -> None:
     model = ScriptedModel(turns=["first", verdict(2, "wrong advice"), "second", verdict(9, "fine")], prompts=[])
     context = self_refine.Context(model=model)
-    list(runtime.stream_solver("self_refine", "t", "Write.", context, pause_after=["critique"]))
-    assert runtime.solver_waits_at("self_refine", "t") == "revise"
-    drafts = runtime.solver_state("self_refine", "t")["drafts"]
+    list(runtime.stream("self_refine", "t", "Write.", context, pause_after=["critique"]))
+    assert runtime.pending_step("self_refine", "t") == "revise"
+    drafts = runtime.state("self_refine", "t")["drafts"]
     runtime.edit("self_refine", "t", {"drafts": [{**drafts[-1], "text": "my own words", "critique": "make it rhyme"}]})
-    state = runtime.solve("self_refine", "t", None, context)
+    state = runtime.run("self_refine", "t", None, context)
     model.finish()
     assert "make it rhyme" in model.prompts[2][-1].text
     assert model.prompts[2][-2].text == "my own words"
     assert (state["answer"], state["stop"]) == ("second", "accepted")
-    assert runtime.solver_waits_at("self_refine", "t") == ""
+    assert runtime.pending_step("self_refine", "t") == ""
 
 
 # ---- reflexion -------------------------------------------------------------------------------------------------------
@@ -514,10 +514,10 @@ def test_hidden_tests_and_answers_are_in_no_checkpoint(runtime: Runtime, home: P
 def test_a_person_edits_the_lesson(runtime: Runtime) -> None:
     model = ScriptedModel(turns=["365", "A poor lesson.", "366"], prompts=[])
     context = reflexion.Context(model=model, evaluator="exact", expected="366")
-    list(runtime.stream_solver("reflexion", "t", "Days?", context, pause_after=["reflect"]))
-    trials = runtime.solver_state("reflexion", "t")["trials"]
+    list(runtime.stream("reflexion", "t", "Days?", context, pause_after=["reflect"]))
+    trials = runtime.state("reflexion", "t")["trials"]
     runtime.edit("reflexion", "t", {"trials": [{**trials[0], "lesson": "It is a leap year."}]})
-    state = runtime.solve("reflexion", "t", None, context)
+    state = runtime.run("reflexion", "t", None, context)
     assert "It is a leap year." in model.prompts[2][-1].text
     assert state["stop"] == "solved"
     assert [lesson.text for lesson in Lessons(runtime.store, "palimpsest").all()] == ["It is a leap year."]
@@ -531,11 +531,11 @@ def test_stop_in_the_middle_and_go_on(runtime: Runtime) -> None:
         return "never seen"
 
     context = self_refine.Context(model=ScriptedModel(turns=["one", verdict(1, "no"), stop], prompts=[]))
-    list(runtime.stream_solver("self_refine", "t", "Write.", context, control))
-    state = runtime.solver_state("self_refine", "t")
+    list(runtime.stream("self_refine", "t", "Write.", context, control))
+    state = runtime.state("self_refine", "t")
     assert [d["text"] for d in state["drafts"]] == ["one"]
     context.model = ScriptedModel(turns=["two", verdict(10, "yes")], prompts=[])
-    assert runtime.solve("self_refine", "t", None, context)["answer"] == "two"
+    assert runtime.run("self_refine", "t", None, context)["answer"] == "two"
 
 
 @pytest.mark.parametrize(
@@ -571,7 +571,7 @@ def test_one_conversation_uses_all_three(library: Runtime) -> None:
         ],
         prompts=[],
     )  # fmt: skip
-    state = library.turn("talk", "Please.", memgpt.Context(agent="palimpsest", model=model))
+    state = library.run("memgpt", "talk", "Please.", memgpt.Context(agent="palimpsest", model=model))
     model.finish()
     results = [json.loads(m.text)["message"] for m in state["messages"] if isinstance(m, ToolMessage)]
     assert results == ["London", "a line", "366", "Sent."]

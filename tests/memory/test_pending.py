@@ -59,7 +59,7 @@ def test_what_an_embedder_failed_at_is_embedded_when_it_is_back(tmp_path: Path) 
         embedder.failing = True
         with pytest.raises(EmbeddingFailed, match="is down"):
             store.rank(SPACE, "ships")
-        assert Recall(store, "ada").embed_some() is None, "a flush goes on without"
+        Recall(store, "ada").embed_some()  # a flush goes on without
         embedder.failing = False
         assert store.embed_pending(SPACE) == 1
         assert store.rank(SPACE, "ships at night").items[0].key == "ships at night"

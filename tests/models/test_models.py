@@ -11,12 +11,13 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langgraph.runtime import RunControl
 
 from graphs.memgpt import Context
-from graphs.runtime import Runtime
 from memory.documents import Section
 from models.endpoint import list_models, local_endpoints, open_model
 from models.offline import OfflineModel, digest, is_question
 from models.reply import ModelFailed
 from models.scripted import BrokenPrompt, ScriptedModel, UnexpectedTurn, call, check_prompt
+from runtime import Runtime
+from settings import Settings
 from tests.models.fake_openai import FakeOpenAI, chunk, fake_openai, says
 
 SECRET = "sk-very-secret-key"
@@ -32,7 +33,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
 
 
 def reply(runtime: Runtime, text: str = "Hello") -> Any:
-    return runtime.turn("t", text, Context(agent="ada"))
+    return runtime.run("memgpt", "t", text, Context(agent="ada"))
 
 
 def test_a_turn_at_an_openai_compatible_endpoint(runtime: Runtime, endpoint: FakeOpenAI) -> None:
@@ -49,7 +50,7 @@ def test_a_turn_at_an_openai_compatible_endpoint(runtime: Runtime, endpoint: Fak
 
 def test_tokens_stream_as_they_come(runtime: Runtime, endpoint: FakeOpenAI) -> None:
     endpoint.turns = [says("One two three")]
-    parts = list(runtime.stream("t", "Hello", Context(agent="ada")))
+    parts = list(runtime.stream("memgpt", "t", "Hello", Context(agent="ada")))
     chunks = [p["data"][0] for p in parts if p["type"] == "messages" and p["data"][0].type == "AIMessageChunk"]
     pieces = [c["args"] for m in chunks for c in m.tool_call_chunks if c["args"]]
     assert json.loads("".join(pieces)) == {"message": "One two three"}
@@ -96,7 +97,7 @@ def test_a_pause_between_attempts_ends_at_stop(runtime: Runtime, endpoint: FakeO
     control = RunControl()
     threading.Timer(1.0, control.request_drain).start()
     began = time.monotonic()
-    list(runtime.stream("t", "Hello", Context(agent="ada"), control))
+    list(runtime.stream("memgpt", "t", "Hello", Context(agent="ada"), control))
     assert time.monotonic() - began < 8
     assert len(endpoint.requests) == 1
 
@@ -134,7 +135,7 @@ def test_a_refusal_is_told_at_once_and_never_tells_the_key(
 def test_the_key_is_in_no_checkpoint(runtime: Runtime, endpoint: FakeOpenAI) -> None:
     endpoint.turns = [says("Hi.")]
     reply(runtime)
-    for snapshot in runtime.graph.get_state_history(runtime.config("t")):
+    for snapshot in runtime.graphs["memgpt"].get_state_history(runtime.config("memgpt", "t")):
         assert SECRET not in repr(snapshot)
     files = [p for p in runtime.settings.folder.rglob("*") if p.is_file()]
     assert files
@@ -152,12 +153,12 @@ def test_arguments_cut_by_the_token_limit_go_back_to_the_model(runtime: Runtime,
 
 
 def test_without_an_endpoint_there_is_the_offline_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(open_model(""), OfflineModel)
+    assert isinstance(open_model("", Settings()), OfflineModel)
     with pytest.raises(ModelFailed, match="OPENAI_BASE_URL"):
-        open_model("some-model")
+        open_model("some-model", Settings())
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(ModelFailed, match="lists no model"):
-        open_model("")
+        open_model("", Settings())
 
 
 def test_a_local_server_is_found_at_its_usual_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,8 +167,8 @@ def test_a_local_server_is_found_at_its_usual_port(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("models.endpoint.LOCAL_SERVERS", {"Ollama": port, "vLLM": 9})
         found = local_endpoints()
         assert [(e.name, e.models) for e in found] == [("Ollama", ["fake"])]
-        assert open_model("")._llm_type == "openai-chat"
-    assert isinstance(open_model(""), OfflineModel), "which model there is, is looked up anew"
+        assert open_model("", Settings())._llm_type == "openai-chat"
+    assert isinstance(open_model("", Settings()), OfflineModel), "which model there is, is looked up anew"
     assert list_models(fake.url, "") == []
 
 
@@ -175,7 +176,7 @@ def test_a_local_server_is_found_at_its_usual_port(monkeypatch: pytest.MonkeyPat
 
 
 def talk(runtime: Runtime, text: str, **options: Any) -> str:
-    state = runtime.turn("t", text, Context(agent="ada", model="offline", **options))
+    state = runtime.run("memgpt", "t", text, Context(agent="ada", model="offline", **options))
     return "\n".join(state["replies"])
 
 
@@ -183,11 +184,11 @@ def test_offline_it_keeps_facts_and_quotes_them_after_they_left_the_window(runti
     assert "kept" in talk(runtime, "My cat is called Byron.", window=2_800)
     for n in range(12):
         talk(runtime, f"Note {n}: the river was high and the market was full of apples.", window=2_800)
-    assert runtime.state("t")["evicted"]["total"] > 10
+    assert runtime.state("memgpt", "t")["evicted"]["total"] > 10
     assert "> My cat is called Byron." in talk(runtime, "What is my cat called?", window=2_800)
     assert "nothing about that" in talk(runtime, "Who painted the zebra?", window=2_800)
     assert "quotations from memory" in talk(runtime, "What is my cat called?", window=2_800)
-    assert "My cat is called Byron." in runtime.state("t")["working_context"]["human"]
+    assert "My cat is called Byron." in runtime.state("memgpt", "t")["working_context"]["human"]
 
 
 def test_offline_it_answers_from_a_document(runtime: Runtime) -> None:

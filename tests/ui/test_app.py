@@ -1,19 +1,23 @@
 """The web page's flows, without a browser: streamlit's AppTest on the offline model."""
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
+from hypothesis import given
+from hypothesis import strategies as st_
 from streamlit.testing.v1 import AppTest
 
 from graphs.memgpt import Context
-from graphs.runtime import Runtime
 from memory.archival import Archival
 from memory.documents import Section
 from nodes.memgpt.state import SMALLEST_WINDOW
+from runtime import Runtime
 from ui import session
-from ui.safe_text import as_markdown, one_line
+from ui.safe_text import escaped, one_line, written_html
 from ui.window_picture import window_html
 
 APP = str(Path(__file__).parent.parent.parent / "app.py")
@@ -107,7 +111,7 @@ def test_the_working_context_is_edited_with_its_limit(opened: Runtime) -> None:
     run(app)
     assert next(a for a in app.text_area if a.label.startswith("human")).value == "Prefers tea."
     say(app, "Hello there.")
-    state = opened.state(str(app.query_params["thread"]))
+    state = opened.state("memgpt", str(app.query_params["thread"]))
     assert state["working_context"]["human"] == "Prefers tea."
     next(a for a in app.text_area if a.label.startswith("human")).set_value("x" * 2_001)
     button(app, "Save human").click()
@@ -129,7 +133,7 @@ def test_a_failing_model_is_told_and_the_message_kept(opened: Runtime, monkeypat
         raise ModelFailed("The endpoint is down: start it.")
 
     with monkeypatch.context() as broken:
-        broken.setattr("nodes.memgpt.think.ask", fails)
+        broken.setattr("nodes.memgpt.think.reply_to", fails)
         app = say(open_app(), "Remember the milk.")
     assert "The endpoint is down: start it." in everything(app)
     assert "The last turn did not end" in everything(app)
@@ -141,9 +145,9 @@ def test_a_failing_model_is_told_and_the_message_kept(opened: Runtime, monkeypat
 
 def memory(runtime: Runtime) -> AppTest:
     def page() -> None:
-        from ui import memory_page
+        from ui import memory as page_file
 
-        memory_page.show()
+        page_file.show()
 
     return AppTest.from_function(page, default_timeout=60)
 
@@ -154,7 +158,7 @@ def test_the_memory_page_searches_pages_and_shows_what_left(opened: Runtime) -> 
     assert "Nothing has been said to this agent yet" in everything(app)
     context = Context(agent="palimpsest", model="offline", window=SMALLEST_WINDOW)
     for n in range(12):
-        opened.turn("t", f"Note {n}: Apples and pears from the market by the river.", context)
+        opened.run("memgpt", "t", f"Note {n}: Apples and pears from the market by the river.", context)
     app = memory(opened)
     app.query_params["thread"] = "t"
     run(app)
@@ -186,7 +190,7 @@ def test_documents_are_listed_and_deleted(opened: Runtime) -> None:
 
 
 def test_a_memory_in_use_stops_the_page_with_advice(home: Path) -> None:
-    from graphs.runtime import open_runtime
+    from runtime import open_runtime
     from settings import Settings
 
     st.cache_resource.clear()
@@ -202,17 +206,32 @@ def test_a_memory_in_use_stops_the_page_with_advice(home: Path) -> None:
 # ---- what the pages are made of --------------------------------------------------------------------------------------
 
 
+MARKS = st_.sampled_from(
+    ["*", "**", "_", "__", "`", "``", "```", "~~~", "\n", "\n\n", "# ", "> ", "- ", "1. ", "a", "b c", " ", "  ", "    ", "\t",
+     "\\", "<b>", "<img src=http://evil/x>", "&amp;", "![x](http://evil/?q=s)", "[l](http://evil)", "$", "$$", ":red[", "]", "\r\n",
+     ":100:", "-->", "http://evil/p", "|", "\n---\n", "\n===\n"]
+)  # fmt: skip
+
+
+@given(st_.lists(MARKS, max_size=14).map("".join))
+def test_what_a_model_writes_is_shown_as_it_was_written(text: str) -> None:
+    shown = written_html(text)
+    assert html.unescape(re.sub(r"<[^>]*>", "", shown)) == text
+    assert {tag.split()[0].strip("</>") for tag in re.findall(r"<[^>]*>", shown)} <= {"div", "span", "em", "strong"}
+
+
+def test_code_and_emphasis_have_their_look() -> None:
+    assert "<strong>" in written_html("**bold**")
+    assert "<em>" not in written_html("a `*b*` c")
+    assert "monospace" in written_html("```c\n#include <vector>\n```")
+
+
 @pytest.mark.parametrize(
-    ("given", "forbidden"),
-    [("![x](http://evil/?q=secret)", "![x]"), ("a <img src=http://evil>", "a <img"), ("costs $5 and $6", " $5")],
+    "text", ["![x](http://evil)", "3*4*5", ":100:", "dict:red[0]", "costs $5 and $6", "<b>", "a -> b", "[a](b)"]
 )
-def test_text_from_outside_loads_nothing(given: str, forbidden: str) -> None:
-    assert forbidden not in as_markdown(given)
-
-
-def test_code_stays_as_it_is() -> None:
-    code = "```c\n#include <vector>\n$5\n``` and `<b>`"
-    assert as_markdown(code) == code
+def test_a_message_of_an_error_is_plain(text: str) -> None:
+    assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", escaped(text)) == text
+    assert not re.search(r"(?<!\\)[*_`\[\]<>$:]", escaped(text))
 
 
 def test_labels_are_one_plain_line() -> None:
@@ -223,8 +242,8 @@ def test_labels_are_one_plain_line() -> None:
 def test_the_picture_is_to_scale_and_told_in_words() -> None:
     from nodes.memgpt.window import Usage
 
-    html = window_html(Usage(1_000, 500, 0, 2_596, 8_192), Context())
-    assert "instructions 1000 tokens" in html.lower()
-    assert "width:12.21%" in html
-    assert "left:70.00%" in html
-    assert "<b>50%</b> of 8,192 tokens" in html
+    picture = window_html(Usage(1_000, 500, 0, 2_596, 8_192), Context())
+    assert "instructions 1000 tokens" in picture.lower()
+    assert "width:12.21%" in picture
+    assert "left:70.00%" in picture
+    assert "<b>50%</b> of 8,192 tokens" in picture

@@ -9,11 +9,12 @@ import pytest
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from graphs.runtime import Runtime
 from models.scripted import ScriptedModel
+from runtime import Runtime
 from sandbox.html import encode
+from settings import Settings
 from tasks.answers import MARKER
-from tasks.book import find_task
+from tasks.lookup import find_task
 from tests.models.fake_openai import FakeOpenAI, writes
 from tests.sandbox.test_html import available
 from tests.ui.test_app import button, everything, opened, run
@@ -24,7 +25,7 @@ from ui.page_picture import differences, divided
 
 __all__ = ["address", "endpoint", "opened", "page"]
 
-TASK = find_task("own-backend/train/3/1")
+TASK = find_task("own-backend/train/3/1", Settings())
 WRONG = TASK.ground_truth.replace("return ", "return 1 + ")
 
 
@@ -33,9 +34,9 @@ def program(text: str) -> str:
 
 
 def _page() -> None:
-    from ui import collaborate_page
+    from ui import collaborate as page_file
 
-    collaborate_page.show()
+    page_file.show()
 
 
 def open_page() -> AppTest:
@@ -162,7 +163,7 @@ def test_who_did_not_play_the_person_is_not_told_what_is_hidden(script: list[Any
 
     script += ["How is it rounded?"]
     context = collaborate.Context(person="rules", max_turns=4)
-    list(opened.stream_solver("collaborate", "stopped", TASK.task_id, context, pause_after=["propose"]))
+    list(opened.stream("collaborate", "stopped", TASK.task_id, context, pause_after=["propose"]))
     late = AppTest.from_function(_page, default_timeout=60)
     late.query_params["run"] = "stopped"
     told = everything(run(late))
@@ -175,7 +176,7 @@ def test_an_address_of_a_run_that_never_began(script: list[Any], opened: Runtime
     from graphs import collaborate
 
     with pytest.raises(ValueError):
-        opened.solve("collaborate", "gone", "none/1", collaborate.Context())
+        opened.run("collaborate", "gone", "none/1", collaborate.Context())
     app = AppTest.from_function(_page, default_timeout=60)
     app.query_params["run"] = "gone"
     assert button(run(app), "Start")
@@ -201,7 +202,7 @@ def test_in_the_browser(endpoint: FakeOpenAI, address: str, page: Page) -> None:
     wrong: list[Any] = []
     page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
     page.on("requestfailed", lambda r: wrong.append(r.url) if "localhost" not in r.url else None)
-    design = find_task("own-frontend/train/4/1")
+    design = find_task("own-frontend/train/4/1", Settings())
     first = design.ground_truth.replace("grid-cols", "grid-colx")
     page.goto(address)
     rest(page)

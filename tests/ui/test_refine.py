@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from graphs.runtime import Runtime
 from memory.lessons import Lesson, Lessons
 from models.scripted import ScriptedModel, call
+from runtime import Runtime
 from tests.models.fake_openai import FakeOpenAI, fake_openai, writes
 from tests.ui.test_app import button, everything, opened, run
 from tests.ui.test_browser import CHROMIUM, address, page, rest
@@ -29,9 +29,9 @@ def verdict(score: float, criticism: str) -> Any:
 
 def open_page() -> AppTest:
     def script() -> None:
-        from ui import refine_page
+        from ui import refine as page_file
 
-        refine_page.show()
+        page_file.show()
 
     return run(AppTest.from_function(script, default_timeout=60))
 

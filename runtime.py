@@ -1,0 +1,216 @@
+"""Opens settings, checkpointer and store once, and runs any machine: for Python, the web page, and `langgraph dev`.
+
+with open_runtime() as runtime:
+    state = runtime.run("memgpt", "thread-1", "Hello", memgpt.Context(agent="ada"))
+    print(state["replies"])
+    print(runtime.run("reflexion", "thread-2", "Write …", reflexion.Context(evaluator="own_tests"))["answer"])
+"""
+
+import sqlite3
+import threading
+import zlib
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+from langgraph.types import Command
+
+from graphs import collaborate, memgpt, react, reflexion, self_refine
+from memory.checkpoints import CheckpointsUnavailable, open_async_checkpointer, open_checkpointer
+from memory.store import QdrantStore, open_store
+from models.reply import Stopped
+from nodes.checks import STATE_VERSION
+from nodes.memgpt.event import parse_event
+from nodes.memgpt.receive import check_owner
+from nodes.replies import MEMGPT_THREAD
+from settings import Settings
+
+Machine = Literal["memgpt", "react", "self_refine", "reflexion", "collaborate"]
+Context = memgpt.Context | react.Context | self_refine.Context | reflexion.Context | collaborate.Context
+Given = str | BaseMessage | dict[str, Any] | Command[Any] | None
+Part = dict[str, Any]
+"""One of LangGraph's stream parts: {type, ns, data}, of type messages, updates or custom."""
+
+BUILDERS: dict[Machine, Any] = {
+    "memgpt": memgpt.builder,
+    "react": react.builder,
+    "self_refine": self_refine.builder,
+    "reflexion": reflexion.builder,
+    "collaborate": collaborate.builder,
+}
+
+
+class ThreadBusy(RuntimeError):
+    """The thread has a run under way."""
+
+
+@dataclass
+class Runtime:
+    """The machines with their memory. Threads may share it."""
+
+    settings: Settings
+    store: QdrantStore
+    checkpointer: BaseCheckpointSaver[str]
+    _busy: set[str] = field(default_factory=set)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.graphs: dict[Machine, Any] = {
+            name: builder.compile(checkpointer=self.checkpointer, store=self.store, name=name)
+            for name, builder in BUILDERS.items()
+        }
+
+    def run(self, machine: Machine, thread: str, given: Given, context: Context) -> dict[str, Any]:
+        """Run a machine to its end, or to where it waits; gives the thread's state. Takes and raises what `stream` does."""
+        for _ in self.stream(machine, thread, given, context):
+            pass
+        return self.state(machine, thread)
+
+    def stream(
+        self,
+        machine: Machine,
+        thread: str,
+        given: Given,
+        context: Context,
+        control: RunControl | None = None,
+        pause_after: Sequence[str] = (),
+    ) -> Generator[Part, None, None]:
+        """Run a machine, giving LangGraph's parts as they come, those of the machines inside it too.
+
+        `given`: what a person says, or another event (memgpt), or a task; a mapping is the machine's whole input. None goes on
+        with a run that was paused, stopped or cut off; `Command(resume=...)` with one that waits for a person. `pause_after`
+        names steps after which it waits: then `edit` changes the state, and None goes on. `control.request_drain()`, or
+        closing the iterator, stops the run. Memory is on disk when it ends.
+
+        Raises ValueError for an input that is empty or cannot be read, a thread of another agent or version, and nothing to go
+        on with; ThreadBusy if the thread has a run under way; and what models, sandbox and memory raise: the input is kept
+        then.
+        """
+        self._check(machine, thread, given, context)
+        context = replace(context, model=context.model or self.settings.model, settings=self.settings)
+        # Above what the context's own budget allows, so that this bound is never what ends a run; the default is 10,007.
+        config: RunnableConfig = {**self.config(machine, thread), "recursion_limit": context.supersteps}
+        control = control or RunControl()
+        with self._turn(thread, str(config["configurable"]["thread_id"])):
+            parts: Generator[Part, None, None] = self.graphs[machine].stream(
+                _values(machine, given),
+                config,
+                context=context,
+                stream_mode=["messages", "updates", "custom"],
+                durability="sync",  # only then does a step repeated after a crash have the same ids
+                version="v2",
+                control=control,
+                subgraphs=True,
+                interrupt_after=list(pause_after),
+            )
+            try:
+                for part in parts:  # noqa: UP028 (`yield from` would close the graph before the thought is told to end)
+                    yield part
+            except (GraphDrained, Stopped):
+                pass  # as asked
+            except GeneratorExit:
+                control.request_drain("closed")  # the thought under way ends at its next token
+                raise
+            finally:
+                parts.close()
+
+    def edit(self, machine: Machine, thread: str, values: dict[str, Any]) -> None:
+        """Change a paused run's state, such as its drafts or trials, before going on with it."""
+        self.graphs[machine].update_state(self.config(machine, thread), values)
+
+    def state(self, machine: Machine, thread: str) -> dict[str, Any]:
+        """The thread's state; empty before its first step."""
+        return cast(dict[str, Any], self._snapshot(machine, thread).values)
+
+    def pending_step(self, machine: Machine, thread: str) -> str:
+        """The step that a paused or cut-off run goes on with; empty if it has ended."""
+        # Not `next`: that leaves out a step which was done, and whose checkpoint was not written before a crash.
+        tasks = self._snapshot(machine, thread).tasks
+        return str(tasks[0].name) if tasks else ""
+
+    def config(self, machine: Machine, thread: str) -> RunnableConfig:
+        """LangGraph's configuration of a thread: no conversation can have the name of a solver's run."""
+        bare = machine == "memgpt" and ":" not in thread
+        name = thread if bare else f"{MEMGPT_THREAD if machine == 'memgpt' else f'{machine}:'}{thread}"
+        return {"configurable": {"thread_id": name}}
+
+    def _check(self, machine: Machine, thread: str, given: Given, context: Context) -> None:
+        state = self.state(machine, thread)
+        check_owner(state, context.agent)
+        if given is None or isinstance(given, Command):
+            if not self.pending_step(machine, thread):
+                raise ValueError(
+                    f"There is nothing to go on with in {thread}: its last run has ended, or none was begun."
+                )
+            if machine != "memgpt" and state.get("version", STATE_VERSION) != STATE_VERSION:
+                raise ValueError(f"The run {thread} was begun by another version of Palimpsest: begin a new one.")
+        elif machine == "memgpt":
+            for message in _values(machine, given)["messages"]:
+                parse_event(message)
+        elif isinstance(given, str) and not given.strip():
+            raise ValueError("The task is empty: say what is to be solved.")
+
+    def _snapshot(self, machine: Machine, thread: str) -> Any:
+        try:
+            return self.graphs[machine].get_state(self.config(machine, thread))
+        except (sqlite3.DatabaseError, zlib.error) as error:
+            raise CheckpointsUnavailable(
+                f"The checkpoints of the conversation {thread} cannot be read ({error}). Restore checkpoints.sqlite from a "
+                "backup, or begin a new conversation: everything said is still in recall storage."
+            ) from error
+
+    @contextmanager
+    def _turn(self, thread: str, thread_id: str) -> Iterator[None]:
+        """One run at a time in a thread, with its memory on disk at the end."""
+        with self._guard:
+            if thread_id in self._busy:
+                raise ThreadBusy(f"The conversation {thread} has a turn under way: wait for its end, or stop it.")
+            self._busy.add(thread_id)
+        try:
+            yield
+        finally:
+            try:
+                self.store.flush()
+            finally:
+                with self._guard:
+                    self._busy.remove(thread_id)
+
+
+def _values(machine: Machine, given: Given) -> Any:
+    """What goes into the graph."""
+    if isinstance(given, Command) and given.resume is None:
+        return Command(resume="")  # LangGraph takes None for no answer at all
+    if machine == "memgpt" and isinstance(given, str | BaseMessage):
+        return {"messages": [memgpt.user_message(given) if isinstance(given, str) else given]}
+    return {"task": given} if isinstance(given, str) else given
+
+
+@contextmanager
+def open_runtime(settings: Settings | None = None) -> Iterator[Runtime]:
+    """Open checkpointer and store, and close them at the end; without settings, those of the environment.
+
+    Raises MemoryInUse, MemoryDamaged, MemoryUnreachable or CheckpointsUnavailable, which say what to do.
+    """
+    settings = settings or Settings()
+    with open_store(settings) as store, open_checkpointer(settings) as checkpointer:
+        yield Runtime(settings, store, checkpointer)
+
+
+@asynccontextmanager
+async def studio_checkpointer() -> AsyncIterator[BaseCheckpointSaver[str]]:
+    """The checkpointer, as `langgraph.json` names it."""
+    async with open_async_checkpointer(Settings()) as saver:
+        yield saver
+
+
+@contextmanager
+def studio_store() -> Iterator[QdrantStore]:
+    """The store, as `langgraph.json` names it."""
+    with open_store(Settings()) as store:
+        yield store

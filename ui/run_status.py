@@ -1,0 +1,50 @@
+"""Draws a run of a machine as it comes: its steps by name, and the last of what the model writes."""
+
+from collections.abc import Generator, Mapping
+from contextlib import closing
+
+import streamlit as st
+from langchain_core.messages import AIMessageChunk
+
+from runtime import Part
+from ui.safe_text import one_line
+
+FAILURES = (ValueError, RuntimeError)
+"""Of models, sandboxes, browsers, tasks and memory: each says what to do."""
+SHOWN = 300  # characters of what is being written
+
+
+def draw_run(stream: Generator[Part, None, None], label: str, steps: Mapping[str, str]) -> str:
+    """Draw the run until it ends or waits; the message of what it failed with, empty if nothing.
+
+    `steps` has the words for each step. When the person presses Stop, the stream is closed, which ends the thought under way.
+    """
+    try:
+        with st.status(label, expanded=True) as status, closing(stream):
+            st.button("Stop", icon=":material/stop:", help="What is done is kept, and you can go on with it.")
+            reply, text, place = "", "", st.empty()
+            for part in stream:
+                if part["type"] == "updates":
+                    for step in part["data"]:
+                        if step in steps:
+                            status.update(label=f"{steps[step]}: done")
+                elif part["type"] == "messages":
+                    message, _ = part["data"]
+                    if isinstance(message, AIMessageChunk):
+                        if message.id != reply:
+                            reply, text, place = str(message.id), "", st.empty()
+                        text += message.text
+                        if text:
+                            place.caption(one_line(text[-SHOWN:], SHOWN))
+    except FAILURES as error:
+        return str(error)
+    return ""
+
+
+def no_model() -> None:
+    """Say what a page needs that takes a language model."""
+    st.info(
+        "This page needs a language model, and none is connected. Start Ollama, LM Studio or vLLM on this machine, or set "
+        "OPENAI_BASE_URL and OPENAI_API_KEY, and start the page again.",
+        icon=":material/cloud_off:",
+    )
