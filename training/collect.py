@@ -2,9 +2,9 @@
 
     python -m training stage runs/demo seed-0/collect
 
-Dialogues of a local model run in lockstep: each round of replies is one batch. A model at an endpoint is asked by concurrent requests,
-with `python -m evaluation colbench`; a recipe takes its trajectories as a file. The file here grows by whole groups of dialogues:
-what is there when a run was killed is not done again.
+Dialogues of a local model run in lockstep: each round of replies is one batch. The file grows by whole groups of dialogues:
+what is there when a run was killed is not done again. For a model at an endpoint, `python -m evaluation colbench` writes the
+trajectories, and a recipe takes its file.
 """
 
 import json

@@ -56,8 +56,8 @@ def fit(
         metrics = _step(accelerator, weights, batch, loss, config)
         if not math.isfinite(metrics["loss"]):
             raise TrainingFailed(
-                f"{name}: the loss is {metrics['loss']} at step {step + 1} of {steps}: lower lr (now {config.lr}), or look for rows "
-                f"that are broken. Nothing of this step was kept."
+                f"{name}: the loss is {metrics['loss']} at step {step + 1} of {steps}: lower lr (now {config.lr}), or look for "
+                f"rows that are broken. Nothing of this step was kept."
             )
         for optimizer in optimizers:
             optimizer.step()

@@ -5,7 +5,7 @@ A stage is made as NAME.part and renamed when it is done, so that a run that was
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class Job:
     stage: str
     """Its kind: a key of training.run.STAGES."""
     seed: int = 0
-    variant: Variant = Variant(method="sweet")
+    variant: Variant = field(default_factory=lambda: Variant(method="sweet"))
     samples: int = 0
     """Of best-of."""
 

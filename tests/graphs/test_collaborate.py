@@ -222,7 +222,8 @@ def test_with_memory_it_knows_the_person_from_earlier_tasks(runtime: Runtime, ow
 
 
 def test_it_can_refine_before_it_answers(runtime: Runtime, own: str) -> None:
-    turns = (answer("def f(x): return x"), "def f(x): return x * 4", "Multiply by five.", "def f(x): return x * 5")
+    trials = ("Multiply by four.", "def f(x): return x * 4", "Multiply by five.", "def f(x): return x * 5")
+    turns = (answer("def f(x): return x"), *trials)
     made = context(*turns, refine=True)
     state = runtime.run("collaborate", "t", own, made)
     assert state["score"] == 1.0

@@ -310,7 +310,7 @@ def test_searches_page_with_true_totals_and_times(runtime: Runtime) -> None:
 
 
 def test_the_same_call_over_and_over_is_stopped_as_a_loop(runtime: Runtime) -> None:
-    state, _ = play(runtime, *[call("recall_memory_search", query="x", request_heartbeat=True)] * 3, max_repeats=3)
+    state, _ = play(runtime, *[call("recall_memory_search", query="x", request_heartbeat=True)] * 4, max_repeats=3)
     assert state["stop"] == "loop"
     state, _ = play(runtime, call("send_message", message="Back again."))
     assert state["stop"] == "waiting"
@@ -640,7 +640,7 @@ def test_a_failing_model_keeps_the_message_and_the_thread_goes_on(runtime: Runti
 
 def test_an_open_call_gets_a_result_that_says_so(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("nodes.memgpt.act.Clock", lambda *_: 1 / 0)
+        broken.setattr("nodes.memgpt.act.StepLog", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             play(runtime, calls(SEND, SEARCH, ids=["a", "b"]))
     state, model = play(runtime, call("send_message", message="Again.", id="c"), text="And now?")
@@ -701,8 +701,8 @@ with open_runtime(Settings(home=Path({home!r}))) as runtime:
 """
 POINTS = [
     ("receive", "Recall.write"),  # the event is on record, but not in a checkpoint
-    ("think", "ask"),  # a reply that is not in a checkpoint
-    ("act", "Recall.write"),  # the tool has had its effect, its result is in no checkpoint
+    ("think", "reply_to"),  # a reply that is not in a checkpoint
+    ("act", "StepLog.write"),  # the tool has had its effect, its result is in no checkpoint
     ("page", "measure"),
 ]
 

@@ -194,7 +194,7 @@ def test_a_tool_that_exits_ends_nothing_else(library: Runtime) -> None:
     state, model = run(
         library, "react", react.Context(more_tools=[exits]), call("exits", half="\ud800"), call("exits"), "done"
     )
-    assert observations(state)[1] == "exits broke: SystemExit"
+    assert observations(state)[1] == "exits broke: SystemExit: 1"
     assert "\ud800" not in str(model.prompts[1])
 
 
@@ -276,9 +276,8 @@ def test_tools_of_an_mcp_server_by_command_and_by_url(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     (tmp_path / "server.py").write_text(SERVER)
-    monkeypatch.setenv(
-        "PALIMPSEST_MCP_SERVERS", f"weights = {sys.executable} {tmp_path / 'server.py'} stdio\ngone = /no/such/command"
-    )
+    servers = f"weights = {sys.executable} {tmp_path / 'server.py'} stdio\ngone = /no/such/command"
+    library.settings = library.settings.model_copy(update={"mcp_servers": servers})
     state, _ = run(library, "react", react.Context(mcp=["weights"]), call("weigh", thing="stone"), "5 kg")
     assert observations(state) == ["stone: 5 kg, key unseen"]
     with socket_free() as port:

@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.runtime import RunControl
+from pydantic import SecretStr
 
 from graphs.memgpt import Context
+from graphs.react import Context as ReactContext
+from graphs.self_refine import Context as RefineContext
 from memory.documents import Section
 from models.endpoint import list_models, local_endpoints, open_model
 from models.offline import OfflineModel, digest, is_question
 from models.reply import ModelFailed
 from models.scripted import BrokenPrompt, ScriptedModel, UnexpectedTurn, call, check_prompt
+from nodes.memgpt.tools import TOOL_SCHEMAS
 from runtime import Runtime
 from settings import Settings
 from tests.models.fake_openai import FakeOpenAI, chunk, fake_openai, says
@@ -24,12 +28,16 @@ SECRET = "sk-very-secret-key"
 
 
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
+def endpoint(runtime: Runtime) -> Iterator[FakeOpenAI]:
     with fake_openai() as fake:
-        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
-        monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-        monkeypatch.setenv("PALIMPSEST_REPLY_SECONDS", "20")
+        given = {"base_url": fake.url, "api_key": SecretStr(SECRET)}
+        runtime.settings = runtime.settings.model_copy(update=given)
+        allow(runtime, 20)
         yield fake
+
+
+def allow(runtime: Runtime, seconds: float) -> None:
+    runtime.settings = runtime.settings.model_copy(update={"reply_seconds": seconds})
 
 
 def reply(runtime: Runtime, text: str = "Hello") -> Any:
@@ -75,16 +83,14 @@ def test_a_passing_fault_is_tried_again(runtime: Runtime, endpoint: FakeOpenAI, 
     assert len(endpoint.requests) == 2
 
 
-def test_the_deadline_is_for_all_attempts_together(
-    runtime: Runtime, endpoint: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PALIMPSEST_REPLY_SECONDS", "1.5")
+def test_the_deadline_is_for_all_attempts_together(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    allow(runtime, 1.5)
     endpoint.turns = [{"status": 429, "headers": {"retry-after": "60"}}] * 20
     began = time.monotonic()
     with pytest.raises(ModelFailed, match="HTTP 429"):
         reply(runtime)
     assert time.monotonic() - began < 5
-    monkeypatch.setenv("PALIMPSEST_REPLY_SECONDS", "20")
+    allow(runtime, 20)
     endpoint.turns = [says("There you are.")]
     state = reply(runtime, "Still there?")
     said = [json.loads(m["content"])["message"] for m in endpoint.requests[-1]["messages"] if m["role"] == "user"]
@@ -102,10 +108,8 @@ def test_a_pause_between_attempts_ends_at_stop(runtime: Runtime, endpoint: FakeO
     assert len(endpoint.requests) == 1
 
 
-def test_an_endpoint_that_hangs_is_given_up(
-    runtime: Runtime, endpoint: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PALIMPSEST_REPLY_SECONDS", "1")
+def test_an_endpoint_that_hangs_is_given_up(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    allow(runtime, 1)
     endpoint.turns = [says("late", wait=4)] * 3
     began = time.monotonic()
     with pytest.raises(ModelFailed, match="Your message is kept"):
@@ -142,14 +146,27 @@ def test_the_key_is_in_no_checkpoint(runtime: Runtime, endpoint: FakeOpenAI) -> 
     assert all(SECRET.encode() not in p.read_bytes() for p in files)
 
 
-def test_arguments_cut_by_the_token_limit_go_back_to_the_model(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+def test_arguments_that_are_no_json_go_back_to_the_model(runtime: Runtime, endpoint: FakeOpenAI) -> None:
     half = says("A long story")
-    half["chunks"] = [*half["chunks"][:2], chunk({}, "length")]
+    half["chunks"] = [*half["chunks"][:2], chunk({}, "tool_calls")]
     endpoint.turns = [half, says("Short.")]
     assert reply(runtime)["replies"] == ["Short."]
     assert "not a JSON object" in endpoint.requests[1]["messages"][-1]["content"]
     sent = endpoint.requests[1]["messages"][-2]["tool_calls"][0]["function"]["arguments"]
     assert isinstance(json.loads(sent), dict), "what goes back is JSON: some servers parse it"
+
+
+@pytest.mark.parametrize("machine", ["memgpt", "react", "self_refine"])
+def test_a_reply_cut_by_the_token_limit_is_told_and_not_half_used(
+    runtime: Runtime, endpoint: FakeOpenAI, machine: str
+) -> None:
+    half = says("A long story")
+    half["chunks"] = [*half["chunks"][:2], chunk({}, "length")]
+    endpoint.turns = [half]
+    contexts = {"memgpt": Context(agent="ada"), "react": ReactContext(), "self_refine": RefineContext()}
+    with pytest.raises(ModelFailed, match="PALIMPSEST_REPLY_TOKENS"):
+        runtime.run(machine, "cut", "Tell me a long story.", contexts[machine])
+    assert len(endpoint.requests) == 1, "the same limit would cut it again"
 
 
 def test_without_an_endpoint_there_is_the_offline_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +222,7 @@ def test_offline_the_same_prompt_gives_the_same_reply() -> None:
         SystemMessage("…"),
         HumanMessage(json.dumps({"type": "user_message", "message": "I like tea", "time": ""})),
     ]
-    bound = OfflineModel().bind_tools([])
+    bound = OfflineModel().bind_tools(TOOL_SCHEMAS)
     assert bound.invoke(prompt).tool_calls == bound.invoke(prompt).tool_calls
     streamed = list(bound.stream(prompt))
     assert len(streamed) > 3
