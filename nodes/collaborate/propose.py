@@ -44,7 +44,7 @@ def propose(state: State, runtime: Runtime[Context]) -> State:
         environment.instructions, state["description"], state.get("examples", ""), turns, context.max_turns
     )
     prompt: list[BaseMessage] = [MESSAGES[m["role"]](m["content"]) for m in messages]
-    text = _reply(prompt, runtime, tokens) or _reply([*prompt, *NUDGE], runtime, tokens) or SILENT
+    text = _reply(prompt, runtime, tokens) or _reply([*prompt, *NUDGE], runtime, tokens)
     thought, said = split_reply(text)
     turns = [*turns, Turn(role="agent", content=said or SILENT, thought=thought, leak="")]
     update: State = {"turns": turns, **tokens}  # type: ignore[typeddict-item]

@@ -28,14 +28,14 @@ def page(state: State, runtime: Runtime[Context]) -> State:
     if not turn["wake"] and not update:
         memory_of(runtime.store).flush()
         return {"stop": "waiting"}
-    return update
+    return {**update, "full": measure(state, context).share >= context.flush_at}
 
 
-def after_page(state: State, runtime: Runtime[Context]) -> Literal["think", "evict", "__end__"]:
+def after_page(state: State) -> Literal["think", "evict", "__end__"]:
     """Rest when the turn has ended, flush when the window is full, else think."""
     if state.get("stop") or "turn" not in state:
         return "__end__"
-    return "evict" if measure(state, runtime.context).share >= runtime.context.flush_at else "think"
+    return "evict" if state.get("full") else "think"
 
 
 def _warn(state: State, runtime: Runtime[Context]) -> State:

@@ -87,6 +87,8 @@ class State(TypedDict, total=False):
     counters: Counters
     warned: bool
     """Whether this period (from one eviction to the next) has had its memory-pressure alert."""
+    full: bool
+    """Whether the window was full when it was last counted: then a flush comes before the next thought."""
     calibration: float
     """Tokens that the model counted for each that was estimated."""
     clock: Clock

@@ -86,7 +86,7 @@ def test_a_file_that_is_broken_names_line_and_field(tmp_path: Path) -> None:
     row = trajectory(1.0).to_row()
     turns = row["turns"]
     for bad, why in (
-        ('{"task": ', "line 2: Expecting value"),
+        ('{"task": ', "line 2: not JSON"),
         (json.dumps({k: v for k, v in row.items() if k != "score"}), "line 2: the field score is missing"),
         (json.dumps({**row, "turns": [turns[1], turns[0], turns[2]]}), r"line 2: the field turns\[0\]"),
         (json.dumps({**row, "turns": turns[:2]}), r"line 2: the field turns\[1\]"),

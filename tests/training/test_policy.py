@@ -161,7 +161,7 @@ def test_what_cannot_be_loaded(base: Path, tokenizer: Any, tmp_path: Path, monke
 
 
 def test_a_name_that_is_not_there_offline(tmp_path: Path) -> None:
-    code = "from training.policy import load_policy; load_policy('nobody/nothing')"
+    code = "from training.load import load_policy; load_policy('nobody/nothing')"
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert "PolicyFailed: The model nobody/nothing cannot be loaded" in done.stderr

@@ -255,5 +255,5 @@ def test_the_command_line_says_what_is_wrong(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "stage", str(tmp_path), "seed-9/rft"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 1
-    assert "There is no stage 'seed-9/rft': use one of tiny, seed-0/collect" in told.stderr
+    assert "There is no stage 'seed-9/rft': use one of tiny, seed-0/evaluate-zero_shot, seed-0/collect" in told.stderr
     shutil.rmtree(tmp_path)

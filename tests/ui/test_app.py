@@ -53,16 +53,22 @@ def say(app: AppTest, text: str) -> AppTest:
 
 
 def bubbles(app: AppTest) -> list[str]:
-    return [m.markdown[0].value for m in app.chat_message]
+    """The text of each message."""
+    return [html.unescape(re.sub(r"<[^>]*>", "", m.get("html")[0].proto.body)) for m in app.chat_message]
 
 
 def everything(app: AppTest) -> str:
-    kinds: list[Any] = [app.markdown, app.caption, app.info, app.error, app.warning, app.success, app.code]
-    return "\n".join(str(e.value) for kind in kinds for e in kind)
+    kinds: list[Any] = [app.get("html"), app.markdown, app.caption, app.info, app.error, app.warning, app.success, app.code]
+    return plain("\n".join(html.unescape(str(e.value)) for kind in kinds for e in kind))
+
+
+def plain(text: str) -> str:
+    """Markdown without the backslashes that keep its marks plain."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
 
 
 def button(app: AppTest, label: str) -> Any:
-    return next(b for b in app.button if b.label.startswith(label))
+    return next(b for b in app.button if plain(b.label).startswith(label))
 
 
 def test_a_newcomer_is_told_what_to_do_and_that_no_model_answers(opened: Runtime) -> None:

@@ -49,7 +49,7 @@ def script(opened: Runtime, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     turns: list[Any] = []
     model = ScriptedModel(turns=[], prompts=[])
     model.turns = turns
-    monkeypatch.setattr("nodes.replies.open_model", lambda name: model)
+    monkeypatch.setattr("nodes.replies.open_model", lambda name, settings: model)
     monkeypatch.setattr(session, "_models", lambda: [("one", "here"), ("other", "here")])
     return turns
 

@@ -1,6 +1,7 @@
 """The page "Refine": with AppTest and a scripted model, then as a person at a browser and a fake endpoint."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def script(opened: Runtime, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     turns: list[Any] = []
     model = ScriptedModel(turns=[], prompts=[])
     model.turns = turns  # pydantic has copied the list
-    monkeypatch.setattr("nodes.replies.open_model", lambda name: model)
+    monkeypatch.setattr("nodes.replies.open_model", lambda name, settings: model)
     monkeypatch.setattr(session, "_models", lambda: [("scripted", "here")])
     return turns
 
@@ -189,7 +190,8 @@ def test_in_the_browser(endpoint: FakeOpenAI, address: str, page: Page) -> None:
 
 
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Any:
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
+    """For the app, which is a process of its own."""
     with fake_openai() as fake:
         monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
         yield fake
