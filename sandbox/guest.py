@@ -38,6 +38,7 @@ MOST_BYTES = 64_000
 DEPTH = 100
 MESSAGE_CHARACTERS = 300
 NAME_CHARACTERS = 60
+MOST_BASES = 8
 FRAMES = 10  # of ours, below a program's own
 MOST_BYTES_OF_A_CALL = 16 * NAME_CHARACTERS
 """What a call writes, at most, beside what `room` counts: its number, and an exception's name."""
@@ -56,6 +57,7 @@ _EXACT_TEXT: dict[type[Any], Callable[[Any], str]] = {
     datetime.timedelta: lambda value: f"{value.days} {value.seconds} {value.microseconds}",
     decimal.Decimal: decimal.Decimal.__str__,
     fractions.Fraction: fractions.Fraction.__str__,
+    range: lambda value: f"{value.start} {value.stop} {value.step}",
 }
 """Values of the standard library that have an exact text."""
 
@@ -89,8 +91,9 @@ def prepare() -> None:
 def run(code: str, calls: list[str], start: int, output_characters: int, emit: Callable[[str], None]) -> None:
     """Run `code` as a module, then evaluate `calls[start:]` in it; `emit(line)` gets JSON lines as they are known.
 
-    Lines: ["ready"] once the module has run; [n, "R", value] or [n, "E", exception, message, line, arguments] for call n;
-    ["failed", exception, message, line, arguments] if the module raised; ["output", text] for what was printed since the last.
+    Lines: ["ready"] once the module has run; [n, "R", value] or [n, "E", exception, message, line, arguments, bases] for
+    call n; ["failed", exception, message, line, arguments, bases] if the module raised; ["output", text] for what was printed
+    since the last.
     """
     output, module = _output, _module
     sys.stdout = sys.stderr = output
@@ -120,7 +123,7 @@ def run(code: str, calls: list[str], start: int, output_characters: int, emit: C
 def written(value: Any, room: list[int], depth: int = 0) -> str:
     """Typed JSON of a value of exact builtin types. Raises Unwritable.
 
-    A subclass that compares as its base does (an IntEnum, a named tuple) is written as its base, read by the base's own
+    A subclass that compares as its base does (an IntEnum) is written as its base, read by the base's own
     methods. `room` holds the bytes that are left for all answers together.
     """
     kind = type(value)
@@ -166,6 +169,10 @@ def _written_container(value: Any, base: type[Any], room: list[int], depth: int)
         return f'["d",[{",".join(parts)}]]'
     for item in base.__iter__(value):
         parts.append(written(item, room, depth))
+    fields = getattr(type(value), "_fields", None) if base is tuple else None
+    if type(fields) is tuple and len(fields) == len(parts):  # a named tuple
+        named = ",".join(quoted(str(name)) for name in fields)
+        return _taken(room, f'["n",{quoted(type(value).__name__)},[{named}],[{",".join(parts)}]]')
     return f'["{_TAGS[base]}",[{",".join(parts)}]]'
 
 
@@ -201,11 +208,12 @@ def _taken(room: list[int], text: str) -> str:
 
 
 def _told(error: BaseException, room: list[int]) -> str:
-    """An exception's name, message, line in the program and plain arguments; all may be the program's own code, and raise.
+    """An exception's name, message, line in the program, plain arguments and the names of its bases, up to the first of Python's
+    own; all may be the program's own code, and raise.
 
     `room` holds the bytes that are left for messages and arguments of all calls together; what has none left is not told.
     """
-    name, message, line, arguments = "Exception", '""', 0, "null"
+    name, message, line, arguments, bases = "Exception", '""', 0, "null", "[]"
     with contextlib.suppress(BaseException):
         name = f"{type(error).__name__:.{NAME_CHARACTERS}}"
     with contextlib.suppress(BaseException):
@@ -218,7 +226,17 @@ def _told(error: BaseException, room: list[int]) -> str:
             at = at.tb_next
     with contextlib.suppress(BaseException):
         arguments = _taken(room, written(list(error.args), [MESSAGE_CHARACTERS]))
-    return f"{quoted(name)},{message},{line},{arguments}"
+    with contextlib.suppress(BaseException):
+        bases = _taken(room, json.dumps(_bases_of(type(error))))
+    return f"{quoted(name)},{message},{line},{arguments},{bases}"
+
+
+def _bases_of(kind: type[BaseException]) -> list[str]:
+    names: list[str] = []
+    while kind.__module__ != "builtins" and len(names) < MOST_BASES:
+        kind = kind.__bases__[0]
+        names.append(kind.__name__[:NAME_CHARACTERS])
+    return names
 
 
 class Output(io.TextIOBase):

@@ -209,15 +209,17 @@ def _answer(line: list[Any], size: int, room: dict[str, int]) -> Answer:
             return Answer(read_value(line[2]))
         except Unreadable as error:
             return Answer(error="not plain data", message=_printable(str(error)))
-    if line[1:2] == ["E"] and len(line) == 6:
+    if line[1:2] == ["E"] and len(line) == 7:
         arguments = None
         with contextlib.suppress(Unreadable):
             arguments = read_value(line[5])
         name, message = _printable(str(line[2])), _printable(str(line[3]))
         number = line[4] if type(line[4]) is int else 0
+        named = line[6] if type(line[6]) is list else []
         return Answer(
-            None, name[:60] or "Exception", message[:400], number, arguments if type(arguments) is list else None
-        )
+            None, name[:60] or "Exception", message[:400], number, arguments if type(arguments) is list else None,
+            tuple(base for base in named if type(base) is str and base.isidentifier()),
+        )  # fmt: skip
     return Answer(error="not plain data", message="an answer that is not typed JSON")
 
 

@@ -9,7 +9,9 @@ import decimal
 import fractions
 import json
 import math
+from collections import namedtuple
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from sandbox.guest import DEPTH, MOST_BYTES
@@ -18,7 +20,7 @@ LONGEST_LINE = 2 * MOST_BYTES
 
 Value = Any
 """None, bool, int, float, complex, str, bytes, list, tuple, dict, set or frozenset of these, of exactly these types; and dates,
-times, Decimal and Fraction."""
+times, ranges, Decimal, Fraction and named tuples."""
 _READ: dict[str, Callable[[str], Value]] = {
     "datetime": datetime.datetime.fromisoformat,
     "date": datetime.date.fromisoformat,
@@ -26,11 +28,13 @@ _READ: dict[str, Callable[[str], Value]] = {
     "timedelta": lambda text: datetime.timedelta(*map(int, text.split())),
     "Decimal": decimal.Decimal,
     "Fraction": fractions.Fraction,
+    "range": lambda text: range(*map(int, text.split())),
 }
 _ITSELF = frozenset({type(None), bool, int, float, str})
 """What JSON writes as it is: here whole numbers of up to 63 bits, and all finite floats."""
 _CONTAINERS: dict[str, Callable[[list[Value]], Value]] = {"l": list, "t": tuple, "S": set, "F": frozenset}
 LONGEST_TEXT = 1_000  # characters of such a value: a Fraction of 1e999999 would be made in full
+MOST_FIELDS = 100  # of a named tuple
 MOST_SLOW_KEYS = 200
 """Fractions and Decimals in one set, or as keys of one dict: made to have one hash, they are compared each with each, in Python."""
 
@@ -58,6 +62,8 @@ def read_value(typed: Any, depth: int = 0) -> Value:
             pairs = [(read_value(key, depth + 1), read_value(value, depth + 1)) for key, value in body]
             _check_keys([key for key, _ in pairs])
             return dict(pairs)
+        if tag == "n":
+            return _named_tuple(str(body), tuple(map(str, typed[2])))(*(read_value(v, depth + 1) for v in typed[3]))
         if tag == "i":
             return int(body, 16)
         if tag == "f":
@@ -78,6 +84,14 @@ def read_value(typed: Any, depth: int = 0) -> Value:
         raise Unreadable(f"an answer that is not typed JSON ({type(error).__name__})") from None
 
 
+@lru_cache(maxsize=256)
+def _named_tuple(name: str, fields: tuple[str, ...]) -> type[tuple[Any, ...]]:
+    """Raises ValueError for what is no name, TypeError for too many fields."""
+    if len(fields) > MOST_FIELDS:
+        raise TypeError("too many fields")
+    return namedtuple(name, fields)
+
+
 def _check_keys(values: list[Value]) -> None:
     if sum(_slow(value) for value in values if type(value) not in _ITSELF) > MOST_SLOW_KEYS:
         raise Unreadable(f"more than {MOST_SLOW_KEYS} Fractions and Decimals as members of a set or keys of a dict")
@@ -85,7 +99,7 @@ def _check_keys(values: list[Value]) -> None:
 
 def _slow(value: Value) -> int:
     kind = type(value)
-    if kind in (tuple, frozenset):
+    if isinstance(value, tuple | frozenset):
         return sum(map(_slow, value))
     return int(kind is decimal.Decimal or kind is fractions.Fraction)
 
@@ -111,6 +125,11 @@ def source(value: Value) -> str:
         return f"__import__('datetime').timedelta({value.days}, {value.seconds}, {value.microseconds})"
     if kind is decimal.Decimal or kind is fractions.Fraction:
         return f"__import__({kind.__module__!r}).{kind.__name__}({str(value)!r})"
+    if kind is range:
+        return f"range({value.start}, {value.stop}, {value.step})"
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        made = f"__import__('collections').namedtuple({kind.__name__!r}, {kind._fields!r})"
+        return f"{made}({', '.join(source(item) for item in value)})"
     if kind is complex:
         return f"complex({source(value.real)}, {source(value.imag)})"
     if kind is dict:

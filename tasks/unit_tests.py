@@ -10,81 +10,28 @@ import builtins
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sandbox.outcome import Answer, Limits
 from sandbox.python import Sandbox
 from sandbox.values import Value, source
 from tasks.programs import NOT_PYTHON
+from tasks.test_harness import MOST_ITEMS
 
 MOST_ROUNDS = 60
 """How often tests may ask anew: a call that depends on an earlier answer is only known in the next round."""
-MOST_ASKED = 200  # calls that one round brings
-MOST_ITEMS = 2_000  # of an iterator that a program returns
-MOST_TOLD = 40  # failures that are told with what came instead
 MOST_SOURCE = 100_000  # characters of tests, or of a program: Python's parser takes long over some that are longer
-OWN = "_palimpsest_"
-"""Prefix of the harness's own names, which no program may define."""
+HARNESS = "_palimpsest"
+"""The harness's module among the tests' names: the only name of ours that the tests' process has."""
 GUARDED = (ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.While, ast.If, ast.With, ast.Try, ast.Match)
 
-HARNESS = (
-    '''
-import copy as OWNcopy, builtins as OWNb, sys as OWNsys
-OWNsys.set_int_max_str_digits(0)
-OWNatoms, OWNseries, OWNmaps = (bool, int, float, complex, str, bytes), (list, tuple, set, frozenset), (dict, set)
-class NoAnswer(Exception):
-    """The program gave no plain data."""
-class OWNMissing(BaseException): pass
-OWNmissing, OWNasked, OWNcounts, OWNseen, OWNshown, OWNcrash = [], {}, {}, [], [], []
-def OWNplain(value, depth=0):
-    if value is None or OWNb.type(value) in OWNatoms: return True
-    if depth > 50: return False
-    if OWNb.type(value) in OWNseries: return OWNb.all(OWNplain(v, depth + 1) for v in value)
-    return OWNb.type(value) is OWNb.dict and OWNb.all(OWNplain(k, depth + 1) and OWNplain(v, depth + 1) for k, v in value.items())
-def OWNrestore(mine, theirs):
-    if OWNb.isinstance(mine, OWNb.list): mine[:] = theirs
-    elif OWNb.isinstance(mine, OWNmaps): mine.clear(); mine.update(theirs)
-def OWNstand_in(name):
-    def function(*args, **kwargs):
-        if not OWNplain(args) or not OWNplain(kwargs):
-            raise NoAnswer("an argument that is no plain data")
-        call = OWNb.repr((name, args, kwargs))
-        number = OWNcounts[call] = OWNcounts.get(call, 0) + 1
-        key = call + "#" + OWNb.repr(number)
-        if key not in OWNANSWERS:
-            # A loop that goes on without an answer asks the same again and again: few of these at first.
-            soon = number <= 2 * OWNANSWERED.get(call, 0) + 1
-            if soon and key not in OWNasked and OWNb.len(OWNmissing) < MOST_ASKED:
-                OWNasked[key] = True
-                OWNmissing.append([key, name, OWNcopy.deepcopy(args), OWNcopy.deepcopy(kwargs)])
-            raise OWNMissing()
-        kind, value, after, named = OWNcopy.deepcopy(OWNANSWERS[key])
-        for mine, theirs in OWNb.zip(args, after): OWNrestore(mine, theirs)
-        for key in named: OWNrestore(kwargs[key], named[key])
-        if kind == "value": return value
-        if kind == "iterator": return OWNb.iter(value)
-        if kind == "long iterator": return OWNbeginning(value)
-        known = OWNb.getattr(OWNb, kind, None)
-        usable = OWNb.isinstance(known, OWNb.type) and OWNb.issubclass(known, Exception)
-        if not usable or OWNb.issubclass(known, (StopIteration, StopAsyncIteration)):
-            raise NoAnswer(kind + ": " + OWNb.repr(value))
-        try: error = known(*value)
-        except Exception: error = NoAnswer(OWNb.repr(value))
-        raise error
-    function.__name__ = name
-    return function
-def OWNbeginning(items):
-    yield from items
-    raise NoAnswer("more items than are looked at")
-def OWNresult(number, passed, error=""):
-    OWNseen.append(number if passed else -1 - number)
-    if not passed and OWNb.len(OWNshown) < MOST_TOLD: OWNshown.append([number, error])
-def OWNname(error): return f"{OWNb.type(error).__name__}: {error}"[:300]
-def OWNreport(): return [OWNmissing, OWNseen, OWNshown, OWNcrash]
-'''.replace("OWN", OWN)
-    .replace("MOST_ASKED", str(MOST_ASKED))
-    .replace("MOST_TOLD", str(MOST_TOLD))
-)
+_TEXT = Path(__file__).with_name("test_harness.py").read_text()
+_LOADED = f"""
+import types as {HARNESS}
+{HARNESS} = {HARNESS}.ModuleType("harness")
+exec({_TEXT!r}, {HARNESS}.__dict__)
+"""
 
 
 @dataclass(frozen=True)
@@ -139,8 +86,9 @@ def run_tests(
     """Run `tests`, Python source with assertions, against the functions of the program `code`.
 
     `functions` are the names that the tests may call; empty: those that the program defines, the tests name, and Python does
-    not have. The tests see functions and plain data only: an iterator is its items, lists and dicts changed in place are
-    changed for the tests too, but there are no classes, coroutines, or functions as arguments. Raises SandboxFailed.
+    not have. Functions named `test…` are called, as pytest does. The tests see functions, plain data (sandbox.values) and the
+    program's own exception classes only: an iterator is its items, lists and dicts changed in place are changed for the tests
+    too, but there are no other classes, coroutines, or functions as arguments. Raises SandboxFailed.
     """
     for what, text in (("tests", tests), ("program", code)):
         if len(text) > MOST_SOURCE:
@@ -155,15 +103,16 @@ def run_tests(
     except NOT_PYTHON as error:
         told = f"The program is not Python: {_said(error)}."
         return TestReport(program_error=told, tests_error="No test was run.")
-    stand_ins = "".join(f"{n} = {OWN}stand_in({n!r})\n" for n in names if n.isidentifier() and not n.startswith(OWN))
+    stand_ins = _exception_classes(code) + "".join(
+        f"{name} = {HARNESS}.stand_in({name!r})\n" for name in names if name.isidentifier() and name != HARNESS
+    )
     asked: dict[str, str] = {}
-    answers: dict[str, tuple[str, Value, Value, Value]] = {}
+    answers: dict[str, Given] = {}
     program_error = ""
     for _ in range(MOST_ROUNDS):
         known = Counter(key.rpartition("#")[0] for key in answers)
-        given = f"{OWN}ANSWERS = {source(dict(answers))}\n{OWN}ANSWERED = {source(dict(known))}\n"
-        harness = f"{HARNESS}{given}{stand_ins}{body}"
-        ran = sandbox.run(harness, [f"{OWN}report()"], limits)
+        given = f"{HARNESS}.answers = {source(dict(answers))}\n{HARNESS}.answered = {source(dict(known))}\n"
+        ran = sandbox.run(f"{_LOADED}{given}{stand_ins}{body}", [f"{HARNESS}.report()"], limits)
         report = ran.answers[0]
         if report.error:
             told = ran.error or ran.feedback() or f"{report.error} {report.message}"
@@ -176,7 +125,7 @@ def run_tests(
             if crash:
                 return TestReport(results, program_error, f"The tests could not be run to their end: {crash}")
             return TestReport(results, program_error, "" if results else "The tests assert nothing.")
-        asked |= {key: _call(name, args, kwargs) for key, name, args, kwargs in missing}
+        asked |= {key: _call(*call) for key, *call in missing}
         # All calls again, in the order of their asking: a function may count how often it was called.
         outcome = sandbox.run(code, list(asked.values()), limits)
         program_error = _told(outcome.exit_reason, outcome.error, outcome.feedback())
@@ -190,14 +139,29 @@ def _said(error: BaseException) -> str:
     return f"{error.msg} (line {error.lineno})" if isinstance(error, SyntaxError) else type(error).__name__
 
 
-def _answer(answer: Answer) -> tuple[str, Value, Value, Value]:
-    """What a stand-in is to do: the kind of answer or an exception's name, the value, and the arguments as they were left."""
+Given = tuple[str | list[str], Value, Value, Value]
+"""What a stand-in is to do: the kind of answer or an exception's classes, the value, and the arguments as they were left."""
+
+
+def _answer(answer: Answer) -> Given:
     if not answer.error and type(answer.value) is tuple and len(answer.value) == 4:
         kind, value, after, named = answer.value
         if kind in ("value", "iterator", "long iterator") and type(after) is list and type(named) is dict:
             return kind, value, after, named
     arguments = answer.arguments if answer.arguments is not None else [answer.message]
-    return answer.error or "NoAnswer", arguments, [], {}
+    return [answer.error or "NoAnswer", *answer.bases], arguments, [], {}
+
+
+def _exception_classes(code: str) -> str:
+    """The program's own exception classes, for the tests to name. It is known to be Python."""
+    lines: list[str] = []
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.ClassDef) and node.bases and isinstance(node.bases[0], ast.Name):
+            name, base = node.name, node.bases[0].id
+            lines.append(
+                f"if {HARNESS}.define_exception({name!r}, {base!r}): {name} = {HARNESS}.exceptions[{name!r}]\n"
+            )
+    return "".join(lines)
 
 
 def defined(code: str) -> list[str]:
@@ -219,13 +183,26 @@ def instrument(tests: str) -> tuple[str, list[str]]:
     tree = ast.parse(tests)
     future = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     reporting = _Reporting()
-    body = reporting.statements([node for node in tree.body if node not in future])
+    statements = [*(node for node in tree.body if node not in future), *_calls_of_tests(tree)]
+    body = reporting.statements(statements)
     whole = ast.parse(
-        f"try:\n    pass\nexcept {OWN}Missing:\n    pass\nexcept Exception as {OWN}e:\n    {OWN}crash.append({OWN}name({OWN}e))"
+        f"try:\n    pass\nexcept {HARNESS}.Missing:\n    pass\n"
+        f"except Exception as {HARNESS}_e:\n    {HARNESS}.crash.append({HARNESS}.error_text({HARNESS}_e))"
     )
     assert isinstance(whole.body[0], ast.Try)
     whole.body[0].body = body or [ast.Pass()]
     return ast.unparse(ast.fix_missing_locations(whole)), reporting.texts
+
+
+def _calls_of_tests(tree: ast.Module) -> list[ast.stmt]:
+    """Calls of the functions that pytest would run, where the tests do not call them themselves."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test") and not node.args.args
+    ]
+    return ast.parse("\n".join(f"{name}()" for name in names if name not in used)).body
 
 
 class _Reporting:
@@ -250,7 +227,7 @@ class _Reporting:
                 if isinstance(inner, list) and inner and isinstance(inner[0], ast.stmt):
                     setattr(part, name, self.statements(inner, inside))
         if isinstance(node, GUARDED) and not in_while:
-            guard = ast.parse(f"try:\n    pass\nexcept {OWN}Missing:\n    pass").body[0]
+            guard = ast.parse(f"try:\n    pass\nexcept {HARNESS}.Missing:\n    pass").body[0]
             assert isinstance(guard, ast.Try)
             guard.body = [node]
             return guard
@@ -260,20 +237,20 @@ class _Reporting:
         number = len(self.texts)
         self.texts.append(ast.unparse(node)[:300])
         steps: list[ast.stmt] = []
-        told = "'it does not hold'"
+        reason = "'it does not hold'"
         if isinstance(node.test, ast.Compare) and len(node.test.ops) == 1:
-            steps = ast.parse(f"{OWN}got = None").body
+            steps = ast.parse(f"{HARNESS}_got = None").body
             assert isinstance(steps[0], ast.Assign)
             steps[0].value = node.test.left
-            node.test.left = ast.Name(f"{OWN}got", ast.Load())
-            told = f"'got ' + {OWN}b.repr({OWN}got)[:200]"
+            node.test.left = ast.Name(f"{HARNESS}_got", ast.Load())
+            reason = f"{HARNESS}.got({HARNESS}_got)"
         block = ast.parse(
             f"try:\n    pass\n"
-            f"except {OWN}Missing:\n    {'raise' if in_while else 'pass'}\n"
-            f"except Exception as {OWN}error:\n    {OWN}result({number}, False, {OWN}name({OWN}error))\n"
+            f"except {HARNESS}.Missing:\n    {'raise' if in_while else 'pass'}\n"
+            f"except Exception as {HARNESS}_e:\n    {HARNESS}.fails({number}, {HARNESS}.error_text({HARNESS}_e))\n"
         ).body[0]
         judged = ast.parse(
-            f"if True:\n    {OWN}result({number}, True)\nelse:\n    {OWN}result({number}, False, {told})"
+            f"if True:\n    {HARNESS}.holds({number})\nelse:\n    {HARNESS}.fails({number}, {reason})"
         ).body[0]
         assert isinstance(block, ast.Try)
         assert isinstance(judged, ast.If)
@@ -282,29 +259,36 @@ class _Reporting:
         return block
 
 
-def _call(name: str, args: Value, kwargs: Value) -> str:
+def _call(name: str, args: Value, kwargs: Value, iterators: Value) -> str:
     """The call as an expression: what kind of answer, the answer, and its arguments, if it changed them. It goes by no name that
     the program may have given to something else, but for the function's own."""
-    o, most = OWN, MOST_ITEMS
+    o, most = f"{HARNESS}_", MOST_ITEMS
     items = f"{o}b.list({o}b.__import__('itertools').islice({o}r, {most + 1}))"
     kind = f"'long iterator' if {o}b.len({o}i) > {most} else 'iterator'"
     iterated = f"(lambda {o}i: ({kind}, {o}i[:{most}]))({items})"
     shown = f"({iterated} if {o}b.hasattr({o}b.type({o}r), '__next__') else ('value', {o}r))"
     changed = f"(({o}b.list({o}a), {o}k) if ({o}a, {o}k) != {o}was else ([], {{}}))"
-    called = f"(lambda {o}was, {o}r: {shown} + {changed})({o}copy(({o}a, {o}k)), {name}(*{o}a, **{o}k))"
+    called_with = f"*{o}a, **{o}k"
+    if iterators:
+        called_with = ", ".join(
+            [f"{o}b.iter({o}a[{n}])" if n in iterators else f"{o}a[{n}]" for n in range(len(args))]
+            + [f"{key}={o}b.iter({o}k[{key!r}])" if key in iterators else f"{key}={o}k[{key!r}]" for key in kwargs]
+        )
+    called = f"(lambda {o}was, {o}r: {shown} + {changed})({o}copy(({o}a, {o}k)), {name}({called_with}))"
     given = f"{source(list(args))}, {source(kwargs)}, __import__('builtins'), __import__('copy').deepcopy"
     return f"(lambda {o}a, {o}k, {o}b, {o}copy: {called})({given})"
 
 
-Asked = tuple[str, str, Value, Value]
+Asked = tuple[str, str, Value, Value, Value]
 
 
 def _read(report: Any, texts: list[str]) -> tuple[list[Asked], list[TestResult], str]:
     """What the harness reported. Its process may have run a model's tests: nothing in it is taken on trust."""
     missing, seen, shown, crash = report
-    asked = [(str(key), str(name), args, kwargs) for key, name, args, kwargs in missing]
-    for _, name, args, kwargs in asked:
-        if not name.isidentifier() or type(args) is not tuple or type(kwargs) is not dict:
+    asked = [(str(key), str(name), args, kwargs, iterators) for key, name, args, kwargs, iterators in missing]
+    for _, name, args, kwargs, iterators in asked:
+        sound = name.isidentifier() and type(args) is tuple and type(kwargs) is dict and type(iterators) is list
+        if not sound or not all(type(key) is str and key.isidentifier() for key in kwargs if iterators):
             raise TypeError("a question that is no call")
     messages = {int(number): str(message) for number, message in reversed(shown)}
     results = [

@@ -20,7 +20,7 @@ from models.offline import OfflineModel, digest, is_question
 from models.reply import ModelFailed
 from models.scripted import BrokenPrompt, ScriptedModel, UnexpectedTurn, call, check_prompt
 from nodes.memgpt.tools import TOOL_SCHEMAS
-from runtime import Runtime
+from runtime import Machine, Runtime
 from settings import Settings
 from tests.models.fake_openai import FakeOpenAI, chunk, fake_openai, says
 
@@ -158,12 +158,12 @@ def test_arguments_that_are_no_json_go_back_to_the_model(runtime: Runtime, endpo
 
 @pytest.mark.parametrize("machine", ["memgpt", "react", "self_refine"])
 def test_a_reply_cut_by_the_token_limit_is_told_and_not_half_used(
-    runtime: Runtime, endpoint: FakeOpenAI, machine: str
+    runtime: Runtime, endpoint: FakeOpenAI, machine: Machine
 ) -> None:
     half = says("A long story")
     half["chunks"] = [*half["chunks"][:2], chunk({}, "length")]
     endpoint.turns = [half]
-    contexts = {"memgpt": Context(agent="ada"), "react": ReactContext(), "self_refine": RefineContext()}
+    contexts: dict[Machine, Any] = {"memgpt": Context(agent="ada"), "react": ReactContext(), "self_refine": RefineContext()}
     with pytest.raises(ModelFailed, match="PALIMPSEST_REPLY_TOKENS"):
         runtime.run(machine, "cut", "Tell me a long story.", contexts[machine])
     assert len(endpoint.requests) == 1, "the same limit would cut it again"

@@ -67,7 +67,7 @@ def test_right_programs_are_right_whatever_their_style(style: str, sandbox: Sand
     outcome = sandbox.run(code, ["f(3)"])
     assert outcome.answers[0].equals(expected), outcome
     assert outcome.exit_reason == "done"
-    assert type(outcome.answers[0].value) in (int, tuple, dict)
+    assert isinstance(outcome.answers[0].value, int | tuple | dict)
 
 
 @settings(deadline=None)

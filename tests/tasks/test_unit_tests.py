@@ -62,7 +62,7 @@ CHEATS = {
         ("def abs(x): return 0", "assert abs(f(2) - 1.414) < 1e-3"),
         ("def round(x, n): return 1.41", "assert round(f(2), 2) == 1.41"),
         ("def str(x): return 'right'", "assert str(f(2)) == 'right'"),
-        ("def _palimpsest_result(*a): return None", "assert f(2) == 1\nassert _palimpsest_result"),
+        ("def _palimpsest(*a): return None", "assert f(2) == 1\nassert _palimpsest"),
     ],
 )
 def test_a_program_that_replaces_what_tests_use_changes_no_test(cheat: str, test: str, sandbox: Sandbox) -> None:
@@ -193,9 +193,9 @@ def test_feedback_can_be_written_down(sandbox: Sandbox) -> None:
         ("def f(x): return 1", "import os; os._exit(0)", "could not be run"),
         ("def f(x): return 1", "while True: pass", "could not be run"),
         ("def f(x):\n    while True: pass", "assert f(1) == 1", "endless loop"),
-        ("def f(x): return 1", "_palimpsest_report = lambda: 5\nassert f(1) == 1", "wrote over"),
-        ("def f(x): return 1", "_palimpsest_crash = {1: 2}\nassert f(1) == 1", "wrote over"),
-        ("def f(x): return 2", "_palimpsest_shown.append([float('inf'), 'x'])\nassert f(1) == 1", "wrote over"),
+        ("def f(x): return 1", "_palimpsest.report = lambda: 5\nassert f(1) == 1", "wrote over"),
+        ("def f(x): return 1", "_palimpsest.crash = {1: 2}\nassert f(1) == 1", "wrote over"),
+        ("def f(x): return 2", "_palimpsest.explained.append([float('inf'), 'x'])\nassert f(1) == 1", "wrote over"),
         ("y = " + "-" * 90_000 + "1", "assert f(1) == 1", "not Python"),
         ("y = f'" + "{x}" * 40_000 + "'", "assert f(1) == 1", "100000 can be looked at"),
         ("def f(x): return 1", "assert f(" + "-" * 5_000 + "1)", "not Python"),
@@ -241,3 +241,55 @@ def test_hotpotqa_scores_are_the_official_ones() -> None:
     assert f1("the big red dog", "a red dog") == pytest.approx(0.8)
     assert f1("yes", "yes it is") == 0.0
     assert f1("cat", "dog") == 0.0
+
+
+CROSSINGS = {
+    "a date": ("def f(d): return (d - __import__('datetime').date(2024, 1, 1)).days",
+               "from datetime import date\nassert f(date(2024, 2, 1)) == 31"),
+    "a moment back": ("import datetime\ndef f(s): return datetime.datetime.fromisoformat(s)",
+                      "import datetime as d\nassert f('2024-02-01T10:00') == d.datetime(2024, 2, 1, 10)"),
+    "a span": ("import datetime\ndef f(n): return datetime.timedelta(hours=n)",
+               "import datetime\nassert f(2) == datetime.timedelta(seconds=7200)\nassert f(n=1).total_seconds() == 3600"),
+    "decimals": ("def f(a, b): return a + b", "from decimal import Decimal as D\nassert f(D('0.1'), D('0.2')) == D('0.3')"),
+    "fractions": ("def f(a): return a / 2", "from fractions import Fraction as F\nassert f(F(1, 3)) == F(1, 6)"),
+    "a range": ("def f(r): return list(r)", "assert f(range(2, 9, 3)) == [2, 5, 8]"),
+    "a range back": ("def f(n): return range(n)", "assert f(3) == range(3)\nassert list(f(2)) == [0, 1]"),
+    "a named tuple": ("def f(p): return p.x + p.y",
+                      "from collections import namedtuple\nP = namedtuple('P', 'x y')\nassert f(P(1, y=2)) == 3"),
+    "a named tuple back": ("from typing import NamedTuple\nclass P(NamedTuple):\n    x: int\n    y: int = 7\n"
+                           "def f(x): return [P(x)]", "p, = f(1)\nassert p.y == 7\nassert p == (1, 7)\nassert p._asdict() == {'x': 1, 'y': 7}"),
+    "a generator": ("def f(items): return sum(items)", "assert f(n * n for n in range(4)) == 14\nassert f(items=iter([1, 2])) == 3"),
+    "a generator back": ("def f(n):\n    while True:\n        yield n\n        n += 1", "g = f(5)\nassert next(g) == 5\nassert next(g) == 6"),
+    "a generator there and back": ("def f(items): return (2 * i for i in items)", "assert list(f(map(int, '12'))) == [2, 4]"),
+    "an own exception": ("class Negative(ValueError): pass\ndef f(n):\n    if n < 0: raise Negative(n)\n    return n",
+                         "try:\n    f(-1)\nexcept ValueError as error:\n    assert error.args == (-1,)\nelse:\n    assert False\nassert f(2) == 2"),
+    "an own exception by its name": ("class Own(Exception): pass\nclass Deeper(Own): pass\ndef f(): raise Deeper('x')",
+                                     "try:\n    f()\nexcept Own as error:\n    assert type(error) is Deeper and str(error) == 'x'\nelse:\n    assert False"),
+    "an exception made in a function": ("def f():\n    class Local(KeyError): pass\n    raise Local('k')",
+                                        "try:\n    f()\nexcept LookupError as error:\n    assert error.args == ('k',)\nelse:\n    assert False"),
+    "functions as pytest runs them": ("def f(x): return x + 1", "def test_one():\n    assert f(1) == 2\ndef test_two():\n    assert f(2) == 3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "tests"), CROSSINGS.values(), ids=CROSSINGS)
+def test_what_crosses_the_border_between_tests_and_program(sandbox: Sandbox, code: str, tests: str) -> None:
+    report = run_tests(sandbox, code, tests)
+    assert report.passed, report.feedback()
+
+
+@pytest.mark.parametrize(
+    ("code", "tests", "told"),
+    [
+        ("def f(x): return x()", "assert f(lambda: 1) == 1", "an argument that is no plain data"),
+        ("def f(x): return 1", "import itertools\nassert f(itertools.count()) == 1", "more than 2000 items"),
+        ("class P: pass\ndef f(): return P()", "assert f() == 1", "not plain data: ['a value of type P"),
+        ("from collections import namedtuple\nP = namedtuple('P', 'x')\nP._fields = ('class',)\ndef f(): return P(1)",
+         "assert f() == (1,)", "NoAnswer"),
+        ("class E(StopIteration): pass\ndef f(): raise E()", "assert f() == 1", "NoAnswer: E"),
+        ("def f(x): return x", "def test_one():\n    assert f(1) == 2", "got 1"),
+    ],
+)  # fmt: skip
+def test_what_cannot_cross_is_told(sandbox: Sandbox, code: str, tests: str, told: str) -> None:
+    report = run_tests(sandbox, code, tests)
+    assert not report.passed
+    assert told in report.feedback()

@@ -58,7 +58,16 @@ def bubbles(app: AppTest) -> list[str]:
 
 
 def everything(app: AppTest) -> str:
-    kinds: list[Any] = [app.get("html"), app.markdown, app.caption, app.info, app.error, app.warning, app.success, app.code]
+    kinds: list[Any] = [
+        app.get("html"),
+        app.markdown,
+        app.caption,
+        app.info,
+        app.error,
+        app.warning,
+        app.success,
+        app.code,
+    ]
     return plain("\n".join(html.unescape(str(e.value)) for kind in kinds for e in kind))
 
 
