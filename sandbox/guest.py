@@ -81,8 +81,6 @@ def prepare() -> None:
     global _output, _module
     builtins.__dict__.update(exit=sys.exit, quit=sys.exit)  # as an interpreter has them
     random.seed(0)
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed(0)
     sys.setrecursionlimit(1_000 + FRAMES)
     _output = Output()
     _module = sys.modules[MODULE] = types.ModuleType(MODULE)
@@ -177,14 +175,9 @@ def _written_container(value: Any, base: type[Any], room: list[int], depth: int)
 
 
 def _written_otherwise(value: Any, kind: type[Any], room: list[int], depth: int) -> str:
-    """A value of the standard library that has an exact text, or a NumPy scalar as the Python number that it equals."""
+    """A value of the standard library that has an exact text."""
     if kind in _EXACT_TEXT:
         return _taken(room, f'["o","{kind.__name__}",{quoted(_EXACT_TEXT[kind](value))}]')
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and issubclass(kind, numpy.generic):
-        item = value.item()
-        if type(item) in (bool, int, float, complex, str, bytes):
-            return written(item, room, depth)
     raise Unwritable(f"a value of type {kind.__name__:.60}")
 
 

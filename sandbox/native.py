@@ -12,7 +12,6 @@ import sys
 import sysconfig
 import threading
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,16 +65,13 @@ class Worker:
         self._told = select.poll()
         self._told.register(self._socket, select.POLLIN)
         self._gate: ThreadGate | None = None
-        missing, listener = self._set_up(setup, asks)
+        listener = self._set_up(setup, asks)
         if listener is not None:
             self._gate = ThreadGate(listener)
             self._told.register(listener, select.POLLIN)
-        if missing:
-            self.close()
-            raise CannotRun(f"The sandbox cannot load what was to be preloaded: {'; '.join(missing)}.")
 
-    def _set_up(self, setup: dict[str, Any], asks: bool) -> tuple[list[str], int | None]:
-        """What could not be loaded, and where the kernel asks. Raises WorkerDied."""
+    def _set_up(self, setup: dict[str, Any], asks: bool) -> int | None:
+        """Where the kernel asks. Raises WorkerDied."""
         try:
             self._socket.settimeout(SETUP_SECONDS)
             write_frame(self._socket, setup)
@@ -85,7 +81,7 @@ class Worker:
             raise WorkerDied(f"The sandbox's worker did not answer: {error}. {self.close()}") from error
         if answer is None:
             raise WorkerDied(f"The sandbox's worker ended: {self.close() or 'it said nothing'}")
-        return answer["missing"], listener
+        return listener
 
     def run(self, bounds: Bounds, program: bytes, most_bytes: int) -> tuple[Ending, bytes]:
         """Run one packed program: how it ended, and what it wrote. Raises WorkerDied.
@@ -208,21 +204,18 @@ def has_native() -> bool:
     return sys.platform == "linux" and landlock_version() >= SMALLEST_LANDLOCK
 
 
-def start_native(kind: Kind, preload: tuple[str, ...]) -> Worker:
+def start_native(kind: Kind) -> Worker:
     """A worker of the back end `bubblewrap` or `landlock`. Raises CannotRun or WorkerDied."""
     if not has_native():
         raise CannotRun("This machine has no Linux kernel with Landlock 4 or newer (Linux 6.7).")
-    folders = _package_folders(preload)
-    packages = _packages(folders, preload)
     python = os.path.realpath(sys.executable)
     command = [python, "-P", "-s", "-S", "-B", str(HERE / "zygote.py")]
     if kind == "bubblewrap":
-        command = [*_bubblewrap(python, [str(HERE), *packages]), *command]
+        command = [*_bubblewrap(python), *command]
         library = _library()  # the kernel copies each rule for each program: here one or two are enough
     else:
         library = [entry for entry in _library_entries() if not entry.endswith(OTHER_PACKAGES)]
-    setup = {"package_folders": folders, "preload": list(preload), "readable": [*library, *packages]}
-    return Worker(command, setup, asks=True)
+    return Worker(command, {"readable": library}, asks=True)
 
 
 def _library() -> list[str]:
@@ -235,7 +228,7 @@ def _library_entries() -> list[str]:
     return [str(entry) for folder in _library() for entry in Path(folder).iterdir()]
 
 
-def _bubblewrap(python: str, more: list[str]) -> list[str]:
+def _bubblewrap(python: str) -> list[str]:
     """An empty root with Python, its library and the system's, read-only; no network, no other process, no capability."""
     binary = shutil.which("bwrap")
     if binary is None:
@@ -243,12 +236,11 @@ def _bubblewrap(python: str, more: list[str]) -> list[str]:
     paths = [python, *_library(), *map(str, Path(sys.base_prefix, "lib").glob("*.so*"))]
     hidden = [entry for entry in _library_entries() if entry.endswith(OTHER_PACKAGES) and not os.path.islink(entry)]
     binds = []
-    for path in dict.fromkeys([*SYSTEM_LIBRARIES, *paths, *hidden, *more]):
+    for path in dict.fromkeys([*SYSTEM_LIBRARIES, *paths, *hidden, str(HERE)]):
         if os.path.islink(path) and path in SYSTEM_LIBRARIES:
             binds += ["--symlink", os.readlink(path), path]
         elif path in hidden:
-            listed = any(one.startswith(f"{path}/") for one in more)  # an import of what is to be preloaded lists it
-            binds += ["--perms", "0555" if listed else "0111", "--tmpfs", path]
+            binds += ["--perms", "0111", "--tmpfs", path]
         elif os.path.exists(path):
             binds += ["--ro-bind", path, path]
     for path in ["/", *hidden]:
@@ -257,19 +249,3 @@ def _bubblewrap(python: str, more: list[str]) -> list[str]:
         binary, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL",
         "--hostname", "sandbox", *binds, "--chdir", "/", "--",
     ]  # fmt: skip
-
-
-def _package_folders(preload: tuple[str, ...]) -> list[str]:
-    """Where the packages to preload lie."""
-    folders = []
-    for name in preload:
-        found = find_spec(name)
-        if found is None or not found.origin:
-            raise CannotRun(f"The package {name} is not installed, and so cannot be preloaded.")
-        folders.append(str(Path(found.origin).parent.parent))
-    return list(dict.fromkeys(folders))
-
-
-def _packages(folders: list[str], preload: tuple[str, ...]) -> list[str]:
-    """The packages' own folders, and the libraries beside them (numpy.libs)."""
-    return [str(path) for folder in folders for path in Path(folder).iterdir() if path.name.split(".")[0] in preload]

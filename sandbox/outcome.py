@@ -29,7 +29,7 @@ class Limits:
     idle_seconds: float = 2.0
     """Longest sleep in one piece. One that sleeps in bits has ten times this and its CPU time."""
     memory_mb: int = 512
-    """Address space, the interpreter's own included: 30 MB, with NumPy preloaded 115."""
+    """Address space, the interpreter's own included: 30 MB."""
     output_characters: int = 4_000
     """How much of what it prints is kept."""
 

@@ -38,11 +38,10 @@ MEANINGS = {
 class Sandbox:
     """Workers of one back end. Threads may share it; each program has a worker to itself while it runs."""
 
-    def __init__(self, kind: Kind, builds: Path, workers: int = 0, preload: Sequence[str] = ()) -> None:
+    def __init__(self, kind: Kind, builds: Path, workers: int = 0) -> None:
         """`builds`: folder of what is compiled for the back end `wasm`; `workers` 0: one for each core."""
         self.kind: Kind = kind
         self.builds = builds
-        self.preload = tuple(preload)
         self.passed_over: dict[str, str] = {}
         """The stronger back ends that were not taken, and why."""
         self.restarts = 0
@@ -113,7 +112,6 @@ class Sandbox:
             "meaning": MEANINGS[self.kind],
             "passed_over": self.passed_over,
             "limits": asdict(Limits()),
-            "preload": list(self.preload),
             "worker_restarts": self.restarts,
         }
 
@@ -121,10 +119,10 @@ class Sandbox:
         if self._closed:
             raise SandboxFailed("This sandbox is closed: open another.")
         if self.kind == "wasm":
-            self._component = self._component or build_component(self.builds, self.preload)
+            self._component = self._component or build_component(self.builds)
             worker = start_wasm(self._component)
         else:
-            worker = start_native(self.kind, self.preload)
+            worker = start_native(self.kind)
         with self._lock:
             if not self._closed:
                 self._all.append(worker)

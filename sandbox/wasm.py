@@ -42,13 +42,11 @@ def start_wasm(component: Path) -> Worker:
     return Worker(command, {"component": str(component)}, asks=False)
 
 
-def build_component(folder: Path, preload: tuple[str, ...]) -> Path:
+def build_component(folder: Path) -> Path:
     """Path in `folder` of the compiled component for this guest and these versions, built unless it is there as it was built.
 
     Raises CannotRun.
     """
-    if preload:
-        raise CannotRun(f"WebAssembly has no {', '.join(preload)}: preload nothing, or use a native back end.")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
         raise CannotRun(f"{folder} is to hold machine code, and others than its owner may enter it: chmod 700 it.")

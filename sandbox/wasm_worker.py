@@ -131,7 +131,7 @@ def main() -> None:
         status = os.open(f"/proc/self/task/{threading.get_native_id()}/stat", os.O_RDONLY)
         if lockdown.landlock_version() >= lockdown.SMALLEST_LANDLOCK:
             lockdown.Landlock([]).restrict()
-    write_frame(control, {"missing": []})
+    write_frame(control, {})
     doing: dict[str, Any] = {"number": 0, "bounds": None, "waited": 0.0}
     threading.Thread(target=guard, args=(control, doing, status), daemon=True).start()
     while (request := receive_request(control)) is not None:

@@ -7,7 +7,6 @@ memory of every later child.
 
 import ctypes
 import gc
-import importlib
 import os
 import select
 import signal
@@ -58,28 +57,18 @@ def main() -> None:
     first = read_frame(control)
     if first is None:
         return
-    setup, missing = first, []
     guest.load(guest.COMMON)
-    sys.path.extend(setup["package_folders"])
-    for name in setup["preload"]:
-        try:
-            importlib.import_module(name)
-            if name == "numpy":
-                importlib.import_module("numpy.random")  # lazy by itself, and then not seeded
-        except ImportError as error:
-            missing.append(f"{name}: {error}")
-    del sys.path[len(sys.path) - len(setup["package_folders"]) :]
     sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
     sys.argv[:] = [""]
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the socket
     lockdown.give_up()
-    lockdown.Landlock([*setup["readable"], *_libraries_of(EXTENSIONS)]).restrict()
+    lockdown.Landlock([*first["readable"], *_libraries_of(EXTENSIONS)]).restrict()
     _warm_up()
     worker = Zygote(control)
     gc.collect()
     gc.freeze()
-    write_frame(control, {"missing": missing})
+    write_frame(control, {})
     worker.lock()
     while (request := receive_request(control)) is not None:
         worker.serve(*request)

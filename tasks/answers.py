@@ -2,7 +2,7 @@
 
 import re
 
-from tasks.programs import FENCE
+from tasks.programs import fenced_blocks, outside_fences
 
 MARKER = "I WANT TO ANSWER:"
 """The protocol's word, as in ColBench: what follows it is the answer, and ends the dialogue."""
@@ -38,7 +38,7 @@ def split_reply(reply: str) -> tuple[str, str]:
     head, marker, answer = (reply[: begun.start()], MARKER, reply[begun.end() :]) if begun else (reply, "", "")
     thoughts += [t.strip() for t in THOUGHT.findall(head)]
     head = THOUGHT.sub("", head)
-    if found := SAYS.search(FENCE.sub(lambda block: " " * len(block[0]), head)):
+    if found := SAYS.search(outside_fences(head)):
         thoughts.append(head[: found.start()].strip())
         head = head[found.end() :]
     if marker:
@@ -57,11 +57,11 @@ def page_in(text: str) -> str:
     of HTML, else a body element; empty if there is none. A tag in backticks is prose.
     """
     text = text.replace("\r\n", "\n")
-    blocks = [(block["tag"].lower(), block["code"]) for block in FENCE.finditer(text)]
+    blocks = fenced_blocks(text)
     for _, code in reversed(blocks):
         if page := _document(code, closed=False):
             return page
-    if page := _document(FENCE.sub("", text), closed=True):
+    if page := _document(outside_fences(text), closed=True):
         return page
     for tag, code in reversed(blocks):
         if tag in ("html", "htm", "xml") or (not tag and code.lstrip().startswith("<")):

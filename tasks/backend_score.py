@@ -16,7 +16,7 @@ from sandbox.outcome import Answer, Limits, Outcome
 from sandbox.python import Sandbox
 from sandbox.values import Value, same
 from tasks.colbench import Task
-from tasks.programs import barer, program_for
+from tasks.programs import program_for, simplified_variants
 
 MOST_CACHED = 20_000  # truths
 Failure = Literal["", "no_answer", "no_function", "raised", "wrong", "time", "crash"]
@@ -82,7 +82,7 @@ class BackendScorer:
         program = program_for(answer, task.function)
         outcome = self.sandbox.run(program, calls, self.limits)
         tried = {program.strip()}
-        for bare in barer(program):
+        for bare in simplified_variants(program):
             if outcome.loaded or outcome.exit_reason == "refused":
                 break
             if bare.strip() not in tried:

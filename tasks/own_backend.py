@@ -8,7 +8,7 @@ meet. Tests are chosen so that each hidden decision changes an answer, and no co
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -55,11 +55,6 @@ def make_task(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
         split=split,
         difficulty=difficulty,
     )
-
-
-def make_tasks(split: Literal["train", "test"], count: int, difficulty: int = 3, seed: int = 0) -> Iterator[Task]:
-    """`count` tasks, from that seed on."""
-    return (make_task(split, difficulty, seed + n) for n in range(count))
 
 
 def _tests(

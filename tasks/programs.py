@@ -8,10 +8,11 @@ import textwrap
 from collections.abc import Iterator
 from functools import lru_cache
 
-FENCE = re.compile(
-    r"^[ \t]*(?P<mark>`{3,}|~{3,})[ \t]*(?P<tag>[\w+#.-]*)[^\n]*\n(?P<code>.*?)(?:^[ \t]*(?P=mark)[`~]*[ \t]*$|\Z)",
-    re.S | re.M,
-)
+from markdown_it import MarkdownIt
+
+MARKDOWN = MarkdownIt("zero").enable("fence")
+"""Fences alone, however deep they are indented."""
+TAG = re.compile(r"[\w+#.-]*")
 LATE_MARK = re.compile(r"^(.*[^\s`])[ \t]*(`{3,}[\w+#.-]*)[ \t]*$", re.M)
 DEFINES = re.compile(r"^(?:async def|def|class) ", re.M)
 BEGINS = re.compile(r"(?:import|from|def|class|async def)\s|@\w|[A-Za-z_]\w*(?:\s*:[^=]+)?\s*=[^=]")
@@ -30,6 +31,28 @@ STATEMENTS = (
     ast.Assign,
     ast.AnnAssign,
 )
+
+
+def fenced_blocks(text: str) -> list[tuple[str, str]]:
+    """Tag and code of each fenced block, in their order; one that is not closed goes to the end."""
+    return [
+        (_tag(token.info), textwrap.dedent(token.content)) for token in MARKDOWN.parse(text) if token.type == "fence"
+    ]
+
+
+def outside_fences(text: str) -> str:
+    """The text with spaces in place of its fenced blocks."""
+    lines = text.split("\n")
+    for token in MARKDOWN.parse(text):
+        if token.type == "fence" and token.map:
+            begin, end = token.map
+            lines[begin:end] = [" " * len(line) for line in lines[begin:end]]
+    return "\n".join(lines)
+
+
+def _tag(info: str) -> str:
+    found = TAG.match(info.strip())
+    return found[0].lower() if found else ""
 
 
 def program_in(text: str) -> str:
@@ -76,7 +99,7 @@ def _program(text: str, function: str) -> str:
     return next((_reachable(found, function) for code in whole if (found := _lines_of_code(code, function))), "")
 
 
-def barer(program: str) -> Iterator[str]:
+def simplified_variants(program: str) -> Iterator[str]:
     """The program with less and less that its top level does, for one that does not load: a call of input(), a loop, a test of its
     own are no part of the function. Definitions, imports that are used, and constants stay; then constants go that its own
     functions make, or that are made of what is nowhere bound; then those that any call makes. Annotations are not evaluated.
@@ -173,9 +196,8 @@ def _top(code: str) -> list[ast.stmt]:
 
 
 def _blocks(text: str) -> list[tuple[str, str]]:
-    """Tag and code of each fenced block; a mark at the end of a line counts as one on a line of its own."""
-    found = FENCE.finditer(LATE_MARK.sub(r"\1\n\2", text.replace("\r\n", "\n")))
-    return [(m["tag"].lower(), textwrap.dedent(m["code"])) for m in found]
+    """Fenced blocks; a mark at the end of a line counts as one on a line of its own."""
+    return fenced_blocks(LATE_MARK.sub(r"\1\n\2", text.replace("\r\n", "\n")))
 
 
 @lru_cache(maxsize=64)

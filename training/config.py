@@ -68,8 +68,6 @@ class PreferenceConfig:
     beta: float = 0.1
     nll: float = 0.01
     """Weight of the negative log-likelihood of what was chosen."""
-    weight: float = 1.0
-    """Of the DPO loss."""
     fitting: TrainConfig = field(default_factory=TrainConfig)
 
 

@@ -4,7 +4,7 @@
 
     python -m training stage runs/demo seed-0/mtdpo
 
-After Xiong et al. 2024 and Song et al. 2024. With `nll=1` and `weight=λ` it is the loss of MAGNET, SFT + λ·mDPO (Yin et al. 2025).
+After Xiong et al. 2024 and Song et al. 2024.
 
 Departures: (1) the demonstration's recipe has nll = 1, and so trains MAGNET's loss; the papers of multi-turn DPO have none.
 """
@@ -45,7 +45,7 @@ def fit_pairs(
     rows = pairs_with_reference(policy, rendered, config.fitting.micro_batch, name)
 
     def loss(part: Sequence[Pair]) -> tuple[torch.Tensor, dict[str, float]]:
-        return direct_preference(policy, part, config.beta, config.nll, config.weight)
+        return direct_preference(policy, part, config.beta, config.nll)
 
     return fit(policy.model, rows, loss, config.fitting, folder, name)
 

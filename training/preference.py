@@ -86,15 +86,15 @@ def negative_log_likelihood(log_probs: torch.Tensor, said: torch.Tensor) -> torc
 
 
 def direct_preference(
-    policy: Policy, pairs: Sequence[Any], beta: float, nll: float, weight: float = 1.0
+    policy: Policy, pairs: Sequence[Any], beta: float, nll: float
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """weight · DPO + nll · (negative log-likelihood of what was chosen), on the agent's tokens alone; and its metrics."""
+    """DPO + nll · (negative log-likelihood of what was chosen), on the agent's tokens alone; and its metrics."""
     rows = [p.chosen for p in pairs] + [p.rejected for p in pairs]
     ratios, log_probs, batch = log_ratios(policy, rows)
     chosen, rejected = ratios.sum(1).chunk(2)
     said = (batch.turns != NO_TURN)[: len(pairs)]
     likelihood = negative_log_likelihood(log_probs[: len(pairs)], said)
-    loss = weight * dpo_loss(chosen, rejected, beta).mean() + nll * likelihood
+    loss = dpo_loss(chosen, rejected, beta).mean() + nll * likelihood
     metrics = {
         "accuracy": (chosen > rejected).float().mean().item(), "margin": (chosen - rejected).mean().item(),
         "chosen": chosen.mean().item(), "rejected": rejected.mean().item(), "nll": likelihood.item(),

@@ -14,7 +14,7 @@ import pytest
 
 from evaluation.mutations import KINDS
 from tasks.colbench import write_tasks
-from tasks.own_backend import make_tasks
+from tasks.own_backend import make_task
 from tasks.own_frontend import make_page
 from tests.models.fake_openai import fake_openai, writes
 
@@ -68,7 +68,7 @@ def test_killed_twice_and_resumed_it_reports_the_same(tmp_path: Path, count: int
 
 
 def test_against_endpoints_it_counts_pays_once_and_resumes(tmp_path: Path) -> None:
-    tasks = list(make_tasks("test", 2))
+    tasks = [make_task("test", 3, n) for n in range(2)]
     write_tasks(tasks, tmp_path / "two.jsonl")
     right = [writes(f"I WANT TO ANSWER:\n```python\n{t.ground_truth}\n```") for t in tasks]
     ask = [
@@ -140,7 +140,7 @@ def test_a_win_rate_needs_the_same_tasks(tmp_path: Path) -> None:
 
 
 def test_files_and_own_tasks_are_measured(tmp_path: Path) -> None:
-    write_tasks([*make_tasks("test", 6), make_page("test", 4, 1)], tmp_path / "mixed.jsonl")
+    write_tasks([*(make_task("test", 3, n) for n in range(6)), make_page("test", 4, 1)], tmp_path / "mixed.jsonl")
     shown = finish("colbench-file", "--file", str(tmp_path / "mixed.jsonl"), "--out", str(tmp_path / "m.json"))
     assert "References that score 1.0: 6 of 6" in shown
     assert all(kind in shown for kind in KINDS)
@@ -165,7 +165,7 @@ def test_files_and_own_tasks_are_measured(tmp_path: Path) -> None:
 
 
 def test_a_task_that_cannot_be_scored_is_left_out_and_named(tmp_path: Path) -> None:
-    good = [json.dumps(t.to_row()) for t in make_tasks("test", 2)]
+    good = [json.dumps(t.to_row()) for t in (make_task("test", 3, n) for n in range(2))]
     bad = json.dumps(
         {**json.loads(good[0]), "ground_truth": "import torch_is_not_here\n" + json.loads(good[0])["ground_truth"]}
     )

@@ -163,7 +163,11 @@ def test_a_reply_cut_by_the_token_limit_is_told_and_not_half_used(
     half = says("A long story")
     half["chunks"] = [*half["chunks"][:2], chunk({}, "length")]
     endpoint.turns = [half]
-    contexts: dict[Machine, Any] = {"memgpt": Context(agent="ada"), "react": ReactContext(), "self_refine": RefineContext()}
+    contexts: dict[Machine, Any] = {
+        "memgpt": Context(agent="ada"),
+        "react": ReactContext(),
+        "self_refine": RefineContext(),
+    }
     with pytest.raises(ModelFailed, match="PALIMPSEST_REPLY_TOKENS"):
         runtime.run(machine, "cut", "Tell me a long story.", contexts[machine])
     assert len(endpoint.requests) == 1, "the same limit would cut it again"

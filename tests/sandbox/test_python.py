@@ -442,45 +442,11 @@ def test_a_named_back_end_is_never_replaced(monkeypatch: pytest.MonkeyPatch, tmp
         choose_sandbox(Settings(), "bubblewrap")
     with pytest.raises(SandboxUnavailable, match="no sandbox 'chroot'"):
         choose_sandbox(Settings(), "chroot")
-    with pytest.raises(SandboxUnavailable, match="WebAssembly has no numpy"):
-        choose_sandbox(Settings(), "wasm", preload=["numpy"])
-
-
-@pytest.mark.skipif(not has_native(), reason="needs Linux with Landlock")
-@pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
-def test_numpy_can_be_preloaded(kind: str) -> None:
-    code = "import numpy as np\ndef f(n): return np.arange(n).sum()\ndef g(): return np.linalg.norm(np.ones(4))"
-    with open_sandbox(Settings(), kind, 1, preload=["numpy"]) as sandbox:
-        answers = sandbox.run(code, ["f(5)", "g()", "np.array([1, 2]).tolist()", "np.array([1])"]).answers
-        drawn = [sandbox.run(code, ["np.random.rand()"]).answers[0].value for _ in range(2)]
-    assert drawn[0] == drawn[1]
-    assert [a.value for a in answers[:3]] == [10, 2.0, [1, 2]]
-    assert [type(a.value) for a in answers[:2]] == [int, float]
-    assert answers[3].error == "not plain data"
-    with open_sandbox(Settings(), kind, 1, preload=["numpy"]) as sandbox:
-        small = sandbox.run("x = 1#" + "y" * 10**6, ["x"], Limits(memory_mb=64))
-        assert small.exit_reason in ("done", "failed")
-        assert "MemoryError" in small.error or small.answers[0].equals(1)
-        assert sandbox.restarts == 0
-    with pytest.raises(SandboxUnavailable, match="no_such_package is not installed"):
-        choose_sandbox(Settings(), kind, preload=["no_such_package"])
-
-
-@pytest.mark.skipif(not has_native(), reason="needs Linux with Landlock")
-@pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
-def test_what_lies_beside_the_standard_library_can_be_preloaded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where there is no virtual environment."""
-    beside = Path(os.__file__).parent / "site-packages"
-    if not (beside / "pip").exists():
-        pytest.skip("this Python has no pip of its own")
-    monkeypatch.syspath_prepend(str(beside))
-    with open_sandbox(Settings(), kind, 1, preload=["pip"]) as sandbox:
-        assert sandbox.run("import pip", ["pip.__name__"]).answers[0].equals("pip")
 
 
 @pytest.mark.usefixtures("built")
 def test_a_damaged_component_is_built_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = wasm.build_component(Settings().folder / "sandbox", ())
+    good = wasm.build_component(Settings().folder / "sandbox")
     content = good.read_bytes()
     built = []
 
@@ -490,10 +456,10 @@ def test_a_damaged_component_is_built_anew(monkeypatch: pytest.MonkeyPatch) -> N
         return good
 
     monkeypatch.setattr(wasm, "_build", build)
-    assert wasm.build_component(Settings().folder / "sandbox", ()) == good
+    assert wasm.build_component(Settings().folder / "sandbox") == good
     assert not built
     good.write_bytes(content[:-1] + b"?")
-    assert wasm.build_component(Settings().folder / "sandbox", ()) == good
+    assert wasm.build_component(Settings().folder / "sandbox") == good
     assert len(built) == 1
     good.parent.chmod(0o755)
     with pytest.raises(SandboxUnavailable, match="chmod 700"):

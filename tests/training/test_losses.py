@@ -109,7 +109,7 @@ def test_advantage_and_critic_loss(policy: Policy, side: None, pairs: list[Pair]
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_direct_preference(policy: Policy, side: None, pairs: list[Pair], size: int) -> None:
-    beta, nll, weight = 0.1, 0.5, 0.3
+    beta, nll = 0.1, 0.5
     for at in range(0, len(pairs), size):
         part, total = pairs[at : at + size], 0.0
         for pair in part:
@@ -118,20 +118,20 @@ def test_direct_preference(policy: Policy, side: None, pairs: list[Pair], size: 
             ]
             row = pair.chosen.rendered
             own = [p for p, t in zip(plain_log_probs(policy, row), row.turns[1:], strict=True) if t != NO_TURN]
-            total += weight * math.log1p(math.exp(-beta * (sums[0] - sums[1]))) - nll * sum(own) / len(own)
-        loss, _ = direct_preference(policy, part, beta, nll, weight)
+            total += math.log1p(math.exp(-beta * (sums[0] - sums[1]))) - nll * sum(own) / len(own)
+        loss, _ = direct_preference(policy, part, beta, nll)
         assert float(loss) == pytest.approx(total / len(part), rel=1e-5)
 
 
 def test_a_pair_of_equals_is_held_by_its_likelihood_alone(policy: Policy, pairs: list[Pair]) -> None:
-    def gradient(weight: float, nll: float) -> torch.Tensor:
+    def gradient(beta: float, nll: float) -> torch.Tensor:
         policy.model.zero_grad()
-        loss, _ = direct_preference(policy, [Pair(pairs[0].chosen, pairs[0].chosen)], 2.0, nll, weight)
+        loss, _ = direct_preference(policy, [Pair(pairs[0].chosen, pairs[0].chosen)], beta, nll)
         torch.autograd.backward(loss)
         return torch.cat([w.grad.flatten() for w in policy.model.parameters() if w.grad is not None])
 
-    assert gradient(1.0, 0.0).abs().max() < 1e-5
-    held = gradient(1.0, 0.5)
+    assert gradient(2.0, 0.0).abs().max() < 1e-5
+    held = gradient(2.0, 0.5)
     assert held.abs().max() > 1e-3
     assert torch.allclose(held, gradient(0.0, 0.5), atol=1e-4)
 
