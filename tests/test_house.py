@@ -1,29 +1,38 @@
 """The house stays as DESIGN says: arrows point down, torch is out of the base, the graphs are bare."""
 
 import ast
+import importlib
 import json
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOORS = ["settings", "sandbox", "memory", "models", "tasks", "nodes", "graphs", "ui", "app"]
-"""From the ground up; a room may import what is on its own floor and below."""
+GROUND = {"settings", "text", "intervals"}
+"""Files that import no room."""
+BELOW_NODES = {*GROUND, "sandbox", "memory", "models", "tasks"}
+BELOW_UI = {*BELOW_NODES, "nodes", "graphs", "runtime"}
 ALLOWED = {
-    "settings": set(),
-    "memory": {"settings"},
-    "models": {"settings"},
-    "sandbox": {"settings"},
-    "tasks": {"settings", "sandbox"},
-    "nodes": {"settings", "sandbox", "memory", "models", "tasks"},
-    "graphs": {"settings", "sandbox", "memory", "models", "tasks", "nodes"},
-    "ui": {"settings", "sandbox", "memory", "models", "tasks", "nodes", "graphs"},
+    **{name: set[str]() for name in GROUND},
+    "memory": GROUND,
+    "models": GROUND,
+    "sandbox": GROUND,
+    "tasks": {*GROUND, "sandbox"},
+    "nodes": BELOW_NODES,
+    "graphs": {"nodes"},
+    "runtime": {*BELOW_NODES, "nodes", "graphs"},
+    "ui": BELOW_UI,
     "app": {"ui"},
-    "evaluation": {"settings", "sandbox", "memory", "models", "tasks", "nodes", "graphs"},
-    "training": {"settings", "sandbox", "memory", "models", "tasks", "nodes", "graphs"},
+    "evaluation": BELOW_UI,
+    "training": {*GROUND, "sandbox", "models", "tasks", "graphs"},
 }
+"""What each room may import: arrows point down, and training knows no nodes."""
+DATA = {"tasks/families.py"}
+MOST_LINES = 400
 FILES = [p for p in sorted(ROOT.rglob("*.py")) if p.relative_to(ROOT).parts[0].removesuffix(".py") in ALLOWED]
 
 
@@ -58,3 +67,55 @@ def test_studio_serves_what_exists() -> None:
     for place in places:
         path, name = place.split(":")
         assert f"{name} " in (ROOT / path).read_text() or f"def {name}(" in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_are_short(path: Path) -> None:
+    name = str(path.relative_to(ROOT))
+    assert len(path.read_text().splitlines()) <= MOST_LINES or any(name.startswith(data) for data in DATA)
+
+
+def test_no_circles() -> None:
+    arrows: dict[str, set[str]] = {}
+    for path in FILES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found: set[str] = set()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        arrows[name] = found - {name}
+    known = {name: found & set(arrows) for name, found in arrows.items()}
+    TopologicalSorter(known).prepare()  # raises CycleError, naming the circle
+
+
+def test_settings_are_read_at_the_doors_only() -> None:
+    """Below, they are passed: two runtimes in one process may differ in all of them."""
+    doors = {"runtime.py", "app.py"}
+    for path in FILES:
+        name = str(path.relative_to(ROOT))
+        if name in doors or name.startswith(("ui/", "evaluation/", "training/")):
+            continue
+        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        made = [n for n in calls if isinstance(n.func, ast.Name) and n.func.id == "Settings"]
+        assert not made or name in {"nodes/replies.py", "sandbox/choose.py"}, f"{name} reads the environment"
+
+
+def test_every_edge_stands_in_its_graph_file_and_in_the_docs() -> None:
+    drawn = (ROOT / "docs" / "machines.md").read_text()
+    for machine in ("memgpt", "react", "self_refine", "reflexion", "collaborate"):
+        module = importlib.import_module(f"graphs.{machine}")
+        mermaid = module.graph.get_graph().draw_mermaid(with_styles=False).strip()
+        assert f"```mermaid\n{mermaid}\n```" in drawn, f"draw {machine} anew in docs/machines.md"
+    for path in (ROOT / "nodes").rglob("*.py"):
+        assert "Command(goto" not in path.read_text(), f"{path.name} has an edge of its own"
+
+
+def test_each_term_of_the_glossary_stands_in_the_code() -> None:
+    code = "\n".join(path.read_text() for path in FILES)
+    rows = re.findall(r"(?m)^\| ([^|]+) \| ([^|]+) \| `([^|]+)` \|$", (ROOT / "docs" / "glossary.md").read_text())
+    assert len(rows) > 50
+    assert [term for term, _, _ in rows] == sorted((term for term, _, _ in rows), key=str.casefold)
+    for term, _, where in rows:
+        assert (ROOT / where).exists() or where in code, f"{term}: there is no {where}"

@@ -1,4 +1,8 @@
-"""evict: the oldest whole blocks leave the queue, and a new summary is made of the old one and what left (MemGPT §2.2)."""
+"""evict: the oldest whole blocks leave the queue, and a new summary is made of the old one and what left (MemGPT §2.2).
+
+Departures: (1) a call never leaves without its results; (2) the summary has a place of its own in the prompt, where the paper has
+it as the queue's first message: so it cannot be evicted, nor be taken for a person's words.
+"""
 
 from typing import Any
 
