@@ -23,7 +23,7 @@ from sandbox.choose import shared_sandbox
 from settings import Settings
 from tasks.backend_score import BackendScorer
 from tasks.colbench import Task, write_tasks
-from tasks.families import SPLITS
+from tasks.decisions import SPLITS
 from tasks.own_backend import make_task
 from tasks.own_frontend import make_page
 

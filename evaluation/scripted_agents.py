@@ -12,7 +12,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from models.scripted import PolicyModel
 from tasks.answers import MARKER
 from tasks.colbench import Task
-from tasks.families import FAMILIES, Decision, Option
+from tasks.decisions import Decision, Option
+from tasks.families import FAMILIES
 from tasks.own_frontend import DECISIONS, TRADES, draw
 
 Agent = Callable[[Task], PolicyModel]

@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from tasks.colbench import Fact, Task
-from tasks.families import FAMILIES, Decision, Family, Option
+from tasks.decisions import Decision, Family, Option
+from tasks.families import FAMILIES
 
 TESTS = 10
 CANDIDATES = 120  # inputs of which the tests are chosen

@@ -10,7 +10,7 @@ from html import escape, unescape
 from typing import Literal
 
 from tasks.colbench import Fact, Task
-from tasks.families import Decision, Option, choice
+from tasks.decisions import Decision, Option, choice
 
 TAILWIND = "https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css"
 COLOURS = "red green blue indigo purple pink yellow gray".split()

@@ -20,8 +20,9 @@ import torch
 
 from tasks.answers import MARKER
 from tasks.colbench import Fact, Task
+from tasks.decisions import Decision, Family, Option
 from tasks.dialogue import Message, Turn, prompt_of, said_by
-from tasks.families import FAMILIES, Decision, Family, Option
+from tasks.families import FAMILIES
 from tasks.kinds import ENVIRONMENTS
 from tasks.lookup import find_task
 from tasks.person import PersonBehaviour, answer_from_facts

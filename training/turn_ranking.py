@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from tasks.answers import MARKER
 from tasks.colbench import Task
+from tasks.decisions import Decision, Family, Option
 from tasks.dialogue import Message
-from tasks.families import FAMILIES, Decision, Family, Option
+from tasks.families import FAMILIES
 from tasks.lookup import find_task
 from tasks.trajectory import Trajectory
 from training.advantage import Head, messages_for, turn_advantages

@@ -14,7 +14,8 @@ from sandbox.choose import shared_sandbox
 from settings import Settings
 from tasks.backend_score import BackendScorer
 from tasks.colbench import Fact, Task, task_of
-from tasks.families import FAMILIES, SPLITS
+from tasks.decisions import SPLITS
+from tasks.families import FAMILIES
 from tasks.own_backend import make_task
 from tasks.own_frontend import DECISIONS, make_page
 from tasks.person import PersonBehaviour, answer_from_facts
