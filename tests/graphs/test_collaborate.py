@@ -333,3 +333,38 @@ def test_a_page_that_cannot_be_drawn_is_no_reference(runtime: Runtime) -> None:
     (broken,) = store_tasks([task_of(row, "x")], "broken", Settings())
     with pytest.raises(TruthFailed):
         runtime.run("collaborate", "t", broken, context())
+
+
+# ---- what broke once -------------------------------------------------------------------------------------------------
+
+
+def test_refining_keeps_a_right_answer(runtime: Runtime) -> None:
+    row = {
+        "problem_description": "Multiply it. The signature of the function is: def f(x)", "ground_truth": PROGRAM,
+        "test_cases": {"a": "f(2)"}, "facts": [],
+    }  # fmt: skip
+    task = store_tasks([task_of(row, "x")], "bare", runtime.settings)[0]
+    wrong_tests = "assert f(1) == 4"
+    trials = (wrong_tests, "Multiply by four.", "def f(x): return x * 3", "Or by three.", "def f(x): return x * 2")
+    made = context(RIGHT, *trials, refine=True)
+    assert runtime.run("collaborate", "t", task, made)["score"] == 1.0
+
+
+def test_a_reply_without_text_is_never_sent_back_empty(runtime: Runtime, own: str) -> None:
+    made = context("", " ", "How much?", RIGHT)
+    state = runtime.run("collaborate", "t", own, made)
+    prompts: list[list[BaseMessage]] = made.model.prompts  # type: ignore[union-attr]
+    assert all(message.text.strip() for prompt in prompts for message in prompt)
+    assert "Your reply was empty" in prompts[1][-1].text
+    assert [t["content"] for t in state["turns"] if t["role"] == "agent"][:2] == ["…", "How much?"]
+    assert state["score"] == 1.0
+    silent = runtime.run("collaborate", "u", own, context("", "", max_turns=1))
+    assert (silent["answer"], silent["score"]) == ("", 0.0)
+
+
+def test_only_the_tools_that_were_offered_run(runtime: Runtime, own: str) -> None:
+    made = context(call("send_message", message="How much?"), "How much?", RIGHT, memory=True, agent="ada")
+    state = runtime.run("collaborate", "t", own, made)
+    prompts: list[list[BaseMessage]] = made.model.prompts  # type: ignore[union-attr]
+    assert "There is no tool 'send_message'" in prompts[1][-1].text
+    assert state["turns"][0]["content"] == "How much?"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,17 +15,26 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langgraph.graph import END, START
+from langgraph.runtime import RunControl
 
 from evaluation.locomo import prompt_tokens
+from graphs import react
 from graphs.memgpt import Context, State, builder, graph, login, system_alert, timed_event, user_message
 from memory.archival import Archival
 from memory.blocks import list_threads, load_blocks, save_block
 from memory.recall import Recall
 from models.scripted import PolicyModel, ScriptedModel, call, calls, check_prompt
+from nodes.checks import STATE_VERSION
 from nodes.memgpt.evict import SUMMARISE
+from nodes.memgpt.log import StepLog
+from nodes.memgpt.receive import PERSONA
 from nodes.memgpt.state import SMALLEST_WINDOW
 from nodes.memgpt.window import TOOL_TOKENS, measure, render_prompt
-from runtime import Runtime, ThreadBusy
+from runtime import Runtime, ThreadBusy, open_runtime
+from settings import Settings
+from tasks.lookup import find_task, store_tasks
+from tests.conftest import WordEmbedder
+from tests.models.fake_openai import fake_openai, says
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -735,3 +745,122 @@ def test_kill_9_anywhere_loses_and_doubles_nothing(tmp_path: Path, module: str, 
         assert state["queue"] == ["human", "ai", "tool", "ai", "tool"]
     else:
         assert state["replies"] == ["New."]
+
+
+# ---- what broke once -------------------------------------------------------------------------------------------------
+
+
+def test_who_was_met_in_a_collaboration_has_a_persona_too(runtime: Runtime) -> None:
+    save_block(runtime.store, "ada", "human", "Likes euros.")
+    state, _ = play(runtime, call("send_message", message="Hello."))
+    assert state["working_context"] == {"persona": PERSONA, "human": "Likes euros."}
+    assert load_blocks(runtime.store, "ada")["persona"] == PERSONA
+
+
+def test_a_single_repeat_may_be_allowed(runtime: Runtime) -> None:
+    search = call("recall_memory_search", query="x", request_heartbeat=True)
+    state, _ = play(runtime, search, call("send_message", message="Done."), max_repeats=1)
+    assert state["replies"] == ["Done."]
+    state, _ = play(runtime, search, search, thread="u", max_repeats=1)
+    assert state["stop"] == "loop"
+
+
+def test_nothing_to_go_on_with_is_told(runtime: Runtime) -> None:
+    for thread in ("new", "t"):
+        with pytest.raises(ValueError, match="nothing to go on with"):
+            runtime.run("memgpt", thread, None, Context(agent="ada"))
+        play(runtime, call("send_message", message="Hello."))
+
+
+def test_a_conversation_never_shares_the_thread_of_a_solver(runtime: Runtime) -> None:
+    solver = ScriptedModel(turns=["42"], prompts=[])
+    runtime.run("react", "t1", "What is it?", react.Context(agent="ada", model=solver))
+    state, model = play(runtime, call("send_message", message="Hi."), thread="react:t1")
+    assert [m.type for m in model.prompts[0]] == ["system", "human"]
+    assert state["replies"] == ["Hi."]
+    assert runtime.state("react", "t1")["answer"] == "42"
+    assert [t.thread for t in list_threads(runtime.store)] == ["react:t1"]
+
+
+def test_a_stop_during_a_flush_is_no_empty_summary(runtime: Runtime) -> None:
+    control = RunControl()
+
+    def policy(prompt: list[BaseMessage]) -> Any:
+        if prompt[0].text == SUMMARISE:
+            control.request_drain()
+            return "Never taken."
+        return call("send_message", message="Kept. " + "apples " * 25)
+
+    context = Context(agent="ada", model=PolicyModel(policy=policy), window=2_800)
+    while not control.drain_requested:
+        list(runtime.stream("memgpt", "t", "pears " * 40, context, control))
+    assert not runtime.state("memgpt", "t").get("summary"), "no transcript in place of a summary"
+    assert runtime.pending_step("memgpt", "t") == "evict"
+    summary = "They spoke of fruit."
+    thoughts = [call("archival_memory_insert", content="Fruit."), call("send_message", message="On.")]
+    model = ScriptedModel(turns=[summary, *thoughts], prompts=[])
+    state = runtime.run("memgpt", "t", None, Context(agent="ada", model=model, window=2_800))
+    assert (state["summary"], state["replies"]) == (summary, ["On."])
+
+
+def test_an_alert_that_is_repeated_after_a_crash_stands_once(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    class DiesAfterWriting(StepLog):
+        def update(self) -> State:
+            raise ZeroDivisionError
+
+    answers = PolicyModel(policy=lambda _: call("send_message", message="Yes."))
+    context = Context(agent="ada", model=answers, warn_at=0.2)
+    with monkeypatch.context() as broken:
+        broken.setattr("nodes.memgpt.page.StepLog", DiesAfterWriting)
+        for given in ("Pears. " * 400, None, None):
+            with pytest.raises(ZeroDivisionError):
+                runtime.run("memgpt", "t", given, context)
+    runtime.run("memgpt", "t", None, context)
+    assert [role for role, _ in log(runtime)].count("user") == 1
+    assert len([text for role, text in log(runtime) if role == "alert" and "full" in text]) == 1
+
+
+def test_repaired_results_say_of_which_call_they_are(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("nodes.memgpt.act.StepLog", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            play(runtime, calls(SEND, SEARCH, ids=["a", "b"]))
+    state, _ = play(runtime, call("send_message", message="Again.", id="c"), text="And now?")
+    names = [m.name for m in state["messages"] if isinstance(m, ToolMessage)]
+    assert names == [SEND[0], SEARCH[0], "send_message"]
+
+
+def test_a_state_of_another_version_is_migrated_or_refused_and_never_emptied(runtime: Runtime) -> None:
+    play(runtime, call("send_message", message="Hello, Ada."), text="My cat is Byron.")
+    old = runtime.state("memgpt", "t")
+    graph, config = runtime.graphs["memgpt"], runtime.config("memgpt", "t")
+    graph.update_state(config, {"version": 1, "queue_ids": []}, as_node="act")  # as version 1 left it
+    state, model = play(runtime, call("send_message", message="Byron."), text="What is my cat called?")
+    assert [m.type for m in model.prompts[0]] == ["system", "human", "ai", "tool", "human"]
+    assert "My cat is Byron." in str(model.prompts[0])
+    assert len(state["messages"]) == len(old["messages"]) + 3
+    graph.update_state(config, {"version": STATE_VERSION + 1}, as_node="act")
+    before = runtime.state("memgpt", "t")["messages"]
+    state, _ = play(runtime, text="Hello?")
+    assert state["stop"] == "refused"
+    assert "later version" in state["error"]
+    assert state["messages"] == before
+
+
+def test_two_runtimes_in_one_process_share_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memory.store.open_embedder", lambda settings: WordEmbedder())
+    with fake_openai() as one, fake_openai() as other, ExitStack() as stack:
+        opened = [
+            stack.enter_context(open_runtime(Settings(home=tmp_path / name, base_url=fake.url, reply_seconds=20)))
+            for name, fake in (("one", one), ("other", other))
+        ]
+        one.turns, other.turns = [says("One.")], [says("Other.")]
+        states = [r.run("memgpt", "t", f"I am {n}.", Context(agent="ada")) for n, r in enumerate(opened)]
+        assert [s["replies"] for s in states] == [["One."], ["Other."]]
+        assert [len(fake.requests) for fake in (one, other)] == [1, 1]
+        assert [log(r)[0] for r in opened] == [("user", "I am 0."), ("user", "I am 1.")]
+        settings, others = (r.settings for r in opened)
+        stored = store_tasks([find_task("own-backend/train/3/1", settings)], "mine", settings)[0]
+        assert find_task(stored, settings).description
+        with pytest.raises(ValueError, match=re.escape(stored)):
+            find_task(stored, others)

@@ -640,3 +640,50 @@ def test_lessons_of_one_task_do_not_crowd_each_other_out(runtime: Runtime) -> No
         lessons.keep(Lesson(f"poor{n}", "This may not.", "the task", "failed", "x"))
     assert len(lessons.all()) == 5
     assert lessons.recall("the task")[0].key == "good"
+
+
+# ---- what broke once -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ('def main():\n    print("six")\n\nif __name__ == "__main__":\n    main()', "six"),
+        ("import sys\nx = 5\nsys.modules['__main__'].x", "5"),
+        ("# one\n\n\nx = 1\n\ny = 0\nx / y", "ZeroDivisionError: division by zero (line 7)"),
+        (
+            "# one\ndef f():\n\n    return 1 / 0\nprint('so far')\nf()",
+            "so far\nZeroDivisionError: division by zero (line 4)",
+        ),
+        ("s = 'é'; s * 2", "'éé'"),
+    ],
+)
+def test_python_runs_as_the_main_program_with_its_own_lines(runtime: Runtime, code: str, shown: str) -> None:
+    state, _ = run(runtime, "react", react.Context(), call("python", code=code), "done")
+    assert observations(state)[0] == shown
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [("2 + 2  # sum", "4"), ("2 + 2;", "4"), ("1, 2", "(1, 2)"), (" 6 *\n 7", "42"), ("sqrt(16)", "4.0")],
+)
+def test_what_people_write_into_a_calculator(runtime: Runtime, expression: str, value: str) -> None:
+    state, _ = run(runtime, "react", react.Context(), call("calculator", expression=expression), "done")
+    assert observations(state)[0] == value
+
+
+def test_the_same_call_once_is_no_loop(library: Runtime) -> None:
+    state, _ = run(library, "react", react.Context(max_repeats=1), call("calculator", expression="1 + 1"), "2")
+    assert state["stop"] == "answered"
+
+
+def test_crediting_a_lesson_leaves_its_place_and_date(runtime: Runtime) -> None:
+    lessons = Lessons(runtime.store, "ada")
+    for n in range(3):
+        lessons.keep(Lesson(f"k{n}", f"Lesson {n}.", f"Task {n}.", "failed", "x"))
+    before = lessons.all()
+    lessons.credit("k0", "Task 0.", "run", True)
+    after = lessons.all()
+    assert [x.key for x in after] == [x.key for x in before]
+    times = [[i.value["time"] for i in runtime.store.find(("ada", "lesson")).items] for _ in (0,)]
+    assert times[0] == sorted(times[0])

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import statistics
 from collections import Counter
 from dataclasses import replace
@@ -15,15 +16,21 @@ from settings import Settings
 from tasks.answers import MARKER
 from tasks.colbench import write_tasks
 from tasks.families import FAMILIES
+from tasks.kept import KeptData
 from tasks.lookup import find_task
 from tasks.trajectory import BadTrajectory, Trajectory, read_trajectories
 from tests.conftest import said
 from training.actor import house_pairs, published_pairs
 from training.candidates import Candidate, StoredTurn, stored_turns
-from training.config import Habits
+from training.config import Habits, TrainConfig
+from training.export import learnt_from
 from training.messages import HIDDEN, before_turn, hidden_information, whole
 from training.pairs import NoPairs, make_pairs, print_statistics
+from training.policy import Policy
 from training.recipe import Recipe, Tasks
+from training.rft import train_rft
+from training.run import plan
+from training.stage import Workspace
 from training.tiny import make_dialogue
 
 TASK = "own-backend/train/4/1"
@@ -233,7 +240,8 @@ def test_a_file_of_tasks_is_read_from_its_first(tmp_path: Path) -> None:
         replace(held, first=3).ids()
 
 
-def test_the_start_policy_never_reads_what_it_is_asked_later() -> None:
+def test_the_corpus_shows_no_held_out_program_as_a_hidden_reference() -> None:
+    """Its agents that guess may still say one: see the README."""
     held = {find_task(id, Settings()).ground_truth for id in Tasks(split="own-backend/test", count=30).ids()}
     read = make_dialogue(random.Random(0), (4,), 8, Habits(shown=1.0))[0]["content"]
     program = read[read.index("import math") :]  # the first draw, which is now to be avoided
@@ -242,3 +250,52 @@ def test_the_start_policy_never_reads_what_it_is_asked_later() -> None:
         d[0]["content"] for n in range(300) for d in [make_dialogue(random.Random(n), (4,), 8, Habits(shown=1.0), held)]
     }
     assert not any(program.strip() in text for text in kept for program in held)
+
+
+def test_a_silent_dialogue_is_counted_and_not_learnt_from(policy: Policy, tmp_path: Path) -> None:
+    silent = replace(trajectory(1.0), turns=())
+    history, left_out = train_rft(policy, [silent, trajectory(1.0), trajectory(0.0)], TrainConfig(), tmp_path)
+    assert history
+    assert left_out["dialogues in which the agent says nothing"] == 1
+
+
+def kept(home: Path) -> Path:
+    """What a person has kept: a wish without a reference, a solved task, and a choice between two agents."""
+    data = KeptData(Settings(home=home))
+    data.agree(True)
+    for n, row in enumerate(
+        (replace(trajectory(None), task="", description="A wish."), trajectory(1.0), trajectory(0.5))
+    ):
+        data.keep(row, f"run-{n}")
+    data.keep_preference(trajectory(1.0, replies=("How many?", "x = 2")), trajectory(0.0, replies=("x = 3",)))
+    return data.folder
+
+
+def collected(folder: Path, recipe: Recipe) -> Workspace:
+    """As the stage `collect` leaves a file of trajectories."""
+    path = folder / "seed-0" / "collect" / "trajectories.jsonl"
+    path.parent.mkdir(parents=True)
+    shutil.copy(recipe.trajectories, path)
+    return Workspace(folder, recipe)
+
+
+def test_a_wish_without_a_reference_is_in_no_stage(home: Path, tmp_path: Path) -> None:
+    recipe = Recipe(trajectories=str(kept(home) / "collaborations.jsonl"))
+    rows = collected(tmp_path, recipe).collected(plan(recipe)["seed-0/critic"])
+    assert [t.score for t in rows] == [1.0, 0.5]
+
+
+def test_a_persons_choices_are_pairs_for_critic_and_multi_turn_dpo(home: Path, tmp_path: Path) -> None:
+    folder = kept(home)
+    recipe = Recipe(trajectories=str(folder / "collaborations.jsonl"), preferences=str(folder / "preferences.jsonl"))
+    workspace = collected(tmp_path, recipe)
+    made = workspace.pairs(workspace.collected(plan(recipe)["seed-0/mtdpo"]))
+    assert [(a.score, b.score) for a, b in made.pairs] == [(1.0, 0.5), (1.0, 0.0)]
+
+
+def test_a_card_says_what_the_file_held(home: Path, tmp_path: Path) -> None:
+    recipe = Recipe(trajectories=str(kept(home) / "collaborations.jsonl"))
+    collected(tmp_path, recipe)
+    told = learnt_from(tmp_path / "seed-0", "seed-0/sweet", recipe)
+    assert (told["dialogues"], told["tasks"], told["train"]) == (2, 1, recipe.trajectories)
+    assert told["success"] == 0.5
