@@ -228,7 +228,10 @@ MARKS = st_.sampled_from(
 )  # fmt: skip
 
 
-@given(st_.lists(MARKS, max_size=14).map("".join))
+TEXTS = st_.lists(MARKS, min_size=1, max_size=14).map("".join)
+
+
+@given(TEXTS)
 def test_what_a_model_writes_is_shown_as_it_was_written(text: str) -> None:
     shown = written_html(text)
     assert html.unescape(re.sub(r"<[^>]*>", "", shown)) == text

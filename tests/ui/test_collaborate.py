@@ -148,6 +148,26 @@ def test_a_blind_comparison_is_kept_as_a_pair(script: list[Any], home: Path) -> 
     assert button(app, "Let both work")
 
 
+def test_both_sides_of_a_comparison_talk_with_the_same_person(
+    script: list[Any], opened: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[Any] = []
+    run_machine = opened.run
+
+    def recording(machine: Any, thread: str, given: Any, context: Any) -> Any:
+        contexts.append(context)
+        return run_machine(machine, thread, given, context)
+
+    monkeypatch.setattr(opened, "run", recording)
+    script += [f"{MARKER}\n{program(TASK.ground_truth)}"] * 2
+    app = open_page()
+    app.session_state.collab_view = "compare"
+    press(run(app), "Let both work")
+    assert {c.model for c in contexts} == {"one", "other"}
+    assert len({(c.person, c.person_model) for c in contexts}) == 1
+    assert contexts[0].person_model
+
+
 def test_a_model_that_fails_is_told_and_can_be_gone_on_with(script: list[Any]) -> None:
     from models.reply import ModelFailed
 
