@@ -25,7 +25,7 @@ from graphs import collaborate, memgpt, react, reflexion, self_refine
 from memory.checkpoints import CheckpointsUnavailable, open_async_checkpointer, open_checkpointer
 from memory.store import QdrantStore, open_store
 from models.reply import Stopped
-from nodes.checks import STATE_VERSION
+from nodes.context import STATE_VERSION
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.receive import check_owner
 from nodes.replies import MEMGPT_THREAD

@@ -13,7 +13,7 @@ from memory.edge import MemoryDamaged, MemoryInUse
 from memory.server import MemoryUnreachable
 from models.endpoint import OFFLINE, list_models, local_endpoints
 from models.offline import NOTICE
-from nodes.checks import check_agent
+from nodes.context import check_agent
 from nodes.memgpt.state import SMALLEST_WINDOW
 from runtime import Runtime, open_runtime
 from settings import Settings

@@ -4,8 +4,8 @@ from typing import get_args
 
 from langgraph.runtime import Runtime
 
-from nodes.checks import STATE_VERSION
 from nodes.collaborate.state import Context, State
+from nodes.context import STATE_VERSION
 from nodes.replies import settings_of
 from tasks.colbench import Kind
 from tasks.kinds import ENVIRONMENTS

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict
 from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
 
-from nodes.checks import check, check_agent, check_positive, supersteps
+from nodes.context import RunContext, check, check_positive
 from settings import Settings
 from tasks.colbench import Kind
 from tasks.dialogue import Turn
@@ -58,13 +58,11 @@ class Input(TypedDict, total=False):
 
 
 @dataclass(kw_only=True)
-class Context:
+class Context(RunContext):
     """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
 
-    agent: str = "palimpsest"
-    """Whose memory and lessons."""
-    model: str | SkipJsonSchema[BaseChatModel] = ""
-    """Who proposes: a name at the endpoint, or a chat model; empty: as the settings say."""
+    ROUNDS = "max_turns"
+
     person: PersonKind = "human"
     """`human`: the run waits for what a person says; `rules`: from the task's single facts, without a model; `model`: a language
     model that knows the reference; `vision`: a model that sees both pages."""
@@ -87,11 +85,9 @@ class Context:
     scoring: Literal["palimpsest", "released"] = "palimpsest"
     """`released`: the public scorer's rules, faults included, for comparing with published numbers."""
     seed: int = 0
-    settings: SkipJsonSchema[Settings | None] = None
-    """Endpoints, keys and folders; the runtime gives its own. None: those of the environment."""
 
     def __post_init__(self) -> None:
-        check_agent(self.agent)
+        super().__post_init__()
         check_positive(self, "max_turns")
         check(self.max_turns <= 100, "max_turns", self.max_turns, "use 1 to 100")
         check(self.patience >= 0, "patience", self.patience, "use 0 for no end, or a number of questions")
@@ -107,8 +103,3 @@ class Context:
         """The fields that a run keeps from its begin to its end, without models."""
         names = "person max_turns patience vagueness forgetfulness memory refine tolerance scoring seed".split()
         return {name: getattr(self, name) for name in names}
-
-    @property
-    def supersteps(self) -> int:
-        """Most graph steps of a run."""
-        return supersteps(self.max_turns)

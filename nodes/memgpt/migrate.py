@@ -3,7 +3,7 @@
 from langchain_core.messages import AnyMessage
 
 from memory.recall import Recall
-from nodes.checks import STATE_VERSION
+from nodes.context import STATE_VERSION
 from nodes.memgpt.event import is_event
 from nodes.memgpt.log import NEW_CLOCK
 from nodes.memgpt.state import State

@@ -14,7 +14,7 @@ from memory.archival import Archival
 from memory.blocks import load_blocks, save_block, save_thread
 from memory.recall import Recall
 from memory.store import QdrantStore
-from nodes.checks import STATE_VERSION
+from nodes.context import STATE_VERSION
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.migrate import migrate, unreceived

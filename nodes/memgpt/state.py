@@ -4,14 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypedDict
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
-from pydantic.json_schema import SkipJsonSchema
 
 from memory.recall import Trust
-from nodes.checks import check, check_agent, supersteps
-from settings import Settings
+from nodes.context import RunContext, check
 
 BLOCKS = ("persona", "human")
 """The working context's blocks (MemGPT §2.1): who the agent is, and what it knows of the person."""
@@ -107,13 +104,9 @@ class Input(TypedDict):
 
 
 @dataclass(kw_only=True)
-class Context:
+class Context(RunContext):
     """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
 
-    agent: str = "palimpsest"
-    """Whose memory: letters, digits, - and _. Agents never see each other's."""
-    model: str | SkipJsonSchema[BaseChatModel] = ""
-    """Name of a model at the endpoint, `offline`, or a chat model; empty: as the settings say."""
     window: int = 8_192
     """Most tokens of a prompt. Leave room for the reply: the model's context length less `reply_tokens`."""
     warn_at: float = 0.7
@@ -134,22 +127,15 @@ class Context:
     """Name of the person, for the log."""
     now: str = ""
     """ISO time at which this turn happens; empty: the clock."""
-    settings: SkipJsonSchema[Settings | None] = None
-    """Endpoints, keys and folders; the runtime gives its own. None: those of the environment."""
 
     def __post_init__(self) -> None:
-        check_agent(self.agent)
+        super().__post_init__()
         check(self.window >= SMALLEST_WINDOW, "window", self.window, f"use {SMALLEST_WINDOW} tokens or more")
         check(0 < self.warn_at < self.flush_at <= 1, "warn_at", self.warn_at, "use 0 < warn_at < flush_at <= 1")
         check(0 < self.evict_share <= 1, "evict_share", self.evict_share, "use a share above 0, at most 1")
         for name in ("block_limit", "page_size", "max_steps", "max_repeats"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
         self.time()
-
-    @property
-    def supersteps(self) -> int:
-        """Most graph steps of a turn."""
-        return supersteps(self.max_steps)
 
     def time(self) -> datetime:
         """When this turn happens, in UTC."""

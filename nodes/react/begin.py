@@ -6,7 +6,7 @@ from langchain_core.messages import HumanMessage, RemoveMessage
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.runtime import Runtime
 
-from nodes.checks import STATE_VERSION
+from nodes.context import STATE_VERSION
 from nodes.react.state import Context, Place, State
 from nodes.replies import step_id
 

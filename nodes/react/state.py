@@ -3,14 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypedDict
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage
 from langchain_core.tools import BaseTool
 from langgraph.graph.message import add_messages
 from pydantic.json_schema import SkipJsonSchema
 
-from nodes.checks import check, check_agent, check_positive, supersteps
-from settings import Settings
+from nodes.context import RunContext, check, check_positive
 
 Stop = Literal["", "answered", "step_limit", "time_limit", "loop", "error"]
 """Why a run ended. `error`: three steps in a row in which every call failed, or replies without content."""
@@ -57,13 +55,9 @@ class Input(TypedDict):
 
 
 @dataclass(kw_only=True)
-class Context:
+class Context(RunContext):
     """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
 
-    agent: str = "palimpsest"
-    """Whose archival storage `search` and `lookup` read."""
-    model: str | SkipJsonSchema[BaseChatModel] = ""
-    """Name of a model at the endpoint, or a chat model; empty: as the settings say."""
     tools: list[BuiltIn] = field(default_factory=lambda: list(BUILT_IN))
     """Which of the built-in tools the model may call."""
     more_tools: SkipJsonSchema[list[BaseTool]] = field(default_factory=list)
@@ -80,16 +74,9 @@ class Context:
     """How often in a row the same calls may have the same results; once more, and the run is stopped as a loop."""
     observation_characters: int = 2_000
     """Most of a result that the model sees."""
-    settings: SkipJsonSchema[Settings | None] = None
-    """Endpoints, keys and folders; the runtime gives its own. None: those of the environment."""
 
     def __post_init__(self) -> None:
-        check_agent(self.agent)
+        super().__post_init__()
         check_positive(self, "max_steps", "max_seconds", "max_repeats", "observation_characters")
         for name in self.tools:
             check(name in BUILT_IN, "tools", name, f"use some of {', '.join(BUILT_IN)}")
-
-    @property
-    def supersteps(self) -> int:
-        """Most graph steps of a run."""
-        return supersteps(self.max_steps)

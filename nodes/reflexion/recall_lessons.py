@@ -4,7 +4,7 @@ what keeps the lessons of a run."""
 from langgraph.runtime import Runtime
 
 from memory.lessons import Lesson, Lessons, Outcome
-from nodes.checks import STATE_VERSION
+from nodes.context import STATE_VERSION
 from nodes.reflexion.state import Context, Recalled, State, Trial
 from nodes.replies import memory_of, step_id, thread_of
 

@@ -7,9 +7,8 @@ from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
 
 from memory.lessons import Outcome
-from nodes.checks import check, check_agent, check_positive, supersteps
+from nodes.context import RunContext, check, check_positive
 from nodes.react.state import BUILT_IN, BuiltIn
-from settings import Settings
 
 Stop = Literal["", "solved", "budget"]
 Evaluator = Literal["tests", "own_tests", "exact", "judge"]
@@ -63,16 +62,14 @@ class Input(TypedDict):
 
 
 @dataclass(kw_only=True)
-class Context:
+class Context(RunContext):
     """What the caller sets for a run. It is not checkpointed, so hidden tests and expected answers belong here.
 
     Raises ValueError, naming the field, for a value that cannot work.
     """
 
-    agent: str = "palimpsest"
-    """Whose lessons."""
-    model: str | SkipJsonSchema[BaseChatModel] = ""
-    """Who attempts and reflects: a name at the endpoint, or a chat model; empty: as the settings say."""
+    ROUNDS = "max_trials"
+
     attempt: Literal["write", "react"] = "write"
     """`write`: one reply; `react`: the ReAct machine with its tools."""
     evaluator: Evaluator = "judge"
@@ -100,11 +97,9 @@ class Context:
     """Time after which no further trial is begun."""
     max_lessons: int = 3
     """Most lessons recalled, and most of this run's own that the next attempt sees (Ω in the paper)."""
-    settings: SkipJsonSchema[Settings | None] = None
-    """Endpoints, keys and folders; the runtime gives its own. None: those of the environment."""
 
     def __post_init__(self) -> None:
-        check_agent(self.agent)
+        super().__post_init__()
         check_positive(self, "max_steps", "max_trials", "max_seconds", "max_lessons")
         check(0 < self.accept_at <= 1, "accept_at", self.accept_at, "use a score above 0, at most 1")
         check(
@@ -122,8 +117,3 @@ class Context:
     def is_program(self) -> bool:
         """Whether the answer is a program."""
         return self.evaluator in ("tests", "own_tests")
-
-    @property
-    def supersteps(self) -> int:
-        """Most graph steps of a run."""
-        return supersteps(self.max_trials)

@@ -5,7 +5,7 @@ import time
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
-from nodes.checks import STATE_VERSION
+from nodes.context import STATE_VERSION
 from nodes.replies import reply_to
 from nodes.self_refine.state import Context, Draft, State
 from text import clean_text

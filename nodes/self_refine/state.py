@@ -7,8 +7,7 @@ from typing import Literal, TypedDict
 from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
 
-from nodes.checks import check, check_agent, check_positive, supersteps
-from settings import Settings
+from nodes.context import RunContext, check, check_positive
 
 Stop = Literal["", "accepted", "budget"]
 Critic = Callable[[str], tuple[float, str]]
@@ -46,12 +45,11 @@ class Input(TypedDict):
 
 
 @dataclass(kw_only=True)
-class Context:
+class Context(RunContext):
     """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
 
-    agent: str = "palimpsest"
-    model: str | SkipJsonSchema[BaseChatModel] = ""
-    """Who drafts and revises: a name at the endpoint, or a chat model; empty: as the settings say."""
+    ROUNDS = "max_drafts"
+
     critic: str | SkipJsonSchema[BaseChatModel] = ""
     """Who criticises; empty: the same model."""
     tests: str = ""
@@ -65,18 +63,11 @@ class Context:
     max_drafts: int = 4
     max_seconds: float = 300.0
     """Time after which no further draft is begun."""
-    settings: SkipJsonSchema[Settings | None] = None
-    """Endpoints, keys and folders; the runtime gives its own. None: those of the environment."""
 
     def __post_init__(self) -> None:
-        check_agent(self.agent)
+        super().__post_init__()
         check_positive(self, "max_drafts", "max_seconds")
         check(0 < self.accept_at <= 1, "accept_at", self.accept_at, "use a score above 0, at most 1")
         check(not self.tests or bool(self.tests.strip()), "tests", self.tests, "write assertions, or leave it empty")
         both = bool(self.tests) and self.checker is not None
         check(not both, "checker", self.checker, "give tests or a checker, not both")
-
-    @property
-    def supersteps(self) -> int:
-        """Most graph steps of a run."""
-        return supersteps(self.max_drafts)

@@ -24,7 +24,7 @@ from memory.archival import Archival
 from memory.blocks import list_threads, load_blocks, save_block
 from memory.recall import Recall
 from models.scripted import PolicyModel, ScriptedModel, call, calls, check_prompt
-from nodes.checks import STATE_VERSION
+from nodes.context import STATE_VERSION
 from nodes.memgpt.evict import SUMMARISE
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.receive import PERSONA
