@@ -38,7 +38,7 @@ MOST_FAILURES = 10  # dialogues in a row that a model's endpoint did not finish
 
 
 def talk(runtime: Runtime, task_id: str, way: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One dialogue, begun or gone on with: its trajectory and what of it is counted. Raises ModelFailed."""
+    """One dialogue, begun or resumed: its trajectory and what of it is counted. Raises ModelFailed."""
     task = find_task(task_id, runtime.settings)
     scripted = AGENTS.get(arguments.agent)
     context = collaborate.Context(

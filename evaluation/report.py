@@ -25,7 +25,7 @@ def rows_path(out: Path | None, name: str) -> Path:
 
 
 class Rows:
-    """Results by key, written as they come, so that a long run which was stopped can be gone on with.
+    """Results by key, written as they come, so that a long run which was stopped can be resumed.
 
     The first line of the file holds the setting. Raises ValueError if a resumed run's setting is another.
     """

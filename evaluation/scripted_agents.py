@@ -27,7 +27,7 @@ def asking(task: Task) -> PolicyModel:
         replies = [m.text for m in messages[2:] if isinstance(m, HumanMessage)]
         asked = [str(m.text) for m in messages if isinstance(m, AIMessage)]
         for decision in open_decisions(task):
-            if _told(decision, replies) is None and asked.count(decision.question) < ASKED_AGAIN:
+            if _option_told(decision, replies) is None and asked.count(decision.question) < ASKED_AGAIN:
                 last = messages[-1].text
                 return decision.question if "last turn" not in last else _answer(task, replies)
         return _answer(task, replies)
@@ -50,7 +50,7 @@ AGENTS: dict[str, Agent] = {"asking": asking, "guessing": guessing, "repeating":
 
 def open_decisions(task: Task) -> list[Decision]:
     """The decisions that the description leaves open. Raises ValueError for a task that is not our own."""
-    return [d for d in _decisions(task) if _told(d, [task.description]) is None]
+    return [d for d in _decisions(task) if _option_told(d, [task.description]) is None]
 
 
 def _decisions(task: Task) -> Sequence[Decision]:
@@ -65,7 +65,7 @@ def _seed(task: Task) -> int:
     return int(task.task_id.rpartition("/")[2])
 
 
-def _told(decision: Decision, texts: Sequence[str]) -> Option | None:
+def _option_told(decision: Decision, texts: Sequence[str]) -> Option | None:
     """The option whose statement stands in the texts."""
     whole = "\n".join(texts)
     return next((o for o in decision.options if o.statement in whole), None)
@@ -74,7 +74,8 @@ def _told(decision: Decision, texts: Sequence[str]) -> Option | None:
 def _answer(task: Task, replies: Sequence[str]) -> str:
     rng = random.Random(f"guess {task.task_id}")
     options = {
-        d.key: _told(d, [task.description, *replies]) or rng.choice(d.of_split(task.split)) for d in _decisions(task)
+        d.key: _option_told(d, [task.description, *replies]) or rng.choice(d.of_split(task.split))
+        for d in _decisions(task)
     }
     if task.kind == "frontend":
         return f"{MARKER}\n{draw(options, sorted(TRADES)[_seed(task) % len(TRADES)], _seed(task))}"

@@ -30,7 +30,7 @@ WORDS = [
 ]
 
 
-class Row(TypedDict):
+class MadeUpMemory(TypedDict):
     """One made-up memory."""
 
     number: int
@@ -42,7 +42,7 @@ class Row(TypedDict):
 class Contender(Protocol):
     """A store under test; every search is confined to one agent and gives ten results."""
 
-    def upsert(self, rows: list[Row], vectors: Floats) -> None: ...
+    def upsert(self, rows: list[MadeUpMemory], vectors: Floats) -> None: ...
     def hybrid(self, agent: str, text: str, vector: list[float]) -> int: ...
     def text(self, agent: str, word: str) -> int: ...
     def dates(self, agent: str, since: datetime, before: datetime) -> int: ...
@@ -67,7 +67,7 @@ class Palimpsest:
     def __init__(self, folder: Path) -> None:
         self.store = QdrantStore(EdgeClient(folder), HashEmbedder())
 
-    def upsert(self, rows: list[Row], vectors: Floats) -> None:
+    def upsert(self, rows: list[MadeUpMemory], vectors: Floats) -> None:
         for agent in {r["agent"] for r in rows}:
             Recall(self.store, agent).write(
                 [
@@ -113,7 +113,7 @@ class QdrantLocal:
         m = self.models
         return m.Filter(must=[m.FieldCondition(key="agent", match=m.MatchValue(value=agent)), *conditions])
 
-    def upsert(self, rows: list[Row], vectors: Floats) -> None:
+    def upsert(self, rows: list[MadeUpMemory], vectors: Floats) -> None:
         points = [
             self.models.PointStruct(
                 id=r["number"],
@@ -168,7 +168,7 @@ class SqliteVec:
         self.db.execute("CREATE VIRTUAL TABLE f USING fts5(text, agent UNINDEXED, tokenize='porter')")
         self.db.execute(f"CREATE VIRTUAL TABLE v USING vec0(agent TEXT PARTITION KEY, e FLOAT[{DIMENSIONS}])")
 
-    def upsert(self, rows: list[Row], vectors: Floats) -> None:
+    def upsert(self, rows: list[MadeUpMemory], vectors: Floats) -> None:
         with self.db:
             for r, v in zip(rows, vectors, strict=True):
                 n = r["number"]
@@ -215,11 +215,11 @@ CONTENDERS: dict[str, Callable[[Path], Contender]] = {
 }
 
 
-def made_up_rows(points: int) -> list[Row]:
+def made_up_rows(points: int) -> list[MadeUpMemory]:
     """Memories of random words, spread over the agents and over a year."""
     rng = random.Random(0)
     return [
-        Row(
+        MadeUpMemory(
             number=n,
             agent=f"agent-{n % AGENTS}",
             text=" ".join(rng.choices(WORDS, k=LENGTH)),
@@ -252,7 +252,7 @@ def run_memory(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _measure(contender: Contender, rows: list[Row], title: str) -> dict[str, float]:
+def _measure(contender: Contender, rows: list[MadeUpMemory], title: str) -> dict[str, float]:
     embedder, rng = HashEmbedder(), random.Random(1)
     took = 0.0
     for start in tqdm(range(0, len(rows), BATCH), desc=title, disable=None):

@@ -13,7 +13,7 @@ from memory.documents import Section
 from memory.pending import Progress
 from memory.points import PASSAGE, Memory
 from memory.recall import Trust
-from memory.store import Page, QdrantStore
+from memory.store import QdrantStore, ResultPage
 
 CHUNK, OVERLAP = 900, 120  # characters: a chunk fits the embedder's 256 word pieces
 WRITTEN_AT_ONCE = 500
@@ -82,7 +82,7 @@ class Archival:
         *,
         source: str = "",
         progress: Progress | None = None,
-    ) -> Page:
+    ) -> ResultPage:
         """Passages near `query`, best first, page by page. Raises ValueError for an empty query or a page that is not there."""
         if not query.strip():
             raise ValueError("The query is empty: say what the passage would be about.")

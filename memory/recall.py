@@ -11,7 +11,7 @@ from memory.embedder import EmbeddingFailed
 from memory.minilm import WeightsMissing
 from memory.pending import Progress
 from memory.points import PASSAGE, Memory
-from memory.store import Page, QdrantStore
+from memory.store import QdrantStore, ResultPage
 
 Role = Literal["user", "assistant", "monologue", "tool_call", "tool_result", "alert"]
 SAID: tuple[Role, ...] = ("user", "assistant")
@@ -67,7 +67,7 @@ class Recall:
         """How many messages were said: what the searches look through."""
         return self.store.count(self.namespace, {"role": SAID})
 
-    def search(self, query: str, page: int = 0, page_size: int = 10, *, case_sensitive: bool = True) -> Page:
+    def search(self, query: str, page: int = 0, page_size: int = 10, *, case_sensitive: bool = True) -> ResultPage:
         """Messages that contain `query` literally, oldest first. Raises ValueError if it is empty, or the page is not there."""
         if not query.strip():
             raise ValueError("The query is empty: name a piece of text that the messages contain.")
@@ -76,13 +76,13 @@ class Recall:
             self.namespace, query, case_sensitive=case_sensitive, where=where, page=page, page_size=page_size
         )
 
-    def search_dates(self, start_date: str, end_date: str, page: int = 0, page_size: int = 10) -> Page:
+    def search_dates(self, start_date: str, end_date: str, page: int = 0, page_size: int = 10) -> ResultPage:
         """Messages from `start_date` to `end_date` (YYYY-MM-DD, UTC), both days included. Raises ValueError."""
         since, before = day_range(start_date, end_date)
         where = {"role": SAID}
         return self.store.find(self.namespace, since=since, before=before, where=where, page=page, page_size=page_size)
 
-    def nearest(self, query: str, page: int = 0, page_size: int = 10, progress: Progress | None = None) -> Page:
+    def nearest(self, query: str, page: int = 0, page_size: int = 10, progress: Progress | None = None) -> ResultPage:
         """Messages near `query` in words and meaning, best first. Raises ValueError if it is empty, or the page is not there."""
         if not query.strip():
             raise ValueError("The query is empty: say what the message would be about.")

@@ -35,7 +35,7 @@ READ_AT_ONCE = 1_000  # Edge holds the interpreter lock during a call
 
 
 @dataclass(frozen=True)
-class Page:
+class ResultPage:
     """One page of matches, oldest first unless asked otherwise."""
 
     items: list[SearchItem]
@@ -172,7 +172,7 @@ class QdrantStore(LangGraphStore):
         page: int = 0,
         page_size: int = 10,
         newest_first: bool = False,
-    ) -> Page:
+    ) -> ResultPage:
         """Memories that contain `text` (compared as text.normalised has it), from `since` up to but not including `before`.
 
         Oldest first, so that what is written between two calls moves no earlier page. Raises ValueError for a page that
@@ -192,7 +192,7 @@ class QdrantStore(LangGraphStore):
         total = self.client.count(COLLECTION, count_filter=selector).count
         check_page(page, page_size, total)
         items = self._ordered(selector, page * page_size, page_size, newest_first)
-        return Page(items, total, page, ceil(total / page_size))
+        return ResultPage(items, total, page, ceil(total / page_size))
 
     def rank(
         self,
@@ -203,7 +203,7 @@ class QdrantStore(LangGraphStore):
         page: int = 0,
         page_size: int = 10,
         progress: Progress | None = None,
-    ) -> Page:
+    ) -> ResultPage:
         """Memories near `query` in words and meaning, best first: `weights.depth` from each half, and no more in all pages.
 
         Embeds what has no vector of this embedder yet, telling `progress`, so the first search after a long time takes longer.
@@ -212,7 +212,9 @@ class QdrantStore(LangGraphStore):
         ranked = self._ranked(namespace, query, value_conditions(where or {}), progress)
         check_page(page, page_size, len(ranked))
         start = page * page_size
-        return Page(self._load(ranked[start : start + page_size]), len(ranked), page, ceil(len(ranked) / page_size))
+        return ResultPage(
+            self._load(ranked[start : start + page_size]), len(ranked), page, ceil(len(ranked) / page_size)
+        )
 
     def embed_pending(self, namespace: Namespace, limit: int | None = None, progress: Progress | None = None) -> int:
         """Embed what this embedder has not embedded yet, at most `limit`; returns how many that was. See memory/pending.py."""
@@ -345,4 +347,4 @@ def check_page(page: int, page_size: int, total: int) -> None:
         exist = (
             f"{total} matches are on pages 0 to {pages - 1}" if total else "nothing matches, so there is only page 0"
         )
-        raise ValueError(f"Page {page} does not exist: {exist}.")
+        raise ValueError(f"ResultPage {page} does not exist: {exist}.")

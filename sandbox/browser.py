@@ -47,7 +47,7 @@ NO_ADDRESS = (
 )  # fmt: skip
 BLOCKS = (Path(__file__).parent / "blocks.js").read_text(encoding="utf-8")
 
-Kind = Literal["bubblewrap", "flags"]
+Confinement = Literal["bubblewrap", "flags"]
 
 
 class RenderUnavailable(RuntimeError):
@@ -79,7 +79,7 @@ class Browser:
     """A Chromium in a thread of its own, started when it is first needed. Any thread may ask; pages wait in turn."""
 
     def __init__(self) -> None:
-        self.kind: Kind = choose_kind()
+        self.kind: Confinement = choose_kind()
         self.restarts = 0
         self._asked: queue.SimpleQueue[tuple[str, Future[Shot]] | None] = queue.SimpleQueue()
         self._folder = tempfile.TemporaryDirectory(prefix="palimpsest-browser-")
@@ -269,7 +269,7 @@ def _picture(session: CDPSession, box: dict[str, int]) -> bytes:
     return base64.b64decode(session.send("Page.captureScreenshot", asked)["data"])
 
 
-def choose_kind() -> Kind:
+def choose_kind() -> Confinement:
     """How Chromium is held here. Raises RenderUnavailable."""
     if sys.platform != "linux":
         return "flags"
@@ -287,7 +287,7 @@ def _binary() -> str:
     )
 
 
-def _command(kind: Kind) -> str:
+def _command(kind: Confinement) -> str:
     """The shell command that starts Chromium and takes its flags."""
     binary = _binary()
     if kind == "flags":

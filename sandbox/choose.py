@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sandbox.attacks import ESSENTIAL, open_decoy, run_attack
-from sandbox.native import CannotRun, Kind, WorkerDied
+from sandbox.native import Backend, CannotRun, WorkerDied
 from sandbox.outcome import Limits, Outcome, SandboxFailed, SandboxUnavailable
 from sandbox.python import Sandbox
 from settings import Settings
 
 log = logging.getLogger(__name__)
 
-STRONGEST_FIRST: tuple[Kind, ...] = ("bubblewrap", "landlock", "wasm")
+STRONGEST_FIRST: tuple[Backend, ...] = ("bubblewrap", "landlock", "wasm")
 PROGRAM = "import math\nFACTOR = 2\ndef double(x):\n    return FACTOR * x + math.floor(0.5)"
 
 

@@ -101,24 +101,24 @@ def run(code: str, calls: list[str], start: int, output_characters: int, emit: C
         exec(compile(code.removeprefix("\ufeff"), f"<{MODULE}>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
     except BaseException as error:
         output.drain(emit)
-        emit(f'["failed",{_told(error, room_for_errors)}]\n')
+        emit(f'["failed",{_describe_error(error, room_for_errors)}]\n')
         return
     output.drain(emit)
     emit('["ready"]\n')
     for number in range(start, len(calls)):
         try:
             value = eval(compile(calls[number], f"<call {number}>", "eval", dont_inherit=True), module.__dict__)  # noqa: S307
-            answer = f'[{number},"R",{written(value, room)}]\n'
+            answer = f'[{number},"R",{encode(value, room)}]\n'
         except Unwritable as error:
             answer = f'[{number},"R",["!",{quoted(str(error))}]]\n'
         except BaseException as error:
-            answer = f'[{number},"E",{_told(error, room_for_errors)}]\n'
+            answer = f'[{number},"E",{_describe_error(error, room_for_errors)}]\n'
         if output.parts:
             output.drain(emit)
         emit(answer)
 
 
-def written(value: Any, room: list[int], depth: int = 0) -> str:
+def encode(value: Any, room: list[int], depth: int = 0) -> str:
     """Typed JSON of a value of exact builtin types. Raises Unwritable.
 
     A subclass that compares as its base does (an IntEnum) is written as its base, read by the base's own
@@ -129,12 +129,12 @@ def written(value: Any, room: list[int], depth: int = 0) -> str:
     if base is str:
         text = value if kind is str else "".join(str.__iter__(value))
         if len(text) > room[0]:
-            _take(room, len(text))
+            _reserve(room, len(text))
         text = quoted(text)
     elif base is int:
         bits = int.bit_length(value)
         if bits > 4 * MOST_BYTES:
-            _take(room, MOST_BYTES)
+            _reserve(room, MOST_BYTES)
         text = int.__repr__(value) if bits < 64 else f'["i","{int.__format__(value, "x")}"]'
     elif base is float:
         text = float.__repr__(value)
@@ -146,38 +146,38 @@ def written(value: Any, room: list[int], depth: int = 0) -> str:
         text = f'["c","{float.__repr__(value.real)}","{float.__repr__(value.imag)}"]'
     elif base is bytes:
         if len(value) > room[0]:
-            _take(room, len(value))
+            _reserve(room, len(value))
         text = f'["b","{bytes(value).hex()}"]'
     elif base is None:
-        return _written_otherwise(value, kind, room, depth)
+        return _encode_other(value, kind, room, depth)
     else:
-        return _written_container(value, base, room, depth + 1)
-    return _taken(room, text)
+        return _encode_container(value, base, room, depth + 1)
+    return _reserved(room, text)
 
 
-def _written_container(value: Any, base: type[Any], room: list[int], depth: int) -> str:
+def _encode_container(value: Any, base: type[Any], room: list[int], depth: int) -> str:
     if depth > DEPTH:
         raise Unwritable(f"a value nested more than {DEPTH} deep")
-    _take(room, 8)
+    _reserve(room, 8)
     parts = []
     if base is dict:
-        _take(room, 2 * dict.__len__(value))
+        _reserve(room, 2 * dict.__len__(value))
         for key, item in dict.items(value):
-            parts.append(f"[{written(key, room, depth)},{written(item, room, depth)}]")
+            parts.append(f"[{encode(key, room, depth)},{encode(item, room, depth)}]")
         return f'["d",[{",".join(parts)}]]'
     for item in base.__iter__(value):
-        parts.append(written(item, room, depth))
+        parts.append(encode(item, room, depth))
     fields = getattr(type(value), "_fields", None) if base is tuple else None
     if type(fields) is tuple and len(fields) == len(parts):  # a named tuple
         named = ",".join(quoted(str(name)) for name in fields)
-        return _taken(room, f'["n",{quoted(type(value).__name__)},[{named}],[{",".join(parts)}]]')
+        return _reserved(room, f'["n",{quoted(type(value).__name__)},[{named}],[{",".join(parts)}]]')
     return f'["{_TAGS[base]}",[{",".join(parts)}]]'
 
 
-def _written_otherwise(value: Any, kind: type[Any], room: list[int], depth: int) -> str:
+def _encode_other(value: Any, kind: type[Any], room: list[int], depth: int) -> str:
     """A value of the standard library that has an exact text."""
     if kind in _EXACT_TEXT:
-        return _taken(room, f'["o","{kind.__name__}",{quoted(_EXACT_TEXT[kind](value))}]')
+        return _reserved(room, f'["o","{kind.__name__}",{quoted(_EXACT_TEXT[kind](value))}]')
     raise Unwritable(f"a value of type {kind.__name__:.60}")
 
 
@@ -188,19 +188,19 @@ def _base(kind: type[Any]) -> type[Any] | None:
     return None
 
 
-def _take(room: list[int], size: int) -> None:
+def _reserve(room: list[int], size: int) -> None:
     if size >= room[0]:
         raise Unwritable(f"more than {MOST_BYTES} bytes of answers")
     room[0] -= size
 
 
-def _taken(room: list[int], text: str) -> str:
+def _reserved(room: list[int], text: str) -> str:
     """The text, with a comma behind it, counted."""
-    _take(room, len(text) + 1)
+    _reserve(room, len(text) + 1)
     return text
 
 
-def _told(error: BaseException, room: list[int]) -> str:
+def _describe_error(error: BaseException, room: list[int]) -> str:
     """An exception's name, message, line in the program, plain arguments and the names of its bases, up to the first of Python's
     own; all may be the program's own code, and raise.
 
@@ -210,7 +210,7 @@ def _told(error: BaseException, room: list[int]) -> str:
     with contextlib.suppress(BaseException):
         name = f"{type(error).__name__:.{NAME_CHARACTERS}}"
     with contextlib.suppress(BaseException):
-        message = _taken(room, quoted(str(error)[:MESSAGE_CHARACTERS]))
+        message = _reserved(room, quoted(str(error)[:MESSAGE_CHARACTERS]))
     with contextlib.suppress(BaseException):
         at = error.__traceback__
         while at is not None:
@@ -218,9 +218,9 @@ def _told(error: BaseException, room: list[int]) -> str:
                 line = at.tb_lineno
             at = at.tb_next
     with contextlib.suppress(BaseException):
-        arguments = _taken(room, written(list(error.args), [MESSAGE_CHARACTERS]))
+        arguments = _reserved(room, encode(list(error.args), [MESSAGE_CHARACTERS]))
     with contextlib.suppress(BaseException):
-        bases = _taken(room, json.dumps(_bases_of(type(error))))
+        bases = _reserved(room, json.dumps(_bases_of(type(error))))
     return f"{quoted(name)},{message},{line},{arguments},{bases}"
 
 

@@ -37,7 +37,7 @@ ENVIRONMENT = {
     "LD_BIND_NOW": "1",  # else each child looks up anew what it calls in libraries
 }  # fmt: skip
 
-Kind = Literal["bubblewrap", "landlock", "wasm"]
+Backend = Literal["bubblewrap", "landlock", "wasm"]
 
 
 class WorkerDied(RuntimeError):
@@ -204,7 +204,7 @@ def has_native() -> bool:
     return sys.platform == "linux" and landlock_version() >= SMALLEST_LANDLOCK
 
 
-def start_native(kind: Kind) -> Worker:
+def start_native(kind: Backend) -> Worker:
     """A worker of the back end `bubblewrap` or `landlock`. Raises CannotRun or WorkerDied."""
     if not has_native():
         raise CannotRun("This machine has no Linux kernel with Landlock 4 or newer (Linux 6.7).")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sandbox.native import Kind
+from sandbox.native import Backend
 from sandbox.values import Value, same
 
 MOST_CODE = 1 << 20  # characters of a program with its calls
@@ -83,7 +83,7 @@ class Outcome:
     loaded: bool = False
     """Whether its module ran to its end, at least once, before calls were made."""
     cpu_seconds: float = field(default=0.0, compare=False)
-    backend: Kind = field(default="landlock", compare=False)
+    backend: Backend = field(default="landlock", compare=False)
 
     def feedback(self) -> str:
         """What a programmer would be told of the program's end; empty if it ended well."""

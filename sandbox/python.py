@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.guest import MOST_BYTES, MOST_BYTES_OF_A_CALL
-from sandbox.native import Kind, Worker, WorkerDied, start_native
+from sandbox.native import Backend, Worker, WorkerDied, start_native
 from sandbox.outcome import MOST_CODE, Answer, ExitReason, Limits, Outcome, SandboxFailed
 from sandbox.values import Unreadable, read_lines, read_value
 from sandbox.wasm import build_component, start_wasm
@@ -38,9 +38,9 @@ MEANINGS = {
 class Sandbox:
     """Workers of one back end. Threads may share it; each program has a worker to itself while it runs."""
 
-    def __init__(self, kind: Kind, builds: Path, workers: int = 0) -> None:
+    def __init__(self, kind: Backend, builds: Path, workers: int = 0) -> None:
         """`builds`: folder of what is compiled for the back end `wasm`; `workers` 0: one for each core."""
-        self.kind: Kind = kind
+        self.kind: Backend = kind
         self.builds = builds
         self.passed_over: dict[str, str] = {}
         """The stronger back ends that were not taken, and why."""
@@ -139,7 +139,7 @@ class Sandbox:
                     self._all.remove(worker)
 
 
-def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Kind) -> tuple[Outcome, bool]:
+def _run(worker: Worker, code: str, calls: list[str], limits: Limits, kind: Backend) -> tuple[Outcome, bool]:
     """One program on one worker, and whether the worker can go on. A call that ended the process is passed over."""
     wall = 10 * (limits.idle_seconds + limits.cpu_seconds)
     most_bytes = 2 * MOST_BYTES + 12 * limits.output_characters + (FRAME + MOST_BYTES_OF_A_CALL) * (len(calls) + 2)

@@ -95,7 +95,7 @@ class BackendScorer:
         first = next((n for n, ok in enumerate(passed) if not ok), None)
         if first is None:
             return BackendScore(passed)
-        return BackendScore(passed, *_why(outcome, first, task.function))
+        return BackendScore(passed, *_failure(outcome, first, task.function))
 
     def truth(self, task: Task) -> list[Answer]:
         """What the reference answers to each call; run once. Raises TruthFailed if it gives nothing to compare with."""
@@ -144,7 +144,7 @@ def equal(left: Value, right: Value, tolerance: float = 0.0) -> bool:
     return same(left, right)
 
 
-def _why(outcome: Outcome, number: int, function: str) -> tuple[Failure, str]:
+def _failure(outcome: Outcome, number: int, function: str) -> tuple[Failure, str]:
     """The kind of a failure, and what to tell of it.
 
     No text of the program's own choosing: in its process it could have found the calls that it is tested with.

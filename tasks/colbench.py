@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from text import read_json_lines
 
-Kind = Literal["backend", "frontend"]
+TaskKind = Literal["backend", "frontend"]
 Split = Literal["", "train", "test"]
 
 
@@ -41,7 +41,7 @@ class Task:
     """What is worked on. Only `description` and `examples` may be told to the agent."""
 
     task_id: str
-    kind: Kind
+    kind: TaskKind
     description: str
     ground_truth: str
     """Hidden: the function's source, or the page."""

@@ -12,7 +12,7 @@ CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 
 
 
 @dataclass(frozen=True)
-class Turn:
+class Utterance:
     """One turn of talk."""
 
     id: str
@@ -40,7 +40,7 @@ class Conversation:
 
     name: str
     speakers: tuple[str, str]
-    turns: list[Turn]
+    turns: list[Utterance]
     questions: list[Question]
 
 
@@ -72,14 +72,14 @@ def _conversation(number: int, row: dict[str, Any], corrections: dict[str, list[
     return Conversation(name, (talk["speaker_a"], talk["speaker_b"]), turns, questions)
 
 
-def _turns(talk: dict[str, Any]) -> Iterator[Turn]:
+def _turns(talk: dict[str, Any]) -> Iterator[Utterance]:
     session = 1
     while f"session_{session}" in talk:
         stated = str(talk[f"session_{session}_date_time"]).replace(",", "")
         time = datetime.strptime(stated, "%I:%M %p on %d %B %Y").replace(tzinfo=UTC)
         for row in talk[f"session_{session}"]:
             caption = f" [shares {row['blip_caption']}]" if row.get("blip_caption") else ""
-            yield Turn(row["dia_id"], session, row["speaker"], row["text"] + caption, time)
+            yield Utterance(row["dia_id"], session, row["speaker"], row["text"] + caption, time)
         session += 1
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from tasks.colbench import Kind
+from tasks.colbench import TaskKind
 from tasks.dialogue import Turn, said_by
 from text import read_json_lines
 
@@ -28,7 +28,7 @@ class Trajectory:
 
     task: str
     """The task's id (tasks.lookup); empty for a wish without a reference."""
-    kind: Kind
+    kind: TaskKind
     description: str
     turns: tuple[Turn, ...]
     """Begins with the agent's first; the description is the person's turn before it."""
@@ -79,12 +79,12 @@ def trajectory_of(row: Any) -> Trajectory:
     try:
         trajectory = _ROW.validate_json(json.dumps(row))
     except ValidationError as error:
-        raise BadTrajectory(_told(error)) from error
+        raise BadTrajectory(_first_error(error)) from error
     _check_order(trajectory.turns)
     return trajectory
 
 
-def _told(error: ValidationError) -> str:
+def _first_error(error: ValidationError) -> str:
     """The first thing that is wrong, with the name of its field."""
     first = error.errors()[0]
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])[1:]

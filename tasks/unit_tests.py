@@ -128,7 +128,7 @@ def run_tests(
         asked |= {key: _call(*call) for key, *call in missing}
         # All calls again, in the order of their asking: a function may count how often it was called.
         outcome = sandbox.run(code, list(asked.values()), limits)
-        program_error = _told(outcome.exit_reason, outcome.error, outcome.feedback())
+        program_error = _program_error(outcome.exit_reason, outcome.error, outcome.feedback())
         answers = {key: _answer(answer) for key, answer in zip(asked, outcome.answers, strict=True)}
     return TestReport(
         program_error=program_error, tests_error="The tests ask call after call, each by the last one's answer."
@@ -298,5 +298,5 @@ def _read(report: Any, texts: list[str]) -> tuple[list[Asked], list[TestResult],
     return asked, results, str(crash[0]) if crash else ""
 
 
-def _told(why: str, error: str, feedback: str) -> str:
+def _program_error(why: str, error: str, feedback: str) -> str:
     return "" if why == "done" else f"The program raised {error}" if error else feedback

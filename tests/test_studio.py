@@ -130,7 +130,7 @@ def test_studio_serves_the_same_graph_store_and_checkpoints(server: str, home: P
 
 
 def solve_and_step_in(client: Any, endpoint: FakeOpenAI) -> None:
-    """Each solver runs; one is paused, edited and gone on with."""
+    """Each solver runs; one is paused, edited and resumed."""
     endpoint.turns = [writes("def f():\n    return 1"), writes("def f():\n    return 2"), writes("42"), writes("fine")]
     thread = client.threads.create()["thread_id"]
     context = {"agent": "ada", "model": "fake", "tests": "assert f() == 2"}

@@ -31,7 +31,7 @@ def fit(
 ) -> list[dict[str, float]]:  # fmt: skip
     """Train the model's weights that ask for a gradient; what was measured at each step. Raises TrainingFailed.
 
-    `folder` keeps the checkpoint: what is there from a run that was killed is gone on with, and the same numbers come out.
+    `folder` keeps the checkpoint: what is there from a run that was killed is resumed, and the same numbers come out.
     """
     from accelerate import Accelerator
 

@@ -12,7 +12,7 @@ from langgraph.store.base import SearchItem
 
 from graphs.memgpt import State
 from memory.blocks import save_block
-from memory.store import Page
+from memory.store import ResultPage
 from nodes.memgpt.receive import load_working_context
 from nodes.memgpt.state import BLOCKS
 from nodes.memgpt.window import measure
@@ -181,7 +181,7 @@ def _show_history(session: Session, state: State) -> None:
     _show_ending(session, state)
 
 
-def _log(session: Session, amount: int) -> Page:
+def _log(session: Session, amount: int) -> ResultPage:
     return session.runtime.store.find(
         (session.context.agent, "message"),
         where={"thread": session.thread},

@@ -9,7 +9,7 @@ from langgraph.types import Command
 from graphs import collaborate
 from models.endpoint import OFFLINE
 from tasks.answers import MARKER
-from tasks.colbench import BadTask, Kind
+from tasks.colbench import BadTask, TaskKind
 from tasks.dialogue import Turn
 from tasks.kept import KeptData
 from tasks.kinds import ENVIRONMENTS
@@ -189,7 +189,7 @@ def _show_dialogue(state: dict[str, Any], person: str) -> None:
                 st.caption(f":material/warning: This reply gives code away ({turn['leak']}).")
 
 
-def _show_said(turn: Turn, kind: Kind) -> None:
+def _show_said(turn: Turn, kind: TaskKind) -> None:
     """What was said, without the page or program that stands on the right."""
     text = turn["content"]
     if turn["role"] == "person":

@@ -9,7 +9,7 @@ import streamlit as st
 from memory.archival import Archival
 from memory.documents import KINDS, read_document
 from memory.recall import SAID, Recall
-from memory.store import Page
+from memory.store import ResultPage
 from ui.run_status import FAILURES
 from ui.safe_text import escaped, one_line
 from ui.session import Session, open_session
@@ -57,7 +57,7 @@ def _recall(recall: Recall, total: int) -> None:
         st.error(f"The last day ({until}) is before the first ({since}): exchange them.")
         return
 
-    def search(page: int) -> Page:
+    def search(page: int) -> ResultPage:
         if text.strip() and not exact:
             return recall.nearest(text, page, PAGE_SIZE)
         bounds = {
@@ -90,7 +90,7 @@ def _archival(archival: Archival, total: int) -> None:
         return
     text = st.text_input("Search by words and meaning", placeholder="what the passage is about", key="archival_text")
 
-    def search(page: int) -> Page:
+    def search(page: int) -> ResultPage:
         if text.strip():
             return archival.search(text, page, PAGE_SIZE)
         return archival.store.find(archival.namespace, page=page, page_size=PAGE_SIZE, newest_first=True)
@@ -126,13 +126,13 @@ def _pages(name: str, asked: Any, search: Any, nothing: str) -> None:
         _pager(name, page)
 
 
-def _pager(name: str, page: Page) -> None:
+def _pager(name: str, page: ResultPage) -> None:
     def turn(to: int) -> None:
         st.session_state[f"{name}_page"] = to
 
     back, where, on = st.columns([1, 2, 1], vertical_alignment="center")
     back.button("← Previous", key=f"{name}_back", disabled=page.page == 0, on_click=turn, args=(page.page - 1,))
-    where.markdown(f"Page {page.page + 1:,} of {page.pages:,}", text_alignment="center")
+    where.markdown(f"ResultPage {page.page + 1:,} of {page.pages:,}", text_alignment="center")
     on.button("Next →", key=f"{name}_on", disabled=page.page + 1 >= page.pages, on_click=turn, args=(page.page + 1,))
 
 
@@ -200,7 +200,7 @@ def _left_the_window(session: Session) -> None:
     store, agent = session.runtime.store, session.context.agent
     where = {"role": SAID, "thread": session.thread, "sequence": {"$lt": first}}
 
-    def search(page: int) -> Page:
+    def search(page: int) -> ResultPage:
         return store.find((agent, "message"), where=where, page=page, page_size=PAGE_SIZE, newest_first=True)
 
     _pages("left", (session.thread, first), search, "Nothing that was said has left; only steps of tools have.")

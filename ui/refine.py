@@ -9,7 +9,7 @@ from sandbox.choose import shared_sandbox
 from sandbox.outcome import SandboxUnavailable
 from sandbox.python import MEANINGS
 from settings import Settings
-from ui.refine_form import METHODS, PAUSES, Method, MethodContext, ask_task
+from ui.refine_form import METHODS, PAUSES, MethodContext, Solver, ask_task
 from ui.refine_result import STEPS, show_run
 from ui.run_status import draw_run
 from ui.safe_text import escaped, one_line
@@ -25,7 +25,7 @@ def show() -> None:
         if (asked := st.query_params.get("method", "")) in METHODS:
             st.session_state.refine_method = asked
     method = st.segmented_control(
-        "Method",
+        "Solver",
         list(METHODS),
         format_func=lambda m: METHODS[m][0],
         default="self_refine",
@@ -50,7 +50,7 @@ def show() -> None:
     _show_sandbox(session)
 
 
-def _run(session: Session, method: Method, task: str | None, context: MethodContext | None) -> None:
+def _run(session: Session, method: Solver, task: str | None, context: MethodContext | None) -> None:
     """Run (None: go on), drawing what it writes as it comes; then draw the page anew from what was kept."""
     if context is None:
         return

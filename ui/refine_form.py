@@ -12,10 +12,10 @@ from ui.run_status import no_model
 from ui.safe_text import escaped
 from ui.session import Session
 
-Method = Literal["self_refine", "reflexion", "react"]
+Solver = Literal["self_refine", "reflexion", "react"]
 MethodContext = self_refine.Context | reflexion.Context | react.Context
 
-METHODS: dict[Method, tuple[str, str]] = {
+METHODS: dict[Solver, tuple[str, str]] = {
     "self_refine": (
         "Drafts and criticism",
         "Writes a draft, has it criticised, and revises it; you get the best draft (Self-Refine).",
@@ -32,7 +32,7 @@ EVALUATORS = {
     "own_tests": "tests that the model writes",
     "exact": "the exact answer",
 }
-PAUSES: dict[Method, tuple[str, ...]] = {
+PAUSES: dict[Solver, tuple[str, ...]] = {
     "self_refine": ("draft", "critique", "revise"),
     "reflexion": ("reflect",),
     "react": (),
@@ -41,7 +41,7 @@ EXAMPLE = "Write a Python function roman(n) that gives the Roman numeral of a wh
 EXAMPLE_TESTS = 'assert roman(1) == "I"\nassert roman(1994) == "MCMXCIV"'
 
 
-def ask_task(session: Session, method: Method, state: dict[str, Any]) -> MethodContext | None:
+def ask_task(session: Session, method: Solver, state: dict[str, Any]) -> MethodContext | None:
     """The task, how it is checked and its budgets; None, with the reason shown, while they cannot work."""
     offline = session.context.model == OFFLINE
     if offline:
@@ -70,7 +70,7 @@ def ask_task(session: Session, method: Method, state: dict[str, Any]) -> MethodC
     return context
 
 
-def _context(session: Session, method: Method) -> MethodContext:
+def _context(session: Session, method: Solver) -> MethodContext:
     agent, model = session.context.agent, session.context.model
     seconds = st.number_input("Most seconds", 10, 7_200, 600, key="refine_seconds")
     if method == "react":

@@ -7,7 +7,7 @@ import streamlit as st
 from langchain_core.messages import AIMessage, ToolMessage
 
 from ui.diff_picture import diff_html
-from ui.refine_form import Method, MethodContext, go_on
+from ui.refine_form import MethodContext, Solver, go_on
 from ui.safe_text import escaped, one_line, show_written
 from ui.session import Session
 
@@ -29,7 +29,7 @@ ENDINGS = {
 
 
 def show_run(
-    session: Session, method: Method, state: dict[str, Any], waits: str, context: MethodContext | None
+    session: Session, method: Solver, state: dict[str, Any], waits: str, context: MethodContext | None
 ) -> None:
     """Draw what there is of the run: its end or its pause, its answer, and how it came to it."""
     if failure := st.session_state.pop("refine_failure", ""):
@@ -62,7 +62,7 @@ def _show_text(text: str) -> None:
         show_written(text[:20_000])
 
 
-def _show_versions(method: Method, state: dict[str, Any]) -> None:
+def _show_versions(method: Solver, state: dict[str, Any]) -> None:
     """Scores as a line, two versions as a diff, and each version foldable."""
     refine = method == "self_refine"
     word = "Draft" if refine else "Trial"
@@ -129,7 +129,7 @@ def _show_steps(state: dict[str, Any]) -> None:
 
 
 def _show_pause(
-    session: Session, method: Method, state: dict[str, Any], waits: str, context: MethodContext | None
+    session: Session, method: Solver, state: dict[str, Any], waits: str, context: MethodContext | None
 ) -> None:
     """A paused run: what was written last can be edited before it goes on."""
     run, field = st.session_state.refine_run, {"self_refine": "drafts", "reflexion": "trials"}.get(method, "")

@@ -7,7 +7,7 @@ from langgraph.runtime import Runtime
 from nodes.collaborate.state import Context, State
 from nodes.context import STATE_VERSION
 from nodes.replies import settings_of
-from tasks.colbench import Kind
+from tasks.colbench import TaskKind
 from tasks.kinds import ENVIRONMENTS
 from tasks.lookup import find_task
 
@@ -26,8 +26,8 @@ def begin(state: State, runtime: Runtime[Context]) -> State:
         if context.person != "human":
             raise ValueError(f"A simulated person ({context.person}) needs a task with a reference, not a wish alone.")
         kind = state.get("kind", "backend")
-        if kind not in get_args(Kind):
-            raise ValueError(f"kind={kind!r} cannot work: use {' or '.join(get_args(Kind))}.")
+        if kind not in get_args(TaskKind):
+            raise ValueError(f"kind={kind!r} cannot work: use {' or '.join(get_args(TaskKind))}.")
         return {**fresh, "task": "", "kind": kind, "description": wish, "examples": ""}
     if not state.get("task"):
         raise ValueError("There is neither a task nor a wish: give the id of a task, or say what you want.")

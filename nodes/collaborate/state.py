@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from nodes.context import RunContext, check, check_positive
 from settings import Settings
-from tasks.colbench import Kind
+from tasks.colbench import TaskKind
 from tasks.dialogue import Turn
 from tasks.environment import Scoring
 
@@ -25,7 +25,7 @@ class State(TypedDict, total=False):
     task: str
     """An id of tasks.lookup; empty for a wish without a reference."""
     wish: str
-    kind: Kind
+    kind: TaskKind
     version: int
     agent: str
     setting: dict[str, Any]
@@ -54,7 +54,7 @@ class Input(TypedDict, total=False):
 
     task: str
     wish: str
-    kind: Kind
+    kind: TaskKind
 
 
 @dataclass(kw_only=True)

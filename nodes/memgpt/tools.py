@@ -16,7 +16,7 @@ from memory.archival import Archival
 from memory.blocks import save_block
 from memory.pending import Progress
 from memory.recall import Recall, Trust
-from memory.store import Page, QdrantStore
+from memory.store import QdrantStore, ResultPage
 from nodes.memgpt.state import BLOCKS
 from text import clean_text, find_folded
 
@@ -249,7 +249,7 @@ def _schema(name: str, arguments: type[ToolArguments]) -> dict[str, Any]:
 TOOL_SCHEMAS = [_schema(name, arguments) for name, arguments in TOOLS.items()]
 
 
-def _show(page: Page, context: ToolContext, query: str = "") -> str:
+def _show(page: ResultPage, context: ToolContext, query: str = "") -> str:
     """A page of results: its place among all, then a line each with time, author and an excerpt round the match."""
     if not page.total:
         return "No results found (0 matches)."

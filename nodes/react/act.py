@@ -100,7 +100,7 @@ def run_calls(calls: Sequence[ToolCall], tools: Sequence[BaseTool], seconds: flo
         for number in numbers:
             try:
                 results[number] = run_call(calls[number], named)
-            except SandboxFailed as error:  # a fault of the machine: the step can be gone on with
+            except SandboxFailed as error:  # a fault of the machine: the step can be resumed
                 raised.append(error)
             except BaseException as error:  # a tool that exits ends its thread, not the run
                 logger.exception("The tool %s ended its thread.", calls[number]["name"])

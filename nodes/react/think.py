@@ -22,7 +22,7 @@ EMPTY_REPLIES = 2  # tolerated in a row
 
 
 def think(state: State, runtime: Runtime[Context]) -> State:
-    """Text without a call is the answer. Raises ModelFailed and Stopped; the run can then be gone on with."""
+    """Text without a call is the answer. Raises ModelFailed and Stopped; the run can be resumed."""
     context, begun = runtime.context, time.monotonic()
     steps = state["steps"] + 1
     prompt: list[BaseMessage] = [SystemMessage(f"{INSTRUCTIONS}\n{context.instructions}".strip()), *state["messages"]]

@@ -19,7 +19,7 @@ MOST_OF_A_LESSON = 1_000  # characters
 
 
 def reflect(state: State, runtime: Runtime[Context]) -> State:
-    """Write the lesson into the trial, and keep it. Raises ModelFailed and Stopped; the run can then be gone on with."""
+    """Write the lesson into the trial, and keep it. Raises ModelFailed and Stopped; the run can be resumed."""
     context, begun = runtime.context, time.monotonic()
     last = state["trials"][-1]
     asked = f"Task:\n{state['task']}\n\nYour attempt:\n{last['answer'][:SHOWN] or '(none)'}\n\nWhat came of it:\n{last['feedback']}"

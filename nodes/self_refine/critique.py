@@ -20,7 +20,7 @@ CRITICISE = (
 
 
 def critique(state: State, runtime: Runtime[Context]) -> State:
-    """Judge the last draft, and say whether that is the end. Raises ModelFailed and Stopped; the run can be gone on with."""
+    """Judge the last draft, and say whether that is the end. Raises ModelFailed and Stopped; the run can be resumed."""
     context, begun = runtime.context, time.monotonic()
     last = state["drafts"][-1]
     score, text = _judge(last["text"], state["task"], runtime)

@@ -17,7 +17,7 @@ EMPTY = "Your reply was empty. Reply with the result."
 
 
 def draft(state: State, runtime: Runtime[Context]) -> State:
-    """Write the first draft. Raises ModelFailed and Stopped; the run can then be gone on with."""
+    """Write the first draft. Raises ModelFailed and Stopped; the run can be resumed."""
     if not state.get("task", "").strip():
         raise ValueError("The task is empty: say what is to be written.")
     begun = time.monotonic()

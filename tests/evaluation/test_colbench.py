@@ -1,4 +1,4 @@
-"""ColBench from the command line: a run that is killed and gone on with, ends in the report of an unbroken one."""
+"""ColBench from the command line: a run that is killed and resumed, ends in the report of an unbroken one."""
 
 import json
 import os

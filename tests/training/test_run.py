@@ -1,4 +1,4 @@
-"""The whole recipe with a model of random weights: every stage, killed and gone on with, and what it makes of bad input."""
+"""The whole recipe with a model of random weights: every stage, killed and resumed, and what it makes of bad input."""
 
 import json
 import os
