@@ -347,4 +347,4 @@ def check_page(page: int, page_size: int, total: int) -> None:
         exist = (
             f"{total} matches are on pages 0 to {pages - 1}" if total else "nothing matches, so there is only page 0"
         )
-        raise ValueError(f"ResultPage {page} does not exist: {exist}.")
+        raise ValueError(f"Page {page} does not exist: {exist}.")

@@ -132,7 +132,7 @@ def _pager(name: str, page: ResultPage) -> None:
 
     back, where, on = st.columns([1, 2, 1], vertical_alignment="center")
     back.button("← Previous", key=f"{name}_back", disabled=page.page == 0, on_click=turn, args=(page.page - 1,))
-    where.markdown(f"ResultPage {page.page + 1:,} of {page.pages:,}", text_alignment="center")
+    where.markdown(f"Page {page.page + 1:,} of {page.pages:,}", text_alignment="center")
     on.button("Next →", key=f"{name}_on", disabled=page.page + 1 >= page.pages, on_click=turn, args=(page.page + 1,))
 
 

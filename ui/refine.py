@@ -25,7 +25,7 @@ def show() -> None:
         if (asked := st.query_params.get("method", "")) in METHODS:
             st.session_state.refine_method = asked
     method = st.segmented_control(
-        "Solver",
+        "Method",
         list(METHODS),
         format_func=lambda m: METHODS[m][0],
         default="self_refine",
