@@ -123,11 +123,15 @@ def _pdf(name: str, data: bytes) -> list[Section]:
 
 
 def _mended(broken: re.Match[str], whole: str) -> str:
-    """A word that was broken at a line's end, in one piece: with its hyphen where the document writes it so elsewhere."""
+    """A word that was broken at a line's end, in one piece: with its hyphen where the document writes it so elsewhere, and where
+    more hyphens, a single letter, a capital or a figure tell of a compound.
+    """
     first, hyphen, second = broken.groups()
     if hyphen == "\u00ad":
         return first + second
-    keeps = not second[0].islower() or not first[-1].isalpha() or f"{first}-{second}" in whole
+    around = broken.string[max(0, broken.start() - 1) : broken.start()] + broken.string[broken.end() : broken.end() + 1]
+    compound = len(first) == 1 or "-" in around or not second[0].islower() or not first[-1].isalpha()
+    keeps = compound or f"{first}-{second}" in whole
     return f"{first}-{second}" if keeps else first + second
 
 

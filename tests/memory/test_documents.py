@@ -185,6 +185,10 @@ def lines_pdf(*lines: str) -> bytes:
     [
         (("Agents were revolution-", "ized by paging."), "Agents were revolutionized by paging."),
         (("an ex-", "tended con-", "text of win-", "dows"), "an extended context of windows"),
+        (
+            ("written mm-", "dd-yy, by an X-", "ray of the state-of-", "the-art"),
+            "written mm-dd-yy, by an X-ray of the state-of-the-art",
+        ),
         (("a long-term plan, the long-", "term plan"), "a long-term plan, the long-term plan"),
         (("the Self-", "Refine method"), "the Self-Refine method"),
         (("from 2020-", "2021 on"), "from 2020-2021 on"),
