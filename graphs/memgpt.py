@@ -8,7 +8,7 @@
 `graph` is bare, for `langgraph dev`; runtime.open_runtime() gives it its checkpointer and store.
 """
 
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 
 from graphs import react, reflexion, self_refine
 from nodes.memgpt.act import act_with
@@ -31,9 +31,9 @@ builder.add_node(
 )
 builder.add_edge(START, "receive")
 builder.add_edge("receive", "page")
-builder.add_conditional_edges("page", after_page)
+builder.add_conditional_edges("page", after_page, ["think", "evict", END])
 builder.add_edge("evict", "think")
-builder.add_conditional_edges("think", after_think)
+builder.add_conditional_edges("think", after_think, ["act", END])
 builder.add_edge("act", "page")
 
 graph = builder.compile(name="memgpt")

@@ -5,7 +5,7 @@
 `graph.invoke({"task": …}, context=Context(…))["answer"]`; `search` and `lookup` need the store of open_runtime().
 """
 
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 
 from nodes.react.act import act, after_act
 from nodes.react.begin import begin
@@ -20,7 +20,7 @@ builder.add_node("think", think)
 builder.add_node("act", act)
 builder.add_edge(START, "begin")
 builder.add_edge("begin", "think")
-builder.add_conditional_edges("think", after_think)
-builder.add_conditional_edges("act", after_act)
+builder.add_conditional_edges("think", after_think, ["act", END])
+builder.add_conditional_edges("act", after_act, ["think", END])
 
 graph = builder.compile(name="react")

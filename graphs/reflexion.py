@@ -4,11 +4,12 @@
                                 ↑                └→ reflect ─┐
                                 └────────────────────────────┘
 
-Lessons live in Qdrant and come back for similar tasks; it needs the store of open_runtime(). Pause with
-`interrupt_after=["reflect"]` to edit a lesson in `trials`, `update_state`, and go on with `graph.invoke(None, …)`.
+Lessons live in Qdrant and come back for similar tasks; it needs the store of open_runtime(). Pause
+with `runtime.stream(…, pause_after=["reflect"])`, change a lesson in `trials` with `runtime.edit`, and resume with
+`runtime.run("reflexion", thread, None, context)`.
 """
 
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 
 from graphs import react
 from nodes.reflexion.attempt import attempt_with
@@ -27,7 +28,7 @@ builder.add_node("reflect", reflect)
 builder.add_edge(START, "recall_lessons")
 builder.add_edge("recall_lessons", "attempt")
 builder.add_edge("attempt", "evaluate")
-builder.add_conditional_edges("evaluate", after_evaluation)
+builder.add_conditional_edges("evaluate", after_evaluation, ["reflect", END])
 builder.add_edge("reflect", "attempt")
 
 graph = builder.compile(name="reflexion")

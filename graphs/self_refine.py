@@ -6,7 +6,7 @@ Every draft is kept with its critique and score; the answer is the best, not the
 `drafts`: `graph.invoke(…, interrupt_after=["critique"])`, `update_state`, and `graph.invoke(None, …)`.
 """
 
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 
 from nodes.self_refine.critique import after_critique, critique
 from nodes.self_refine.draft import draft, revise
@@ -20,7 +20,7 @@ builder.add_node("critique", critique)
 builder.add_node("revise", revise)
 builder.add_edge(START, "draft")
 builder.add_edge("draft", "critique")
-builder.add_conditional_edges("critique", after_critique)
+builder.add_conditional_edges("critique", after_critique, ["revise", END])
 builder.add_edge("revise", "critique")
 
 graph = builder.compile(name="self_refine")

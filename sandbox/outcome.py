@@ -9,7 +9,7 @@ from sandbox.values import Value, same
 MOST_CODE = 1 << 20  # characters of a program with its calls
 
 ExitReason = Literal["done", "failed", "cpu", "idle", "flood", "crash", "refused"]
-"""How a program ended: `failed` = its module raised, `idle` = it slept, `flood` = it wrote too much, `refused` = too long."""
+"""How a program ended: `failed` = its module raised, `idle` = it slept or waited too long, `flood` = it wrote too much, `refused` = too long."""
 
 
 class SandboxUnavailable(RuntimeError):
@@ -27,7 +27,7 @@ class Limits:
     cpu_seconds: float = 0.5
     """CPU time in all. On wasm: instructions, 1e10 a second; CPython there takes about three times as many seconds."""
     idle_seconds: float = 2.0
-    """Longest sleep in one piece. One that sleeps in bits has ten times this and its CPU time."""
+    """Longest sleep in one piece. In bits, it may sleep ten times the sum of this and `cpu_seconds`."""
     memory_mb: int = 512
     """Address space, the interpreter's own included: 30 MB."""
     output_characters: int = 4_000

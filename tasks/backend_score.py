@@ -3,7 +3,7 @@
 The truth runs once per task in a sandboxed process of its own, the program in another; what both gave is compared here, as
 plain data. So a program sees no expected value, and an object that equals everything is no answer.
 
-Departure from ColBench's scorer, which fails right programs for their style: `scoring="released"` gives its verdicts.
+Departures: (1) ColBench's scorer fails right programs for their style: `scoring="released"` gives its verdicts.
 """
 
 import builtins

@@ -4,7 +4,7 @@ Blocks follow Design2Code (Si et al. 2024) on the page's own text instead of OCR
 of the other page by its text, and counts by its place, colour and size. Structure is SSIM (Wang et al. 2004) on small pictures,
 re-based on a blank page: as it is, it gives a blank page 0.83.
 
-Departure from ColBench, which takes the cosine of two pictures in CLIP: a page without the layout, or with stuffed text, comes near
+Departures: (1) ColBench takes the cosine of two pictures in CLIP, and a page without the layout, or with stuffed text, comes near
 to that. Where CLIP's file is given, its score stands beside this one (tasks/clip.py).
 """
 

@@ -1,7 +1,7 @@
 """The critic: a turn-wise advantage that sees the hidden reference (Zhou et al. 2025, section 4.1).
 
     A(o_t, a_t, c) = 1/L_t · Σ_l [log π_θ(a_t^l | c, o_t, a_t^<l) − log π_ref(a_t^l | o_t, a_t^<l)]
-    loss           = −log σ(β Σ_t A(o_t⁺, a_t⁺, c) − β Σ_t A(o_t⁻, a_t⁻, c))
+    loss           = −log σ(β Σ_t A(o_t⁺, a_t⁺, c) − β Σ_t A(o_t⁻, a_t⁻, c)) + nll · NLL(chosen)
 
     python -m training stage runs/demo seed-0/critic
 

@@ -1,6 +1,8 @@
 """What a policy reads: the chat messages of a trajectory, the same as its graph showed, with or without the hidden information.
 
 What is learnt is what is said: thoughts are not in later prompts, and so neither in the replies that are trained.
+
+Departures: (1) the critic reads the single facts that a description leaves open, besides the reference, where a task has them.
 """
 
 from collections.abc import Sequence

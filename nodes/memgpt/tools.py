@@ -1,6 +1,6 @@
 """The nine tools of the MemGPT agent: what each takes, what it does, and what it answers. Errors are raised for `act`.
 
-Departure from the paper: `solve_carefully`, which runs another machine, stands beside its eight.
+Departures from the paper: (1) `solve_carefully`, which runs another machine, stands beside its eight.
 """
 
 from collections.abc import Callable
