@@ -9,7 +9,8 @@ from sandbox.values import Value, same
 MOST_CODE = 1 << 20  # characters of a program with its calls
 
 ExitReason = Literal["done", "failed", "cpu", "idle", "flood", "crash", "refused"]
-"""How a program ended: `failed` = its module raised, `idle` = it slept or waited too long, `flood` = it wrote too much, `refused` = too long."""
+"""How a program ended: `failed` = its module raised, `idle` = it slept or waited too long, `flood` = it wrote too much,
+`refused` = too long."""
 
 
 class SandboxUnavailable(RuntimeError):
