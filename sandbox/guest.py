@@ -89,8 +89,8 @@ def prepare() -> None:
 def run(code: str, calls: list[str], start: int, output_characters: int, emit: Callable[[str], None]) -> None:
     """Run `code` as a module, then evaluate `calls[start:]` in it; `emit(line)` gets JSON lines as they are known.
 
-    Lines: ["ready"] once the module has run; [n, "R", value] or [n, "E", exception, message, line, arguments, bases] for
-    call n; ["failed", exception, message, line, arguments, bases] if the module raised; ["output", text] for what was printed
+    Lines: ["ready"] once the module has run; [n, "R", value] or [n, "E", exception, message, line, arguments, classes] for
+    call n; ["failed", exception, message, line, arguments, classes] if the module raised; ["output", text] for what was printed
     since the last.
     """
     output, module = _output, _module
@@ -201,12 +201,12 @@ def _reserved(room: list[int], text: str) -> str:
 
 
 def _describe_error(error: BaseException, room: list[int]) -> str:
-    """An exception's name, message, line in the program, plain arguments and the names of its bases, up to the first of Python's
-    own; all may be the program's own code, and raise.
+    """An exception's name, message, line in the program, plain arguments and the names of its classes; all may be the program's
+    own code, and raise.
 
     `room` holds the bytes that are left for messages and arguments of all calls together; what has none left is not told.
     """
-    name, message, line, arguments, bases = "Exception", '""', 0, "null", "[]"
+    name, message, line, arguments, classes = "Exception", '""', 0, "null", "[]"
     with contextlib.suppress(BaseException):
         name = f"{type(error).__name__:.{NAME_CHARACTERS}}"
     with contextlib.suppress(BaseException):
@@ -220,15 +220,19 @@ def _describe_error(error: BaseException, room: list[int]) -> str:
     with contextlib.suppress(BaseException):
         arguments = _reserved(room, encode(list(error.args), [MESSAGE_CHARACTERS]))
     with contextlib.suppress(BaseException):
-        bases = _reserved(room, json.dumps(_bases_of(type(error))))
-    return f"{quoted(name)},{message},{line},{arguments},{bases}"
+        classes = _reserved(room, json.dumps(_classes_of(type(error))))
+    return f"{quoted(name)},{message},{line},{arguments},{classes}"
 
 
-def _bases_of(kind: type[BaseException]) -> list[str]:
+def _classes_of(kind: type[BaseException]) -> list[str]:
+    """The exception's class and its bases that are exceptions, up to the first of Python's own; a module's with its name."""
     names: list[str] = []
-    while kind.__module__ != "builtins" and len(names) < MOST_BASES:
-        kind = kind.__bases__[0]
-        names.append(kind.__name__[:NAME_CHARACTERS])
+    for base in kind.__mro__[:MOST_BASES]:
+        if issubclass(base, BaseException):
+            own = base.__module__ in (MODULE, "builtins")
+            names.append((base.__name__ if own else f"{base.__module__}.{base.__name__}")[:NAME_CHARACTERS])
+            if base.__module__ == "builtins":
+                break
     return names
 
 

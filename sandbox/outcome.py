@@ -57,8 +57,8 @@ class Answer:
     """Where in the program the exception came from; 0 where that is not known."""
     arguments: list[Value] | None = None
     """The exception's own, if they are plain data."""
-    bases: tuple[str, ...] = ()
-    """Names of the exception's base classes, up to the first of Python's own."""
+    classes: tuple[str, ...] = ()
+    """Of the exception: its class and those that it derives from, up to the first of Python's own, such as ValueError."""
 
     @property
     def where(self) -> str:

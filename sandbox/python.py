@@ -216,7 +216,7 @@ def _answer(line: list[Any], size: int, room: dict[str, int]) -> Answer:
         named = line[6] if type(line[6]) is list else []
         return Answer(
             None, name[:60] or "Exception", message[:400], number, arguments if type(arguments) is list else None,
-            tuple(base for base in named if type(base) is str and base.isidentifier()),
+            tuple(name for name in named if type(name) is str and name.replace(".", "").isidentifier()),
         )  # fmt: skip
     return Answer(error="not plain data", message="an answer that is not typed JSON")
 

@@ -7,6 +7,7 @@ import copy
 import datetime
 import decimal
 import fractions
+import importlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -121,25 +122,36 @@ def _beginning(items: list[Any]) -> Iterator[Any]:
 
 def define_exception(name: str, base: str) -> type[Exception] | None:
     """A class of the program's, if its base is an exception: what the tests' `except name` takes."""
-    above = exceptions.get(base) or getattr(builtins, base, None)
-    if isinstance(above, type) and issubclass(above, Exception):
+    above = exceptions.get(base) or _known_exception(base)
+    if above is not None and name not in exceptions:
         exceptions[name] = type(name, (above,), {})
     return exceptions.get(name)
+
+
+def _known_exception(name: str) -> type[Exception] | None:
+    """A class of Python's own, or of a module of its library: `ValueError`, `json.decoder.JSONDecodeError`."""
+    module, _, name = name.rpartition(".")
+    found: Any = builtins
+    if module:
+        found = importlib.import_module(module) if module.partition(".")[0] in sys.stdlib_module_names else None
+    known = getattr(found, name, None)
+    return known if isinstance(known, type) and issubclass(known, Exception) else None
 
 
 def _exception(names: list[str], arguments: list[Any]) -> Exception:
     """The exception that the program raised, from the names of its classes, its own first."""
     for base, name in itertools.pairwise(reversed(names)):
-        if name not in exceptions:
+        if "." not in name:
             define_exception(name, base)
-    known = exceptions.get(names[0]) or getattr(builtins, names[0], None)
-    usable = isinstance(known, type) and issubclass(known, Exception)
-    if not usable or issubclass(known, StopIteration | StopAsyncIteration):  # type: ignore[arg-type]
+    known = exceptions.get(names[0]) or _known_exception(names[0])
+    if known is None or issubclass(known, StopIteration | StopAsyncIteration):
         return NoAnswer(f"{names[0]}: {arguments!r}")
     try:
-        return known(*arguments)  # type: ignore[misc]
-    except Exception:
-        return NoAnswer(repr(arguments))
+        return known(*arguments)
+    except Exception:  # it takes other arguments than it keeps, as JSONDecodeError does
+        error = known.__new__(known)
+        error.args = tuple(arguments)
+        return error
 
 
 def holds(number: int) -> None:

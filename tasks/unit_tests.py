@@ -149,18 +149,17 @@ def _answer(answer: Answer) -> Given:
         if kind in ("value", "iterator", "long iterator") and type(after) is list and type(named) is dict:
             return kind, value, after, named
     arguments = answer.arguments if answer.arguments is not None else [answer.message]
-    return [answer.error or "NoAnswer", *answer.bases], arguments, [], {}
+    return list(answer.classes) or [answer.error or "NoAnswer"], arguments, [], {}
 
 
 def _exception_classes(code: str) -> str:
     """The program's own exception classes, for the tests to name. It is known to be Python."""
     lines: list[str] = []
     for node in ast.parse(code).body:
-        if isinstance(node, ast.ClassDef) and node.bases and isinstance(node.bases[0], ast.Name):
-            name, base = node.name, node.bases[0].id
-            lines.append(
-                f"if {HARNESS}.define_exception({name!r}, {base!r}): {name} = {HARNESS}.exceptions[{name!r}]\n"
-            )
+        if isinstance(node, ast.ClassDef) and node.name != HARNESS:
+            for base in [ast.unparse(base) for base in node.bases if isinstance(base, ast.Name)]:
+                made = f"{HARNESS}.define_exception({node.name!r}, {base!r})"
+                lines.append(f"if {made}: {node.name} = {HARNESS}.exceptions[{node.name!r}]\n")
     return "".join(lines)
 
 

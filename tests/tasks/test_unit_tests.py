@@ -265,6 +265,11 @@ CROSSINGS = {
                          "try:\n    f(-1)\nexcept ValueError as error:\n    assert error.args == (-1,)\nelse:\n    assert False\nassert f(2) == 2"),
     "an own exception by its name": ("class Own(Exception): pass\nclass Deeper(Own): pass\ndef f(): raise Deeper('x')",
                                      "try:\n    f()\nexcept Own as error:\n    assert type(error) is Deeper and str(error) == 'x'\nelse:\n    assert False"),
+    "an own exception with a mixin": ("class Mixin: pass\nclass Own(Mixin, KeyError): pass\ndef f(): raise Own('k') from None",
+                                      "try:\n    f()\nexcept KeyError as error:\n    assert type(error) is Own and error.args == ('k',)\nelse:\n    assert False"),
+    "an exception of a module": ("import json, decimal\ndef f(text): return json.loads(text)\ndef g(text): return decimal.Decimal(text)",
+                                 "import json, decimal\ntry:\n    f('{')\nexcept json.JSONDecodeError as error:\n    assert isinstance(error, ValueError)\nelse:\n    assert False\n"
+                                 "try:\n    g('x')\nexcept decimal.InvalidOperation:\n    assert f('1') == 1\nelse:\n    assert False"),
     "an exception made in a function": ("def f():\n    class Local(KeyError): pass\n    raise Local('k')",
                                         "try:\n    f()\nexcept LookupError as error:\n    assert error.args == ('k',)\nelse:\n    assert False"),
     "functions as pytest runs them": ("def f(x): return x + 1", "def test_one():\n    assert f(1) == 2\ndef test_two():\n    assert f(2) == 3"),
