@@ -15,6 +15,9 @@ from text import one_line as one_plain_line
 
 MARKDOWN = MarkdownIt("zero").enable(["fence", "heading", "backticks", "emphasis"])
 PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+INDENT = re.compile(r"(?m)^[ \t]+")
+"""Would make code of a line."""
+BLANK = re.compile(r"(?m)^[ \t\f\v]+$")
 TAGS = {"strong_open": "<strong>", "strong_close": "</strong>", "em_open": "<em>", "em_close": "</em>"}
 WRITTEN = '<div style="white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.55">{}</div>'
 CODE = '<span style="font-family: monospace; font-size: 0.9em; background: rgba(128, 128, 128, 0.12)">{}</span>'
@@ -24,7 +27,8 @@ MARK = '<span style="opacity: 0.45">{}</span>'
 
 def escaped(text: str) -> str:
     """The text for what takes Streamlit's Markdown, such as an error or a caption: all of it plain, its lines kept."""
-    return PUNCTUATION.sub(r"\\\1", text).replace("\n", "  \n")
+    plain = PUNCTUATION.sub(r"\\\1", _with_line_feeds(text))
+    return INDENT.sub(lambda indent: "&nbsp;" * len(indent[0].expandtabs(4)), plain).replace("\n", "  \n")
 
 
 def one_line(text: str, most: int = 80) -> str:
@@ -34,7 +38,12 @@ def one_line(text: str, most: int = 80) -> str:
 
 def show_typed(text: str) -> None:
     """What a person typed, as typed."""
-    st.html(WRITTEN.format(html.escape(text)))
+    st.html(typed_html(text))
+
+
+def typed_html(text: str) -> str:
+    """What a person typed, as HTML whose text is that text."""
+    return _whole(html.escape(_with_line_feeds(text)))
 
 
 def show_written(text: str) -> None:
@@ -44,10 +53,11 @@ def show_written(text: str) -> None:
 
 def written_html(text: str) -> str:
     """What a model wrote, as HTML whose text is that text."""
-    lines = [*text.split("\n")]
+    text = _with_line_feeds(text)
+    lines = text.split("\n")
     parts: list[str] = []
     done = 0
-    tokens = MARKDOWN.parse("\n".join(line.removesuffix("\r") for line in lines))
+    tokens = MARKDOWN.parse(text)
     for number, token in enumerate(tokens):
         if token.map is None or token.level or token.type not in ("fence", "heading_open", "paragraph_open"):
             continue
@@ -60,7 +70,17 @@ def written_html(text: str) -> str:
             inline = _inline(source, tokens[number + 1].children or [])
             parts.append(HEADING.format(inline) if token.type == "heading_open" else inline)
     parts += [html.escape(line) for line in lines[done:]]
-    return WRITTEN.format("\n".join(parts))
+    return _whole("\n".join(parts))
+
+
+def _with_line_feeds(text: str) -> str:
+    """As a browser reads it, where a tag may come between the two parts of a line's end."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _whole(text: str) -> str:
+    """In a box. `st.html` empties lines that are white space alone, unless that is written in numbers."""
+    return WRITTEN.format(BLANK.sub(lambda line: "".join(f"&#{ord(character)};" for character in line[0]), text))
 
 
 def _inline(source: str, tokens: list[Token]) -> str:

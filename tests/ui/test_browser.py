@@ -178,7 +178,13 @@ def shown(home: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
         yield url, texts
 
 
-@hypothesis.settings(deadline=None, max_examples=4, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=6,
+    phases=[hypothesis.Phase.generate],
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 @hypothesis.given(texts=strategies.lists(TEXTS, min_size=30, max_size=40))
 def test_texts_stand_as_they_were_written_and_load_nothing(
     shown: tuple[str, Path], page: Page, texts: list[str]
