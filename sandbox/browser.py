@@ -24,7 +24,7 @@ from typing import Any, Literal
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import CDPSession, Error, Page, Playwright, Route, TimeoutError, sync_playwright
 
-from sandbox.cdn import served
+from sandbox.cdn import prepare, served
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,7 @@ class Browser:
             self._stop()
             self._start()
         assert self._chromium is not None
+        prepare(html)
         try:
             return self._draw(html)
         except _Gone:  # it had ended between two pages, which is no fault of this one

@@ -83,6 +83,15 @@ def served(url: str, page: str) -> tuple[str, bytes] | None:
     return None
 
 
+def prepare(page: str) -> None:
+    """Read the style sheet, if the page links it: that takes seconds, once a process, and must not count as the page's time.
+
+    Raises CdnMissing.
+    """
+    if TAILWIND.search(page):
+        _rules()
+
+
 def placeholder(path: str) -> str:
     """A picture of the size that the address names, in no colour that a design is likely to be about.
 

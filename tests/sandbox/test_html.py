@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -201,6 +202,22 @@ def test_tailwind_is_served_in_part_and_looks_the_same(renderer: Renderer, monke
     assert part[0].png != renderer.render(task.ground_truth.replace(link, "about:blank")).png
     monkeypatch.setattr("sandbox.cdn.tailwind_for", lambda page: cdn.cached_file().read_text())
     assert [renderer.render(html).png for html in (task.ground_truth, odd)] == [p.png for p in part]
+
+
+def test_reading_the_style_sheet_takes_nothing_of_a_pages_time(
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = cdn._rules()
+
+    @lru_cache(maxsize=1)
+    def slowly() -> object:
+        time.sleep(8)
+        return rules
+
+    monkeypatch.setattr("sandbox.cdn._rules", slowly)
+    link = "https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css"
+    page = renderer.render(f'<link rel=stylesheet href="{link}"><p class="text-red-600">Red</p>')
+    assert (page.exit_reason, page.blocks[0].colour[0] > 180 > page.blocks[0].colour[1]) == ("done", True)
 
 
 @pytest.mark.parametrize(
