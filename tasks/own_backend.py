@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tasks.colbench import Fact, Task
 from tasks.decisions import Decision, Family, Option
-from tasks.families import FAMILIES
+from tasks.families import ARGUMENTS, FAMILIES
 
 TESTS = 10
 CANDIDATES = 120  # inputs of which the tests are chosen
@@ -71,7 +71,7 @@ def _tests(
     ]
     candidates = {}
     for _ in range(CANDIDATES):
-        arguments = family.draw(rng)
+        arguments = ARGUMENTS[family.name](rng)
         answers = [_answer(truth, arguments) for truth in truths]
         if len(set(answers)) == 1 and not answers[0].startswith("!"):
             candidates[repr(arguments)] = arguments, answers[0]
@@ -94,7 +94,7 @@ def _tests(
 
 @lru_cache(maxsize=4096)
 def _compiled(source: str, function: str) -> Callable[..., Any]:
-    """The function of a source made of the constants of this file: nobody else's text is ever run here."""
+    """The function of a source made of the tables in own_backend.toml: nobody else's text is ever run here."""
     names: dict[str, Any] = {}
     exec(compile(source, "<own task>", "exec"), names)  # noqa: S102
     made: Callable[..., Any] = names[function]
