@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from evaluation import (
     colbench,
@@ -14,8 +15,11 @@ from evaluation import (
     own_tasks,
     quixbugs,
     sandbox,
-    speed,
+    speed_colbench,
+    speed_memory,
+    speed_turn,
 )
+from evaluation.report import write_json
 from models.reply import ModelFailed
 from sandbox.browser import RenderUnavailable
 from sandbox.cdn import CdnMissing
@@ -33,7 +37,9 @@ BENCHMARKS = {
     "colbench-file": colbench_file,
     "own-tasks": own_tasks,
     "sandbox": sandbox,
-    "speed": speed,
+    "speed memory": speed_memory,
+    "speed turn": speed_turn,
+    "speed colbench": speed_colbench,
 }
 
 
@@ -41,14 +47,23 @@ def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m evaluation", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="NAME")
+    about_speed = "what things cost, each beside what else one could use, in one run: read the ratios"
+    speeds = commands.add_parser("speed", help=about_speed, description=about_speed).add_subparsers(
+        required=True, metavar="WHAT"
+    )
     for name, module in BENCHMARKS.items():
+        group, _, last = name.rpartition(" ")
         description = (module.__doc__ or "").split("\n", 1)[0]
-        command = commands.add_parser(name, help=description, description=description)
+        command = (speeds if group else commands).add_parser(last, help=description, description=description)
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        out = Path("results") / f"{name.replace(' ', '-')}.json"
+        command.add_argument(
+            "--out", type=Path, default=out, help="JSON file of the result; what else is kept stands beside it"
+        )
+        command.set_defaults(name=name, run=module.run)
     arguments = parser.parse_args()
     try:
-        arguments.run(arguments)
+        write_json(arguments.out, arguments.name, arguments.run(arguments))
     except (ValueError, ModelFailed, SandboxUnavailable, RenderUnavailable, CdnMissing, ClipUnavailable) as error:
         sys.exit(f"{parser.prog}: {error}")
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.report import Rows, print_table, rows_path, write_json
+from evaluation.report import Rows, print_table
 from evaluation.scripted_agents import AGENTS
 from graphs import collaborate
 from intervals import format_interval, interval
@@ -115,14 +115,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--price", type=float, nargs=2, metavar=("IN", "OUT"), help="price of a million tokens")
     parser.add_argument("--opponent", type=Path, help="trajectories of another run, for the win rate")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    parser.add_argument("--out", type=Path, help="JSON file of the result; rows and trajectories are kept beside it")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Hold the dialogues, and report."""
     names = "agent person person_model patience vagueness forgetfulness turns scoring tolerance seed".split()
     setting = {name: getattr(arguments, name) for name in names}
-    home = rows_path(arguments.out, "colbench").with_suffix("").with_suffix(".unfinished")
+    home = arguments.out.with_suffix(".unfinished")
     if not arguments.resume:
         shutil.rmtree(home, ignore_errors=True)
     settings = Settings(home=home)
@@ -132,7 +131,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         else [f"{arguments.split}/{arguments.difficulty}/{arguments.first + n}" for n in range(arguments.count)]
     )
     tasks = {id: find_task(id, settings) for id in ids}
-    rows = Rows(arguments.out, "colbench", {**setting, "first": ids[0]}, arguments.resume)
+    rows = Rows(arguments.out, {**setting, "first": ids[0]}, arguments.resume)
     failures = _hold(ids, rows, settings, arguments)
     if failures:
         raise ModelFailed(f"{len(failures)} dialogues are not finished: {failures[0]} Run it again with --resume.")
@@ -148,8 +147,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     whole = [json.dumps(rows.done[f"dialogue {id}"]["trajectory"], ensure_ascii=False) for id in ids]
     trajectories.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
     print(f"\nTrajectories: {trajectories}")
-    write_json(arguments.out, "colbench", {**setting, **result})
-    return result
+    return {**setting, **result}
 
 
 def _hold(ids: list[str], rows: Rows, settings: Settings, arguments: argparse.Namespace) -> list[ModelFailed]:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from evaluation.colbench import constant_answers
 from evaluation.mutations import KINDS, mutants
-from evaluation.report import print_table, write_json
+from evaluation.report import print_table
 from intervals import format_interval, interval
 from sandbox.choose import shared_sandbox
 from sandbox.html import Page, Renderer, shared_renderer
@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--file", type=Path, required=True, help="tasks, JSON lines")
     parser.add_argument("--limit", type=int, help="first tasks only")
-    parser.add_argument("--out", type=Path, help="JSON file of the result")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -53,7 +52,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         result["backend"] = measure_backend(backend)
     if frontend:
         result["frontend"] = measure_frontend(frontend)
-    write_json(arguments.out, "colbench-file", result)
     return result
 
 

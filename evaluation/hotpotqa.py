@@ -16,7 +16,7 @@ from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.messages import BaseMessage, ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import Rows, print_table, write_json
+from evaluation.report import Rows, print_table
 from graphs import react
 from intervals import format_interval, interval
 from memory.archival import Archival
@@ -78,14 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=7, help="most thoughts a question (7 in the ReAct paper)")
     parser.add_argument("--limit", type=int, help="first questions only")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    parser.add_argument("--out", type=Path, help="JSON file of the result; rows are kept beside it")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Ask every question; report exact match, F1, steps and how the runs ended."""
     questions = read_hotpotqa(arguments.file)[: arguments.limit]
     setting = {"model": arguments.model, "steps": arguments.steps}
-    rows = Rows(arguments.out, "hotpotqa", setting, arguments.resume)
+    rows = Rows(arguments.out, setting, arguments.resume)
     with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
         for number, question in enumerate(tqdm(questions, desc="questions", disable=None)):
             if str(number) not in rows.done:
@@ -98,6 +97,4 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ["exact match", "F1", "steps", "tokens", "ended"],
         [[*(format_interval(means[n]) for n in means), ", ".join(f"{k} {v}" for k, v in stops.items())]],
     )
-    result = {**setting, "questions": len(done), **means, "stops": stops}
-    write_json(arguments.out, "hotpotqa", result)
-    return result
+    return {**setting, "questions": len(done), **means, "stops": stops}

@@ -19,7 +19,7 @@ from typing import Any
 from langchain_core.callbacks import get_usage_metadata_callback
 from tqdm import tqdm
 
-from evaluation.report import Rows, print_table, write_json
+from evaluation.report import Rows, print_table
 from graphs import reflexion, self_refine
 from intervals import format_interval, interval
 from models.scripted import ScriptedModel, call
@@ -111,7 +111,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=int, default=2, help="tasks at once")
     parser.add_argument("--price", type=float, nargs=2, metavar=("IN", "OUT"), help="price of a million tokens")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    parser.add_argument("--out", type=Path, help="JSON file of the result; rows are kept beside it")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -120,7 +119,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     sandbox = shared_sandbox(Settings())
     programs = check_programs(sandbox, tasks)
     setting = {"model": arguments.model, "feedback": arguments.feedback, "attempts": arguments.attempts}
-    rows = Rows(arguments.out, "humanevalpack", setting, arguments.resume)
+    rows = Rows(arguments.out, setting, arguments.resume)
     with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
         work = [(task, method) for method in METHODS for task in tasks]
         left = [(t, m) for t, m in work if f"{m} {t.task_id}" not in rows.done]
@@ -148,9 +147,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             for m, s in methods.items()
         ],
     )
-    result = {**setting, "tasks": len(tasks), "programs": programs, "methods": methods, "sandbox": sandbox.report()}
-    write_json(arguments.out, "humanevalpack", result)
-    return result
+    return {**setting, "tasks": len(tasks), "programs": programs, "methods": methods, "sandbox": sandbox.report()}
 
 
 def _summary(rows: list[dict[str, Any]], price: list[float] | None) -> dict[str, Any]:

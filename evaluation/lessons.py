@@ -15,7 +15,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from tqdm import tqdm
 
-from evaluation.report import print_table, write_json
+from evaluation.report import print_table
 from graphs import reflexion
 from intervals import format_interval, interval
 from memory.lessons import Lessons
@@ -77,7 +77,6 @@ def recall(runtime: Runtime, agent: str, pairs: list[tuple[str, str]]) -> tuple[
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="JSON file of the result")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -96,6 +95,4 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ["agent", f"in the first {BEST}", "of another agent"],
         [[agent, format_interval(row["found"]), row["foreign"]] for agent, row in rows.items()],
     )
-    result = {"tasks": len(pairs), "best": BEST, "agents": rows}
-    write_json(arguments.out, "lessons", result)
-    return result
+    return {"tasks": len(pairs), "best": BEST, "agents": rows}

@@ -19,7 +19,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import print_table, write_json
+from evaluation.report import print_table
 from graphs.memgpt import Context, timed_event, user_message
 from intervals import format_interval, interval
 from memory.ranking import Weights
@@ -180,7 +180,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--home", type=Path, help="keep the memory here, to look at afterwards; default: a temporary folder"
     )
-    parser.add_argument("--out", type=Path, help="JSON file of the result")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -218,7 +217,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         _print_retrieval(retrieval)
         if arguments.sweep:
             result["sweep"] = _sweep(runtime, talks)
-    write_json(arguments.out, "locomo", result)
     return result
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import print_table, write_json
+from evaluation.report import print_table
 from graphs.memgpt import Context, user_message
 from intervals import format_interval, interval
 from memory.archival import Archival
@@ -109,7 +109,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--storage", choices=list(TOOLS), default="recall", help="what is searched; the paper: text search"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="JSON file of the result")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -143,6 +142,4 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ["records", "chains", "right", "in n+1 searches", "searches"],
         rows,
     )
-    result = {"storage": arguments.storage, "levels": levels}
-    write_json(arguments.out, "nested_kv", result)
-    return result
+    return {"storage": arguments.storage, "levels": levels}

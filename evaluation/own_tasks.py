@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from evaluation.colbench import constant_answers
-from evaluation.report import print_table, write_json
+from evaluation.report import print_table
 from evaluation.scripted_agents import AGENTS
 from graphs import collaborate
 from intervals import format_interval, interval
@@ -53,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--page-difficulty", type=int, default=6, help="hidden decisions of a frontend task")
     parser.add_argument("--check", type=int, default=200, help="tasks of each kind and split that agents play")
     parser.add_argument("--to", type=Path, help="folder for the files")
-    parser.add_argument("--out", type=Path, help="JSON file of the result")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -101,6 +100,4 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     both = {k: sorted(shared.get(f"{k} train", set()) & shared.get(f"{k} test", set())) for k in MAKERS}
     print(f"Hidden decisions that both splits have: {sum(map(len, both.values()))}")
-    result = {"shared_decisions": both, "splits": result}
-    write_json(arguments.out, "own-tasks", result)
-    return result
+    return {"shared_decisions": both, "splits": result}

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.report import print_table, write_json
+from evaluation.report import print_table
 from sandbox.choose import shared_sandbox
 from settings import Settings
 from tasks.quixbugs import NEEDS_MORE, TOLERANCE, passes, read_quixbugs
@@ -21,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--longer", action="store_true", help=f"more time and memory for {', '.join(NEEDS_MORE)}: minutes"
     )
-    parser.add_argument("--out", type=Path, help="JSON file of the result")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -41,6 +40,4 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ["programs", "right pass", "buggy pass", "right but stopped", "with tolerance"],
         [[len(tasks), right, buggy, ", ".join(failed) or "–", ", ".join(TOLERANCE)]],
     )
-    result = {"programs": len(tasks), "right": right, "buggy": buggy, "stopped": failed, "sandbox": sandbox.report()}
-    write_json(arguments.out, "quixbugs", result)
-    return result
+    return {"programs": len(tasks), "right": right, "buggy": buggy, "stopped": failed, "sandbox": sandbox.report()}

@@ -19,19 +19,14 @@ def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[obje
             print("  ".join("-" * w for w in widths))
 
 
-def rows_path(out: Path | None, name: str) -> Path:
-    """The file of a benchmark's rows, beside its result."""
-    return (out or Path("results") / f"{name}.json").with_suffix(".rows.jsonl")
-
-
 class Rows:
     """Results by key, written as they come, so that a long run which was stopped can be resumed.
 
-    The first line of the file holds the setting. Raises ValueError if a resumed run's setting is another.
+    The file stands beside the result, `out`; its first line holds the setting. Raises ValueError if a resumed run's setting is another.
     """
 
-    def __init__(self, out: Path | None, name: str, setting: dict[str, Any], resume: bool) -> None:
-        self.path = rows_path(out, name)
+    def __init__(self, out: Path, setting: dict[str, Any], resume: bool) -> None:
+        self.path = out.with_suffix(".rows.jsonl")
         self.done: dict[str, dict[str, Any]] = {}
         if resume and self.path.exists():
             whole = self.path.read_text(encoding="utf-8").rpartition("\n")[0]  # a line cut off by a kill does not count
@@ -52,9 +47,8 @@ class Rows:
             file.write(json.dumps({"key": key, **row}) + "\n")
 
 
-def write_json(out: Path | None, name: str, result: dict[str, Any]) -> None:
-    """Keep a result with the time and machine it came from."""
-    path = out or Path("results") / f"{name}.json"
+def write_json(path: Path, name: str, result: dict[str, Any]) -> None:
+    """Keep a benchmark's result with the time and machine it came from."""
     path.parent.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     whole = {"benchmark": name, "time": datetime.now(UTC).isoformat(timespec="seconds"), **machine, **result}

@@ -19,7 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from evaluation.report import print_table, write_json
+from evaluation.report import print_table
 from intervals import interval
 from sandbox.attacks import ATTACKS, open_decoy, run_attack
 from sandbox.choose import STRONGEST_FIRST, open_sandbox
@@ -113,7 +113,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--backends", nargs="+", choices=STRONGEST_FIRST, default=list(STRONGEST_FIRST))
-    parser.add_argument("--out", type=Path, help="JSON file of the result")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -157,9 +156,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         print(f"{kind}: " + ("; ".join(table["won"]) or "no attack succeeded"))
     for kind, why in absent.items():
         print(f"{kind} is not to be had here: {why}")
-    result = {"speeds": speeds, "rounds": measured, "attacks": attacks, "absent": absent}
-    write_json(arguments.out, "sandbox", result)
-    return result
+    return {"speeds": speeds, "rounds": measured, "attacks": attacks, "absent": absent}
 
 
 def _ratios(values: list[float], base: list[float]) -> list[float]:

@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from tqdm import tqdm
 
-from evaluation.report import print_table, write_json
+from evaluation.report import print_table
 from graphs import collaborate
 from intervals import format_interval, interval
 from models.scripted import PolicyModel
@@ -90,7 +90,14 @@ def measure_graph(dialogues: int) -> list[float]:
     return times[1:]  # the first one starts the sandbox
 
 
-def run_colbench(arguments: argparse.Namespace) -> dict[str, Any]:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--answers", type=int, default=1_500, help="programs in each round")
+    parser.add_argument("--pages", type=int, default=60, help="pages in each round")
+    parser.add_argument("--dialogues", type=int, default=60)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure all three in one run."""
     answers = measure_backend(arguments.answers)
     drawn, compared = measure_frontend(arguments.pages)
@@ -112,5 +119,4 @@ def run_colbench(arguments: argparse.Namespace) -> dict[str, Any]:
             ["ms of a turn beyond the model, scoring included", format_interval(interval(turns))],
         ],
     )
-    write_json(arguments.out, "speed-colbench", result)
     return result

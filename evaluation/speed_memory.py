@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypedDict
 import numpy as np
 from tqdm import tqdm
 
-from evaluation.report import print_table, write_json
+from evaluation.report import print_table
 from memory.edge import EdgeClient
 from memory.minilm import Floats
 from memory.recall import Message, Recall
@@ -229,7 +229,12 @@ def made_up_rows(points: int) -> list[MadeUpMemory]:
     ]
 
 
-def run_memory(arguments: argparse.Namespace) -> dict[str, Any]:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--points", type=int, nargs="+", default=[10_000, 100_000])
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Every contender at every size; p50 of each operation."""
     results = []
     for points in arguments.points:
@@ -247,9 +252,7 @@ def run_memory(arguments: argparse.Namespace) -> dict[str, Any]:
             ratios = [result[k] / ours[k] if k.endswith("ms") else ours[k] / result[k] for k in p50]
             table.append([f"{name}: times palimpsest", *(f"{r:.1f}" for r in ratios)])
         print_table(f"{points:,} points, {AGENTS} agents, p50", ["store", *p50], table)
-    result = {"results": results}
-    write_json(arguments.out, "speed_memory", result)
-    return result
+    return {"results": results}
 
 
 def _measure(contender: Contender, rows: list[MadeUpMemory], title: str) -> dict[str, float]:

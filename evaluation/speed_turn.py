@@ -15,7 +15,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from tqdm import tqdm
 
-from evaluation.report import print_table, write_json
+from evaluation.report import print_table
 from graphs.memgpt import Context, user_message
 from intervals import interval
 from memory.checkpoints import open_checkpointer
@@ -72,7 +72,13 @@ def says(n: int) -> str:
     return f"Turn {n}: " + " ".join(random.Random(n).choices(TALK, k=38))
 
 
-def run_turn(arguments: argparse.Namespace) -> dict[str, Any]:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--messages", type=int, nargs="+", default=[10, 100, 1_000, 10_000])
+    parser.add_argument("--turns", type=int, default=120, help="turns measured at each length")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """CPU milliseconds and checkpoint bytes of a turn as the conversation grows."""
     marks, most = sorted(arguments.messages), max(arguments.messages)
     with tempfile.TemporaryDirectory() as folder:
@@ -101,9 +107,7 @@ def run_turn(arguments: argparse.Namespace) -> dict[str, Any]:
     if 100 in marks and most > 100:
         flat = ours[most]["cpu ms"]["mean"] / ours[100]["cpu ms"]["mean"]
         print(f"CPU of a turn at {most:,} messages / at 100: {flat:.2f}")
-    result = {"results": results, "flatness": flat}
-    write_json(arguments.out, "speed_turn", result)
-    return result
+    return {"results": results, "flatness": flat}
 
 
 def _measure_memgpt(home: Path, marks: list[int], turns: int) -> dict[int, Any]:
