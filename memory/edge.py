@@ -18,7 +18,6 @@ import portalocker
 import qdrant_edge as edge
 from qdrant_client import models
 
-from memory.client import Ids
 from memory.edge_translation import filter_of, filter_or_none, index_of, named_vectors, query_of
 
 
@@ -35,7 +34,7 @@ class Record:
     """A point that was read: the part of QdrantClient's Record and ScoredPoint that the store uses, at a tenth of their cost."""
 
     id: str
-    payload: dict[str, Any] | None
+    payload: dict[str, Any]
     score: float = 0.0
 
 
@@ -164,7 +163,7 @@ class EdgeClient:
     def delete_payload(self, _: str, keys: Sequence[str], points: models.Filter) -> None:
         self._update(edge.UpdateOperation.delete_payload_by_filter(filter_of(points), list(keys)))
 
-    def delete(self, _: str, points_selector: Ids | models.Filter) -> None:
+    def delete(self, _: str, points_selector: Sequence[str] | models.Filter) -> None:
         if isinstance(points_selector, models.Filter):
             self._update(edge.UpdateOperation.delete_points_by_filter(filter_of(points_selector)))
         else:
@@ -172,10 +171,10 @@ class EdgeClient:
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
-    def retrieve(self, _: str, ids: Ids, with_payload: bool | list[str] = True) -> list[Record]:
+    def retrieve(self, _: str, ids: Sequence[str], with_payload: bool | list[str] = True) -> list[Record]:
         with self._guard:
             rows = self._open_shard().retrieve(list(ids), with_payload, False)
-        return [Record(str(r.id), r.payload) for r in rows]
+        return [Record(str(r.id), r.payload or {}) for r in rows]
 
     def count(self, _: str, count_filter: models.Filter | None = None) -> models.CountResult:
         with self._guard:
@@ -209,14 +208,14 @@ class EdgeClient:
         )
         with self._guard:
             rows, following = self._open_shard().scroll(request)
-        records = [Record(str(r.id), r.payload) for r in rows]
+        records = [Record(str(r.id), r.payload or {}) for r in rows]
         return records, None if following is None else str(following)
 
     def query_batch_points(self, _: str, requests: Sequence[models.QueryRequest]) -> list[QueryResult]:
         batch = edge.QueryBatchRequest([query_of(request) for request in requests])
         with self._guard:
             answers = self._open_shard().query_batch(batch)
-        return [QueryResult([Record(str(p.id), p.payload, p.score) for p in points]) for points in answers]
+        return [QueryResult([Record(str(p.id), p.payload or {}, p.score) for p in points]) for points in answers]
 
     def facet(
         self, _: str, key: str, facet_filter: models.Filter | None = None, limit: int = 10, exact: bool = True

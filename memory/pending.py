@@ -8,9 +8,10 @@ from typing import Any, cast
 from qdrant_client import models
 from tqdm import tqdm
 
-from memory.client import COLLECTION, QdrantLike
 from memory.conditions import Namespace, inside
 from memory.embedder import Embedder, EmbeddingFailed
+from memory.points import COLLECTION
+from memory.server import Client
 
 BATCH = 32  # texts
 
@@ -21,7 +22,7 @@ Progress = Callable[[int, int], None]
 class PendingEmbeddings:
     """The vectors of one embedder. Threads may share it; each agent's memories are embedded by one thread at a time."""
 
-    def __init__(self, client: QdrantLike, embedder: Embedder) -> None:
+    def __init__(self, client: Client, embedder: Embedder) -> None:
         self._client = client
         self._embedder = embedder
         self._opened = False

@@ -43,6 +43,7 @@ INDEXES: dict[str, models.PayloadSchemaParams] = {
     "value.thread": KEYWORD,
     "value.source": KEYWORD,
 }
+COLLECTION = "palimpsest"
 POINTS = uuid.UUID("6f1d3c52-64b5-4e0e-9f7e-6a1c41a9d0b7")  # namespace of the point ids
 PASSAGE = 1_200  # characters; MiniLM reads 256 word pieces
 

@@ -6,25 +6,12 @@ from typing import Any
 from qdrant_client import QdrantClient
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from memory.client import COLLECTION
+from memory.edge import EdgeClient
+from memory.points import COLLECTION
 
 
 class MemoryUnreachable(RuntimeError):
     """The Qdrant server does not answer, or refuses."""
-
-
-def _forwarded(name: str) -> Callable[..., Any]:
-    """The client's method of that name; a connection error becomes MemoryUnreachable."""
-
-    def method(self: "ServerClient", *arguments: Any, **options: Any) -> Any:
-        try:
-            return getattr(self._client, name)(*arguments, **options)
-        except (ResponseHandlingException, OSError) as error:
-            raise MemoryUnreachable(
-                f"Qdrant does not answer any more ({error}). Start it again; what was acknowledged is kept."
-            ) from error
-
-    return method
 
 
 class ServerClient:
@@ -44,20 +31,18 @@ class ServerClient:
                 "or unset QDRANT_URL to keep the memory in this process."
             ) from error
 
-    create_payload_index = _forwarded("create_payload_index")
-    delete_payload_index = _forwarded("delete_payload_index")
-    create_vector_name = _forwarded("create_vector_name")
-    upsert = _forwarded("upsert")
-    update_vectors = _forwarded("update_vectors")
-    set_payload = _forwarded("set_payload")
-    delete_payload = _forwarded("delete_payload")
-    delete = _forwarded("delete")
-    retrieve = _forwarded("retrieve")
-    count = _forwarded("count")
-    scroll = _forwarded("scroll")
-    query_batch_points = _forwarded("query_batch_points")
-    facet = _forwarded("facet")
-    get_collection = _forwarded("get_collection")
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """QdrantClient's method of that name; a connection error becomes MemoryUnreachable."""
+
+        def method(*arguments: Any, **options: Any) -> Any:
+            try:
+                return getattr(self._client, name)(*arguments, **options)
+            except (ResponseHandlingException, OSError) as error:
+                raise MemoryUnreachable(
+                    f"Qdrant does not answer any more ({error}). Start it again; what was acknowledged is kept."
+                ) from error
+
+        return method
 
     def indexed_fields(self) -> set[str]:
         return set(self.get_collection(COLLECTION).payload_schema)
@@ -67,3 +52,7 @@ class ServerClient:
 
     def close(self) -> None:
         self._client.close()
+
+
+Client = EdgeClient | ServerClient
+"""What the store asks of Qdrant: requests are qdrant_client.models, and two methods are more than QdrantClient has."""

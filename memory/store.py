@@ -17,14 +17,13 @@ from langgraph.store.base import Item, ListNamespacesOp, PutOp, SearchItem, Sear
 from qdrant_client import models
 
 from memory import ranking
-from memory.client import COLLECTION, QdrantLike
 from memory.conditions import Namespace, inside, matches, value_conditions
 from memory.edge import EdgeClient
 from memory.embedder import Embedder, open_embedder, reads
 from memory.langgraph_store import LangGraphStore
 from memory.pending import PendingEmbeddings, Progress
-from memory.points import INDEXES, PASSAGE, Memory, item_of, match_of, place_of, point_id, point_of, text_of
-from memory.server import ServerClient
+from memory.points import COLLECTION, INDEXES, PASSAGE, Memory, item_of, match_of, place_of, point_id, point_of, text_of
+from memory.server import Client, ServerClient
 from memory.upgrade import upgrade
 from memory.words import words_of_query
 from settings import Settings
@@ -50,7 +49,7 @@ class ResultPage:
 class QdrantStore(LangGraphStore):
     """Long-term memory of all agents. Threads may share it; close it, or use it as a context manager."""
 
-    def __init__(self, client: QdrantLike, embedder: Embedder) -> None:
+    def __init__(self, client: Client, embedder: Embedder) -> None:
         self.client = client
         self.embedder = embedder
         self.weights = ranking.Weights()
@@ -332,7 +331,7 @@ def open_store(settings: Settings) -> QdrantStore:
 
     Raises MemoryInUse, MemoryDamaged or MemoryUnreachable.
     """
-    client: EdgeClient | ServerClient
+    client: Client
     if settings.qdrant_url:
         client = ServerClient(url=settings.qdrant_url, api_key=settings.qdrant_api_key.get_secret_value() or None)
     else:

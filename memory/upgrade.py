@@ -8,15 +8,15 @@ from typing import Any
 from qdrant_client import models
 from tqdm import tqdm
 
-from memory.client import COLLECTION, QdrantLike
-from memory.points import searchable
+from memory.points import COLLECTION, searchable
+from memory.server import Client
 
 FIRST_LAYOUT = "value.text"
 DONE = {"normalised", "language"}
 READ_AT_ONCE = 500
 
 
-def upgrade(client: QdrantLike, indexed: set[str]) -> None:
+def upgrade(client: Client, indexed: set[str]) -> None:
     """Work out the fields that are missing, with a progress bar; killed on the way, it goes on with what is left."""
     if FIRST_LAYOUT not in indexed:
         return
