@@ -9,6 +9,7 @@ it in one word; and that no agent recalls another's.
 import argparse
 import random
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +24,13 @@ from models.scripted import PolicyModel
 from runtime import Runtime, open_runtime
 from settings import Settings
 
-WORDINGS = [
-    ("Count the {thing} in {place}.", "How many {thing} does {place} have?"),
-    ("Sort the {thing} of {place} from small to large.", "Put the {thing} found in {place} into ascending order."),
-    ("Remove duplicate {thing} from {place}.", "Make sure that every one of the {thing} occurs only once in {place}."),
-    ("Find the longest of the {thing} in {place}.", "Which one of the {thing} in {place} has the greatest length?"),
-    ("Convert the {thing} in {place} to upper case.", "Rewrite {place} so that its {thing} are all capital letters."),
-    ("Add up the {thing} in {place}.", "What is the sum of all {thing} listed in {place}?"),
-    ("Check whether the {thing} in {place} are valid.", "Validate {place}: reject {thing} that are malformed."),
-    ("Split {place} into groups by their {thing}.", "Group what is in {place} according to {thing}."),
-]
-FILLERS = [
-    ("words", "a sentence"), ("dates", "a log file"), ("prices", "an invoice"), ("names", "a guest list"),
-    ("temperatures", "a weather report"), ("vowels", "a poem"), ("scores", "a league table"), ("postcodes", "an address book"),
-    ("ingredients", "a recipe"), ("colours", "a style sheet"), ("matches", "a tournament plan"), ("chapters", "a novel"),
-    ("planets", "an astronomy table"), ("stations", "a railway timetable"), ("doses", "a prescription"),
-]  # fmt: skip
 BEST = 3
 
 
 def task_pairs() -> list[tuple[str, str]]:
     """Every task with its paraphrase."""
-    return [(a.format(thing=t, place=p), b.format(thing=t, place=p)) for a, b in WORDINGS for t, p in FILLERS]
+    tables = tomllib.loads(Path(__file__).with_name("lessons.toml").read_text(encoding="utf-8"))
+    return [(a.format(**filler), b.format(**filler)) for a, b in tables["wordings"] for filler in tables["fillers"]]
 
 
 def learn(runtime: Runtime, agent: str, tasks: list[str]) -> None:

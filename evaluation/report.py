@@ -22,7 +22,8 @@ def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[obje
 class Rows:
     """Results by key, written as they come, so that a long run which was stopped can be resumed.
 
-    The file stands beside the result, `out`; its first line holds the setting. Raises ValueError if a resumed run's setting is another.
+    The file stands beside the result, `out`; its first line holds the setting.
+    Raises ValueError if a resumed run's setting is another.
     """
 
     def __init__(self, out: Path, setting: dict[str, Any], resume: bool) -> None:

@@ -42,12 +42,8 @@ the line `{SAID}`; the person sees only what follows it."""
     def score(self, task: Task, answer: str, scoring: Scoring) -> Score:
         """Share of the hidden tests that pass."""
         if scoring.released:
-            result = score_as_released(shared_sandbox(scoring.settings), task, answer)
-        else:
-            result = _scorer(scoring.settings, scoring.tolerance, os.getpid()).score(task, answer)
-        return Score(
-            score=result.score, success=result.success, failure=result.failure, message=result.message, passed=result.passed
-        )  # fmt: skip
+            return score_as_released(shared_sandbox(scoring.settings), task, answer)
+        return _scorer(scoring.settings, scoring.tolerance, os.getpid()).score(task, answer)
 
     def check(self, task: Task, scoring: Scoring) -> None:
         _scorer(scoring.settings, 0.0, os.getpid()).truth(task)

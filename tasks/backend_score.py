@@ -8,16 +8,15 @@ Departures: (1) ColBench's scorer fails right programs for their style: `scoring
 
 import builtins
 import math
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal
 
 from sandbox.outcome import Answer, Limits, Outcome
 from sandbox.python import Sandbox
 from sandbox.values import Value, same
 from tasks.colbench import Task
+from tasks.environment import Score
 from tasks.programs import program_for, simplified_variants
 
 MOST_CACHED = 20_000  # truths
@@ -38,28 +37,6 @@ class TruthFailed(ValueError):
         self.detail = detail
 
 
-@dataclass(frozen=True)
-class BackendScore:
-    """What one program is worth."""
-
-    passed: tuple[bool, ...]
-    """For each test that counts, in their order."""
-    failure: Failure = ""
-    """The kind of the first failure; empty if all tests pass."""
-    message: str = ""
-    """What a programmer would be told of it; never an expected value."""
-
-    @property
-    def score(self) -> float:
-        """Share of tests passed, from 0 to 1."""
-        return sum(self.passed) / len(self.passed)
-
-    @property
-    def success(self) -> bool:
-        """Whether all tests pass."""
-        return all(self.passed)
-
-
 class BackendScorer:
     """Scores programs; threads may share it. `tolerance` is the largest relative or absolute difference between two
     numbers that count as equal; 0, the default, is Python's `==`. NaN equals NaN: a right program must be able to pass.
@@ -71,15 +48,13 @@ class BackendScorer:
         self.sandbox = sandbox
         self.tolerance = tolerance
         self.limits = limits or Limits()
-        self._truths: OrderedDict[tuple[str, tuple[str, ...]], list[Answer]] = OrderedDict()
-        self._lock = threading.Lock()
 
-    def score(self, task: Task, answer: str) -> BackendScore:
+    def score(self, task: Task, answer: str) -> Score:
         """The score of an answer's text. Raises TruthFailed, and SandboxFailed."""
         expected = self.truth(task)
         counted = [n for n, e in enumerate(expected) if e.error not in (*UNUSABLE, *ENDINGS)]
         if not answer.strip():
-            return BackendScore((False,) * len(counted), "no_answer", "There is no answer.")
+            return Score.of_tests((False,) * len(counted), "no_answer", "There is no answer.")
         calls = [task.calls[n] for n in counted]
         program = program_for(answer, task.function)
         outcome = self.sandbox.run(program, calls, self.limits)
@@ -94,23 +69,14 @@ class BackendScorer:
         passed = tuple(self.matches(got, wanted) for got, wanted in pairs)
         first = next((n for n, ok in enumerate(passed) if not ok), None)
         if first is None:
-            return BackendScore(passed)
-        return BackendScore(passed, *_failure(outcome, first, task.function))
+            return Score.of_tests(passed)
+        return Score.of_tests(passed, *_failure(outcome, first, task.function))
 
     def truth(self, task: Task) -> list[Answer]:
         """What the reference answers to each call; run once. Raises TruthFailed if it gives nothing to compare with."""
-        key = task.ground_truth, task.calls
-        with self._lock:
-            if key in self._truths:
-                self._truths.move_to_end(key)
-                return self._truths[key]
-        answers = self.sandbox.run(task.ground_truth, task.calls, self.limits).answers
+        answers = _answers(self.sandbox, task.ground_truth, task.calls, self.limits)
         if all(a.error in (*UNUSABLE, *ENDINGS) for a in answers):
             raise TruthFailed(task, f"{answers[0].error} {answers[0].message}".strip())
-        with self._lock:
-            self._truths[key] = answers
-            if len(self._truths) > MOST_CACHED:
-                self._truths.popitem(last=False)
         return answers
 
     def matches(self, got: Answer, wanted: Answer) -> bool:
@@ -118,6 +84,11 @@ class BackendScorer:
         if wanted.error or got.error:
             return got.error == wanted.error
         return equal(got.value, wanted.value, self.tolerance)
+
+
+@lru_cache(maxsize=MOST_CACHED)
+def _answers(sandbox: Sandbox, source: str, calls: tuple[str, ...], limits: Limits) -> list[Answer]:
+    return sandbox.run(source, calls, limits).answers
 
 
 def equal(left: Value, right: Value, tolerance: float = 0.0) -> bool:

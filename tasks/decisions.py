@@ -1,8 +1,10 @@
 """Decisions that the description of a task may leave open, with their options, read from the tables of `tasks/own_*.toml`."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
@@ -58,23 +60,20 @@ class Family:
 
 def read_families() -> tuple[Family, ...]:
     """The families of `own_backend.toml`. Their order is a part of the tasks' ids."""
-    tables = _tables("own_backend.toml")
+    tables = read_tables("own_backend.toml")
     return tuple(
-        Family(**{**family, "decisions": tuple(_decision(d, tables["shared"]) for d in family["decisions"])})
+        Family(**{**family, "decisions": tuple(decision_of(d, tables["shared"]) for d in family["decisions"])})
         for family in tables["family"]
     )
 
 
-def read_page_decisions() -> tuple[Decision, ...]:
-    """The decisions of `own_frontend.toml`."""
-    return tuple(_decision(table, {}) for table in _tables("own_frontend.toml")["decisions"])
-
-
-def _tables(name: str) -> dict[str, Any]:
+def read_tables(name: str) -> dict[str, Any]:
+    """A file of this folder."""
     return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 
-def _decision(table: dict[str, Any], shared: dict[str, Any]) -> Decision:
+def decision_of(table: Mapping[str, Any], shared: Mapping[str, Any] = MappingProxyType({})) -> Decision:
+    """The decision of a table: its options one by one, or one for each of `numbers` or `values`; or one that families share."""
     common = shared[table["use"]] if "use" in table else table
     shift = 0
     if "numbers" in common:
@@ -89,5 +88,5 @@ def _decision(table: dict[str, Any], shared: dict[str, Any]) -> Decision:
     return Decision(common["key"], common["question"], keywords, tuple(Option(*row) for row in rows), shift)
 
 
-def _of(code: str, table: dict[str, Any]) -> str:
+def _of(code: str, table: Mapping[str, Any]) -> str:
     return code.replace("<of>", table.get("of", "")).replace("<limit>", table.get("limit", ""))

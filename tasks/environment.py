@@ -36,6 +36,12 @@ class Score:
     parts: dict[str, float] = field(default_factory=dict)
     """Of a page: blocks, colours, structure, and CLIP's cosine where its weights are."""
 
+    @classmethod
+    def of_tests(cls, passed: tuple[bool, ...], failure: str = "", message: str = "") -> "Score":
+        """Of a program: the share of its tests that pass, and success when all do."""
+        share = sum(passed) / len(passed)
+        return cls(score=share, success=all(passed), failure=failure, message=message, passed=passed)
+
 
 class Environment(Protocol):
     """One kind of task."""

@@ -10,37 +10,12 @@ from html import escape, unescape
 from typing import Literal
 
 from tasks.colbench import Fact, Task
-from tasks.decisions import Decision, Option, read_page_decisions
+from tasks.decisions import Decision, Option, decision_of, read_tables
 
 TAILWIND = "https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css"
-TRADES = {
-    "bakery": ("Bread", "Cakes", "Coffee", "Opening hours", "Catering", "Our mill"),
-    "bicycle repair shop": ("Repairs", "Spare parts", "Rental", "Courses", "Used bicycles", "Tours"),
-    "school of music": ("Piano", "Violin", "Singing", "Concerts", "Teachers", "Fees"),
-    "garden nursery": ("Trees", "Herbs", "Tools", "Advice", "Delivery", "Seeds"),
-    "translation office": ("Contracts", "Websites", "Interpreting", "Prices", "Languages", "Certified copies"),
-    "mountain hut": ("Rooms", "Kitchen", "Paths", "Weather", "How to get here", "Guides"),
-}
-SENTENCES = (
-    "We have done this for twenty years, and we still enjoy it every day.",
-    "Ask us for an offer; the first talk costs nothing and takes half an hour.",
-    "You find us near the market, two minutes from the station.",
-    "Everything is made by hand, in small numbers, and with great care.",
-    "Bring your family along: there is room and something to do for all.",
-    "Our prices are on the door, and nothing is added to them later.",
-)
-
-
-MEASURES = (
-    "Of the looks this much is settled, in pixels: the ground is white; all text is in the font system-ui, 16 high in lines of 24 where "
-    "nothing else is said; the bar's name, {name}, is bold, 24 high in a line of 32, and 24 from the bar's edges; round the bold "
-    "headline, the cards together, and the button 32 are free, of which those above and below each other are shared; the cards are "
-    "24 apart, each with a bold title 20 high in a line of 28 and, 8 below it, its text; the button is rounded by 4, and its white "
-    "text is 24 from its sides and 12 from its top and bottom; the footer says: {foot}, Market Square 1."
-)
-
-
-DECISIONS = read_page_decisions()
+TABLES = read_tables("own_frontend.toml")
+TRADES: dict[str, list[str]] = TABLES["trades"]
+DECISIONS = tuple(decision_of(table) for table in TABLES["decisions"])
 
 
 def draw(options: dict[str, Option], trade: str, seed: int) -> str:
@@ -51,7 +26,7 @@ def draw(options: dict[str, Option], trade: str, seed: int) -> str:
     topics = rng.sample(TRADES[trade], int(code["cards"]))
     cards = "\n".join(
         f'    <div class="{code["corners"]}"><h2 class="text-xl font-bold mb-2">{escape(topic)}</h2>'
-        f"<p>{escape(rng.choice(SENTENCES))}</p></div>"
+        f"<p>{escape(rng.choice(TABLES['sentences']))}</p></div>"
         for topic in topics
     )
     return f"""<html>
@@ -83,7 +58,7 @@ def make_page(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
     cards = re.findall(r'mb-2">(.*?)</h2><p>(.*?)</p>', page)
     topics = " ".join(f"{title} ({unescape(text)})" for title, text in cards)
     about = f"A website for a {trade}: a bar with its name at the top, a headline, cards about its topics, a button, a footer."
-    about += f" {MEASURES.format(name=trade.title(), foot=trade.capitalize())}"
+    about += f" {TABLES['measures'].format(name=trade.title(), foot=trade.capitalize())}"
     if "cards" not in [d.key for d in hidden]:
         about += f" The cards are: {topics}"
     return Task(

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from sandbox.outcome import Answer, Limits
 from sandbox.python import Sandbox
-from tasks.backend_score import BackendScore
 from tasks.colbench import Task
+from tasks.environment import Score
 
 REFUSED = re.compile(r"(?:import|from) (?:os|sys)|sudo|transformers|exit\(|quit\(|argparse")
 SECONDS = Limits(cpu_seconds=1.0, idle_seconds=1.0)
@@ -26,17 +26,17 @@ def {name}(source, call):
 RUN = "palimpsest_run"
 
 
-def score_as_released(sandbox: Sandbox, task: Task, answer: str) -> BackendScore:
+def score_as_released(sandbox: Sandbox, task: Task, answer: str) -> Score:
     """The released scorer's verdict on an answer. Raises SandboxFailed."""
     if REFUSED.search(answer):
-        return BackendScore((False,) * len(task.calls), "raised", "It has a word of the released list.")
+        return Score.of_tests((False,) * len(task.calls), "raised", "It has a word of the released list.")
     program = released_program(answer)
     wanted, got = _truth(sandbox, task), _run_each(sandbox, program, task.calls)
     passed = tuple(not w.error and w.value is not None and g.equals(w.value) for w, g in zip(wanted, got, strict=True))
     first = next((g for g, ok in zip(got, passed, strict=True) if not ok), None)
     if first is None:
-        return BackendScore(passed)
-    return BackendScore(passed, "raised" if first.error else "wrong", f"{first.error} {first.message}".strip())
+        return Score.of_tests(passed)
+    return Score.of_tests(passed, "raised" if first.error else "wrong", f"{first.error} {first.message}".strip())
 
 
 def released_program(answer: str) -> str:

@@ -13,48 +13,7 @@ from training.recipe import Recipe
 from training.run import plan
 from training.stage import Workspace, read_rows
 
-CARD = """\
----
-library_name: {library}
-{based_on}tags: [sweet-rl, collaboration, palimpsest]
----
-
-# {name}
-
-A policy that works on a thing together with a person, trained with Palimpsest ({stage} of a run of `python -m training run`).
-
-- Start policy: {base}{licence}
-- Trained on: {dialogues} dialogues about {tasks} tasks ({train}), seed {seed}; score of what it learnt from: {success:.3f} success
-- Measured on {held_out}: {scores}
-- Person in training and measurement: simulated from single facts (`rules`), at most {turns} turns
-
-It has learnt from a simulated person and from generated tasks: what it does with others was not measured.
-
-## Use
-
-```python
-from training.chat import open_chat
-from graphs import collaborate
-
-model = open_chat("{folder}")
-context = collaborate.Context(model=model, person="rules", max_turns={turns})
-state = collaborate.graph.invoke({{"task": "own-backend/test/4/7"}}, context=context)
-```
-
-Behind an endpoint, then `OPENAI_BASE_URL=http://localhost:8000/v1` and the model's name in Palimpsest:
-
-```sh
-vllm serve {folder} --served-model-name {name}
-python convert_hf_to_gguf.py {folder} --outfile {name}.gguf && llama-server -m {name}.gguf --port 8000
-ollama create {name} -f {folder}/Modelfile
-```
-
-## Recipe
-
-```json
-{recipe}
-```
-"""
+CARD = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
 
 
 def export(folder: Path, stage: str, out: Path, adapter: bool = False) -> None:
