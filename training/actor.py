@@ -25,9 +25,8 @@ from pathlib import Path
 from tasks.answers import answer_in
 from tasks.dialogue import Message
 from training.candidates import Candidate, StoredTurn
-from training.config import PreferenceConfig
+from training.messages import with_reply
 from training.mtdpo import fit_pairs
-from training.policy import Policy, TooLong
 from training.stage import Job, Stage, Workspace, finish_policy, read_rows
 
 ActorPair = tuple[list[Message], str, str]
@@ -86,25 +85,6 @@ def is_answer(candidate: Candidate) -> bool:
     return answer_in(candidate.text) is not None
 
 
-def train_actor(
-    policy: Policy, pairs: Sequence[ActorPair], config: PreferenceConfig, folder: Path
-) -> tuple[list[dict[str, float]], dict[str, int]]:
-    """Train the adapter; what was measured at each step, and what was left out. Raises TrainingFailed."""
-    rendered, too_long = [], 0
-    for messages, chosen, rejected in pairs:
-        number = sum(m["role"] == "assistant" for m in messages)
-        try:
-            first, second = (
-                policy.render([*messages, {"role": "assistant", "content": text}], only=number)
-                for text in (chosen, rejected)
-            )
-        except TooLong:
-            too_long += 1
-        else:
-            rendered.append((first, second))
-    return fit_pairs(policy, rendered, config, folder, "actor"), {"pairs longer than the window": too_long}
-
-
 def make(workspace: Workspace, job: Job, part: Path) -> None:
     """The policy that SWEET-RL is for."""
     recipe, settings = workspace.recipe, workspace.recipe.candidates
@@ -119,7 +99,8 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
     else:
         pairs, none = house_pairs(turns, settings.draws, job.seed, settings.margin)
     policy = workspace.new_policy(job.seed)
-    history, left_out = train_actor(policy, pairs, config, part)
+    dialogues = [(with_reply(seen, chosen), with_reply(seen, rejected)) for seen, chosen, rejected in pairs]
+    history, left_out = fit_pairs(policy, dialogues, config, part, "actor", only_last=True)
     finish_policy(policy, part, history, {"draws that prefer nothing": none, **left_out})
 
 

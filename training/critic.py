@@ -23,11 +23,11 @@ import torch
 
 from tasks.trajectory import Trajectory
 from training.advantage import Head, advantages, load_head, messages_for, save_head
-from training.batch import Rendered, turn_sums
+from training.batch import turn_sums
 from training.config import FORMS, CriticForm, PreferenceConfig
 from training.fit import fit
-from training.policy import Policy, TooLong
-from training.preference import Pair, Row, dpo_loss, log_ratios, pairs_with_reference
+from training.policy import Policy
+from training.preference import Pair, Row, dpo_loss, log_ratios, pairs_with_reference, render_pairs
 from training.stage import Job, Stage, Workspace, finish_policy
 from training.turn_ranking import validate
 
@@ -56,7 +56,8 @@ def train_critic(
     folder: Path,
 ) -> tuple[list[dict[str, float]], dict[str, int]]:  # fmt: skip
     """Train adapter and head; what was measured at each step, and what was left out. Raises TrainingFailed."""
-    rendered, too_long = render_pairs(policy, form, pairs)
+    dialogues = [(messages_for(form, chosen), messages_for(form, rejected)) for chosen, rejected in pairs]
+    rendered, left_out = render_pairs(policy, dialogues)
     micro = config.fitting.micro_batch
     if head is None:
         rows = pairs_with_reference(policy, rendered, micro, "critic")
@@ -66,20 +67,7 @@ def train_critic(
         torch.nn.ModuleList([policy.model, *([head] if head else [])]), rows,
         lambda part: critic_loss(policy, form, head, part, config.beta, config.nll), config.fitting, folder, "critic",
     )  # fmt: skip
-    return history, {"pairs longer than the window": too_long}
-
-
-def render_pairs(
-    policy: Policy, form: CriticForm, pairs: Sequence[tuple[Trajectory, Trajectory]]
-) -> tuple[list[tuple[Rendered, Rendered]], int]:
-    """The pairs as the critic reads them, and how many were left out since one is longer than the window."""
-    rendered, too_long = [], 0
-    for chosen, rejected in pairs:
-        try:
-            rendered.append((policy.render(messages_for(form, chosen)), policy.render(messages_for(form, rejected))))
-        except TooLong:
-            too_long += 1
-    return rendered, too_long
+    return history, left_out
 
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:

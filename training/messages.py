@@ -43,5 +43,9 @@ def whole(trajectory: Trajectory) -> list[Message]:
     """The whole dialogue, its last turn the agent's answer. Raises ValueError if the agent says nothing in it."""
     if not trajectory.replies:
         raise ValueError("A dialogue in which the agent says nothing has nothing to learn from.")
-    last = {"role": "assistant", "content": trajectory.replies[-1]}
-    return [*before_turn(trajectory, len(trajectory.replies) - 1), last]
+    return with_reply(before_turn(trajectory, len(trajectory.replies) - 1), trajectory.replies[-1])
+
+
+def with_reply(messages: Sequence[Message], reply: str) -> list[Message]:
+    """The dialogue with the agent's reply at its end."""
+    return [*messages, {"role": "assistant", "content": reply}]

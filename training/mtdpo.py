@@ -15,39 +15,30 @@ from pathlib import Path
 
 import torch
 
-from tasks.trajectory import Trajectory
-from training.batch import Rendered
+from tasks.dialogue import Message
 from training.config import PreferenceConfig
 from training.fit import fit
 from training.messages import whole
-from training.policy import Policy, TooLong
-from training.preference import Pair, direct_preference, pairs_with_reference
+from training.policy import Policy
+from training.preference import Pair, direct_preference, pairs_with_reference, render_pairs
 from training.stage import Job, Stage, Workspace, finish_policy
 
 
-def train_mtdpo(
-    policy: Policy, pairs: Sequence[tuple[Trajectory, Trajectory]], config: PreferenceConfig, folder: Path
-) -> tuple[list[dict[str, float]], dict[str, int]]:
-    """Train the adapter; what was measured at each step, and what was left out. Raises TrainingFailed."""
-    rendered, too_long = [], 0
-    for chosen, rejected in pairs:
-        try:
-            rendered.append((policy.render(whole(chosen)), policy.render(whole(rejected))))
-        except TooLong:
-            too_long += 1
-    return fit_pairs(policy, rendered, config, folder, "mtdpo"), {"pairs longer than the window": too_long}
-
-
 def fit_pairs(
-    policy: Policy, rendered: Sequence[tuple[Rendered, Rendered]], config: PreferenceConfig, folder: Path, name: str
-) -> list[dict[str, float]]:
-    """Train the adapter on rendered pairs, of dialogues or of turns; what was measured at each step. Raises TrainingFailed."""
+    policy: Policy, pairs: Sequence[tuple[list[Message], list[Message]]], config: PreferenceConfig, folder: Path, name: str,
+    only_last: bool = False,
+) -> tuple[list[dict[str, float]], dict[str, int]]:  # fmt: skip
+    """Train the adapter on pairs of dialogues, or on their last turns; what was measured at each step, and what was left out.
+
+    Raises TrainingFailed.
+    """
+    rendered, left_out = render_pairs(policy, pairs, only_last)
     rows = pairs_with_reference(policy, rendered, config.fitting.micro_batch, name)
 
     def loss(part: Sequence[Pair]) -> tuple[torch.Tensor, dict[str, float]]:
         return direct_preference(policy, part, config.beta, config.nll)
 
-    return fit(policy.model, rows, loss, config.fitting, folder, name)
+    return fit(policy.model, rows, loss, config.fitting, folder, name), left_out
 
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:
@@ -55,7 +46,8 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
     policy, recipe = workspace.new_policy(job.seed), workspace.recipe
     pairs = workspace.pairs(workspace.collected(job))
     config = replace(recipe.mtdpo, fitting=replace(recipe.mtdpo.fitting, seed=job.seed))
-    history, left_out = train_mtdpo(policy, pairs.pairs, config, part)
+    dialogues = [(whole(chosen), whole(rejected)) for chosen, rejected in pairs.pairs]
+    history, left_out = fit_pairs(policy, dialogues, config, part, "mtdpo")
     finish_policy(policy, part, history, {**pairs.left_out, **left_out})
 
 

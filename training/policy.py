@@ -59,13 +59,13 @@ class Policy:
         ids: list[int] = self.tokenizer(self._text(messages, True), add_special_tokens=False)["input_ids"]
         return self._fitting(ids)
 
-    def render(self, messages: Sequence[Message], only: int | None = None) -> Rendered:
-        """Tokens of a dialogue, and which are the agent's; `only` one of its turns, if given. Raises PolicyFailed, TooLong.
+    def render(self, messages: Sequence[Message], only_last: bool = False) -> Rendered:
+        """Tokens of a dialogue, and which are the agent's; `only_last`: of its last turn. Raises PolicyFailed, TooLong.
 
         Each of the agent's turns is found from the template itself: what it adds to the text before it that asks for a reply.
         """
         whole = self._text(messages, False)
-        spans, number = [], 0
+        spans: list[tuple[int, int, int]] = []
         for n, message in enumerate(messages):
             if message["role"] == "assistant":
                 before, after = self._text(messages[:n], True), self._text(messages[: n + 1], False)
@@ -74,13 +74,11 @@ class Policy:
                         f"The chat template of {self.base} changes earlier turns when later ones follow, so that the agent's "
                         "tokens cannot be told: use a template that only appends."
                     )
-                if only is None or number == only:
-                    spans.append((len(before), len(after), number))
-                number += 1
+                spans.append((len(before), len(after), len(spans)))
         coded = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
         ids, turns = coded["input_ids"], [NO_TURN] * len(coded["input_ids"])
         ends = self.ends()
-        for begin, end, turn in spans:
+        for begin, end, turn in spans[-1:] if only_last else spans:
             for n, (left, right) in enumerate(coded["offset_mapping"]):
                 if begin <= left < end and right > left:
                     turns[n] = turn

@@ -5,6 +5,7 @@ reference does not change, and so a step takes one pass of the model and no seco
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 from torch.nn.functional import logsigmoid
 from tqdm import tqdm
 
+from tasks.dialogue import Message
 from training.batch import NO_TURN, Batch, Rendered, token_log_probs
-from training.policy import Policy
+from training.policy import Policy, TooLong
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,17 @@ class Pair:
 
     chosen: Row
     rejected: Row
+
+
+def render_pairs(
+    policy: Policy, pairs: Sequence[tuple[Sequence[Message], Sequence[Message]]], only_last: bool = False
+) -> tuple[list[tuple[Rendered, Rendered]], dict[str, int]]:
+    """The pairs of dialogues as the policy reads them, and how many were left out. `only_last`: the last turn is learnt from."""
+    rendered = []
+    for chosen, rejected in pairs:
+        with suppress(TooLong):
+            rendered.append((policy.render(chosen, only_last), policy.render(rejected, only_last)))
+    return rendered, {"pairs longer than the window": len(pairs) - len(rendered)}
 
 
 @torch.inference_mode()
@@ -80,11 +93,6 @@ def dpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float) -> torch
     return -logsigmoid(beta * (chosen - rejected))
 
 
-def negative_log_likelihood(log_probs: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
-    """Mean over the agent's tokens of each row, then over the rows."""
-    return -(log_probs.sum(1) / said.sum(1)).mean()
-
-
 def direct_preference(
     policy: Policy, pairs: Sequence[Any], beta: float, nll: float
 ) -> tuple[torch.Tensor, dict[str, float]]:
@@ -93,7 +101,7 @@ def direct_preference(
     ratios, log_probs, batch = log_ratios(policy, rows)
     chosen, rejected = ratios.sum(1).chunk(2)
     said = (batch.turns != NO_TURN)[: len(pairs)]
-    likelihood = negative_log_likelihood(log_probs[: len(pairs)], said)
+    likelihood = -(log_probs[: len(pairs)].sum(1) / said.sum(1)).mean()  # over a row's tokens, then over the rows
     loss = dpo_loss(chosen, rejected, beta).mean() + nll * likelihood
     metrics = {
         "accuracy": (chosen > rejected).float().mean().item(), "margin": (chosen - rejected).mean().item(),

@@ -17,6 +17,7 @@ from training.batch import NO_TURN, Rendered
 from training.candidates import Candidate, Sampled, StoredTurn, asked_at
 from training.config import FORMS, CriticForm
 from training.load import load_policy
+from training.messages import with_reply
 from training.policy import Policy, TooLong
 from training.preference import Row, with_reference
 from training.stage import Job, Stage, Workspace, read_rows, write_result, write_rows
@@ -31,10 +32,9 @@ def score_candidates(
     blind: list[Rendered] = []
     fitting = []
     for task, messages, said in sampled:
-        number = sum(m["role"] == "assistant" for m in messages)
         try:
             rows = [
-                [critic.render([*seen, {"role": "assistant", "content": text}], only=number) for text in said]
+                [critic.render(with_reply(seen, text), only_last=True) for text in said]
                 for seen in (shown_to(form, messages, task), shown_to(without_hidden(form), messages, task))
             ]
         except TooLong:

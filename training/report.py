@@ -29,12 +29,9 @@ HEADERS = {
 }  # fmt: skip
 
 
-def gather(folder: Path, recipe: Recipe, file: str = "rows.jsonl") -> dict[str, list[list[dict[str, Any]]]]:
+def gather(folder: Path, recipe: Recipe) -> dict[str, list[list[dict[str, Any]]]]:
     """Rows of the held-out dialogues: by variant, then seed. Raises ValueError if variants were measured on different tasks."""
-    found: dict[str, list[list[dict[str, Any]]]] = {}
-    for variant in recipe.variants():
-        paths = [folder / f"seed-{seed}" / f"evaluate-{variant.name}" / file for seed in recipe.seeds]
-        found[variant.name] = [read_rows(path) for path in paths]
+    found = {v.name: read_seeds(folder, recipe, f"evaluate-{v.name}") for v in recipe.variants()}
     tasks = {tuple(row["task"] for row in rows) for seeds in found.values() for rows in seeds}
     if len(tasks) != 1:
         raise ValueError(f"{folder}: the methods were measured on different tasks; remove its evaluate- folders.")
@@ -63,14 +60,17 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
     for variant in recipe.variants():
         rows = found[variant.name]
         measured = {name: crossed_interval(column(rows, name)) for name in COLUMNS}
-        kls = [json.loads((at(folder, seed, variant) / "result.json").read_text())["kl"] for seed in recipe.seeds]
+        stage = f"evaluate-{variant.name}"
+        kls = [result["kl"] for result in read_results(folder, recipe, stage)]
         success = column(rows, "success").mean(axis=1)
         table[variant.name] = {
             "label": label(variant), **measured, "kl": sum(kls) / len(kls), "success of each seed": success.tolist(),
             "success by hidden decisions": by_hidden(rows),
         }  # fmt: skip
         if recipe.greedy:
-            table[variant.name]["greedy"] = crossed_interval(column(gather_greedy(folder, recipe, variant), "success"))
+            table[variant.name]["greedy"] = crossed_interval(
+                column(read_seeds(folder, recipe, stage, "greedy.jsonl"), "success")
+            )
     sweet = column(found["sweet"], "success")
     differences = {
         name: crossed_interval(sweet - column(rows, "success")) for name, rows in found.items() if name != "sweet"
@@ -88,15 +88,14 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
     return result
 
 
-def at(folder: Path, seed: int, variant: Variant) -> Path:
-    """Where a variant was measured."""
-    return folder / f"seed-{seed}" / f"evaluate-{variant.name}"
+def read_seeds(folder: Path, recipe: Recipe, stage: str, file: str = "rows.jsonl") -> list[list[Any]]:
+    """The rows of a stage, by seed."""
+    return [read_rows(folder / f"seed-{seed}" / stage / file) for seed in recipe.seeds]
 
 
-def gather_greedy(folder: Path, recipe: Recipe, variant: Variant) -> list[list[dict[str, Any]]]:
-    """Rows of the held-out dialogues at temperature 0, by seed."""
-    paths = [at(folder, seed, variant) / "greedy.jsonl" for seed in recipe.seeds]
-    return [read_rows(path) for path in paths]
+def read_results(folder: Path, recipe: Recipe, stage: str) -> list[dict[str, Any]]:
+    """The result of a stage, by seed."""
+    return [json.loads((folder / f"seed-{seed}" / stage / "result.json").read_text()) for seed in recipe.seeds]
 
 
 def by_hidden(rows: list[list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
@@ -110,8 +109,7 @@ def best_of(folder: Path, recipe: Recipe) -> dict[str, dict[str, float]]:
     """Success with the best of N candidates at each turn; of one, the start policy itself."""
     found = {"1": crossed_interval(column(gather(folder, recipe)["zero_shot"], "success"))}
     for samples in recipe.best_of:
-        paths = [folder / f"seed-{seed}" / f"best-of-{samples}" / "rows.jsonl" for seed in recipe.seeds]
-        rows = [read_rows(path) for path in paths]
+        rows = read_seeds(folder, recipe, f"best-of-{samples}")
         found[str(samples)] = crossed_interval(column(rows, "success"))
     return found
 
@@ -121,8 +119,7 @@ def critics(folder: Path, recipe: Recipe) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for variant in recipe.variants():
         if variant.method == "sweet" and not variant.published_pairs:
-            paths = [folder / f"seed-{seed}" / variant.part("critic") / "result.json" for seed in recipe.seeds]
-            measured = [json.loads(path.read_text())["validation"] for path in paths]
+            measured = [result["validation"] for result in read_results(folder, recipe, variant.part("critic"))]
             found[variant.part("critic")] = {name: pooled([m[name] for m in measured]) for name in measured[0]}
     return found
 

@@ -7,7 +7,6 @@ one that was answered before (redundant); the right program against one with a s
 import random
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Literal
 
 from tasks.answers import MARKER
@@ -22,8 +21,8 @@ from training.config import CriticForm
 from training.home import home
 from training.messages import before_turn
 from training.pairs import NoPairs, make_pairs
-from training.policy import Policy, TooLong
-from training.preference import Row, with_reference
+from training.policy import Policy
+from training.preference import Row, render_pairs, with_reference
 from training.ranked import score_candidates
 from training.recipe import Recipe
 from training.stage import first_of_each_task, mean
@@ -88,10 +87,9 @@ def validate(
         pairs = make_pairs(held_out, recipe.pairing, recipe.margin).pairs
     except NoPairs:
         pairs = []
-    fitting = []
-    for pair in pairs:
-        with suppress(TooLong):
-            fitting.append([policy.render(messages_for(form, trajectory)) for trajectory in pair])
+    fitting, _ = render_pairs(
+        policy, [(messages_for(form, better), messages_for(form, worse)) for better, worse in pairs]
+    )
     rows = [row for pair in fitting for row in pair]
     # As in training, the reference sees what the critic sees; for the contrasts as where candidates are scored.
     known = [Row(r) for r in rows] if head is not None else with_reference(policy, rows, micro, "validation")

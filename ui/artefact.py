@@ -11,6 +11,7 @@ from tasks.backend_score import TruthFailed
 from tasks.environment import Scoring
 from tasks.kinds import ENVIRONMENTS
 from tasks.lookup import find_task
+from ui.choice import choose
 from ui.diff_picture import diff_html
 from ui.page_picture import differences, divided, drawn
 from ui.safe_text import escaped
@@ -20,6 +21,8 @@ EMPTY = {
     "backend": "No program yet. The agent asks first; what it writes is shown here.",
     "frontend": "No page yet. Each page that the agent draws is shown here as a picture.",
 }
+
+SHOWN = {"page": "The page", "both": "Before and after", "changed": "What changed"}
 
 
 def versions(session: Session, state: dict[str, Any]) -> list[str]:
@@ -44,12 +47,8 @@ def _show_program(session: Session, state: dict[str, Any], found: list[str], key
     if len(found) > 1:
         with st.expander(f"Changes since version {len(found) - 1}", icon=":material/difference:"):
             st.html(diff_html(found[-2], found[-1], f"Version {len(found) - 1}", f"Version {len(found)}"))
-    if state["task"] and st.button(
-        "Run the tests",
-        key=f"{key}-tests",
-        icon=":material/checklist:",
-        help="Shows which pass, never what is expected.",
-    ):
+    told = "Shows which pass, never what is expected."
+    if state["task"] and st.button("Run the tests", key=f"{key}-tests", icon=":material/checklist:", help=told):
         try:
             with st.spinner("Running the hidden tests in the sandbox…"):
                 settings = session.runtime.settings
@@ -83,28 +82,13 @@ def _show_page(found: list[str], key: str) -> None:
     if len(pages) < 2:
         st.image(pages[-1].png, caption="The page so far")
     else:
-        how = st.segmented_control(
-            "Show",
-            ["The page", "Before and after", "What changed"],
-            default="The page",
-            key=f"{key}-show",
-            required=True,
-        )
-        if how == "Before and after":
-            share = st.slider(
-                "Before | after",
-                0,
-                100,
-                50,
-                key=f"{key}-share",
-                format="%d%%",
-                help="Move the divider; the arrow keys do it too.",
-            )
-            st.image(
-                divided(pages[0], pages[1], share),
-                caption="Left of the line the version before, right of it the last one",
-            )
-        elif how == "What changed":
+        how = choose("Show", SHOWN, f"{key}-show")
+        if how == "both":
+            advice = "Move the divider; the arrow keys do it too."
+            share = st.slider("Before | after", 0, 100, 50, key=f"{key}-share", format="%d%%", help=advice)
+            told = "Left of the line the version before, right of it the last one"
+            st.image(divided(pages[0], pages[1], share), caption=told)
+        elif how == "changed":
             picture, changed = differences(*pages)
             st.image(picture, caption=f"Marked: {changed:.1%} of the picture changed")
         else:

@@ -1,7 +1,6 @@
 """Two agents work on one task with the same simulated person, side by side and without names; a person says which did better."""
 
 import random
-import uuid
 from typing import Any
 
 import streamlit as st
@@ -13,6 +12,7 @@ from tasks.lookup import find_task
 from tasks.trajectory import trajectory_of
 from ui.artefact import show_artefact
 from ui.consent import ask_consent, show_kept
+from ui.run_status import new_run
 from ui.safe_text import escaped, show_typed, show_written
 from ui.session import Session, model_names
 from ui.task_choice import choose_task
@@ -50,7 +50,7 @@ def show_comparison(session: Session) -> None:
 def _run(session: Session, task: str, one: str, other: str) -> None:
     models = [one, other]
     random.shuffle(models)
-    run = uuid.uuid4().hex[:12]
+    run = new_run()
     bar = st.progress(0.0, "Agent A works…")
     try:
         for n, model in enumerate(models):

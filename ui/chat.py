@@ -17,8 +17,8 @@ from nodes.memgpt.receive import load_working_context
 from nodes.memgpt.state import BLOCKS
 from nodes.memgpt.window import measure
 from text import clean_text
-from ui.run_status import FAILURES
-from ui.safe_text import escaped, one_line, show_typed, show_written, written_html
+from ui.run_status import FAILURES, show_failure
+from ui.safe_text import one_line, show_typed, show_written, written_html
 from ui.session import Session, open_session
 from ui.window_picture import window_html
 
@@ -176,8 +176,7 @@ def _show_history(session: Session, state: State) -> None:
             was_out = False
         was_out = was_out or (not inside and item.value["role"] in ("user", "assistant"))
         _show_record(item, results.get(item.key.removesuffix(":call") + ":result"))
-    if failure := st.session_state.pop("failure", ""):
-        st.error(escaped(failure), icon=":material/error:")
+    show_failure("failure")
     _show_ending(session, state)
 
 

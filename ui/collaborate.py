@@ -1,6 +1,5 @@
 """The page "Collaborate": a person and the agent make one thing together, the dialogue left, what comes of it right."""
 
-import uuid
 from typing import Any
 
 import streamlit as st
@@ -17,8 +16,9 @@ from tasks.lookup import find_task
 from tasks.trajectory import trajectory_of
 from ui.artefact import show_artefact, show_tests
 from ui.blind_comparison import show_comparison
+from ui.choice import choose
 from ui.consent import ask_consent, show_kept
-from ui.run_status import draw_run, no_model
+from ui.run_status import draw_run, new_run, no_model, run_of_page, show_failure
 from ui.safe_text import escaped, show_typed, show_written
 from ui.session import Session, open_session
 from ui.task_choice import choose_task
@@ -45,26 +45,10 @@ def show() -> None:
     st.title("Collaborate", anchor=False)
     if session.context.model == OFFLINE:
         no_model()
-    if "collab_run" not in st.session_state:
-        st.session_state.collab_run = st.query_params.get("run", "") or uuid.uuid4().hex[:12]
-    view = st.segmented_control(
-        "View",
-        list(VIEWS),
-        format_func=VIEWS.__getitem__,
-        default="together",
-        key="collab_view",
-        required=True,
-        label_visibility="collapsed",
-    )
-    if view == "compare":
+    if choose("View", VIEWS, "collab_view", hide_label=True) == "compare":
         show_comparison(session)
         return
-    run = st.session_state.collab_run
-    st.query_params["run"] = run
-    state = session.runtime.state("collaborate", run)
-    if state.get("agent", session.context.agent) != session.context.agent:
-        st.session_state.collab_run = uuid.uuid4().hex[:12]  # the agent was changed: its runs are others
-        st.rerun()
+    _, state = run_of_page(session, "collaborate", "collab_run")
     if state.get("turns") is not None:
         _show_run(session, state)
     else:
@@ -84,37 +68,26 @@ def _show_start(session: Session) -> None:
     except BadTask as error:
         st.error(escaped(str(error)))
         task = None
-    person = st.radio(
-        "Who answers the agent?",
-        _people(session, task),
-        format_func=PEOPLE.__getitem__,
-        key="collab_person",
-        horizontal=True,
-    )
+    people = _people(session, task)
+    named = PEOPLE.__getitem__
+    person = st.radio("Who answers the agent?", people, format_func=named, key="collab_person", horizontal=True)
     with st.expander("The agent, and its budget", icon=":material/tune:"):
         st.number_input("Most turns of the agent", 1, 30, 10, key="collab_max_turns")
-        st.toggle(
-            "It remembers me from earlier tasks",
-            key="collab_memory",
-            help="The agent notes what will matter again, and sees it in later tasks.",
-        )
-        st.toggle(
-            "It works on its program before it answers",
-            key="collab_refine",
-            help="Reflexion: it tests its answer, and tries again.",
-        )
+        notes = "The agent notes what will matter again, and sees it in later tasks."
+        st.toggle("It remembers me from earlier tasks", key="collab_memory", help=notes)
+        tries = "Reflexion: it tests its answer, and tries again."
+        st.toggle("It works on its program before it answers", key="collab_refine", help=tries)
         if person == "rules":
             st.slider("Questions the person answers (0: all)", 0, 10, 0, key="collab_patience")
             st.slider("How often the person is vague", 0.0, 1.0, 0.0, 0.1, key="collab_vagueness")
             st.slider("What the person has forgotten", 0.0, 1.0, 0.0, 0.1, key="collab_forgetfulness")
-    if failure := st.session_state.pop("collab_failure", ""):
-        st.error(escaped(failure), icon=":material/error:")
+    show_failure("collab_failure")
     offline = session.context.model == OFFLINE
     if (
         st.button("Start", type="primary", icon=":material/play_arrow:", disabled=offline or task is None)
         and task is not None
     ):
-        st.session_state.collab_run = uuid.uuid4().hex[:12]
+        st.session_state.collab_run = new_run()
         st.session_state.collab_settings = {
             name: st.session_state[f"collab_{name}"]
             for name in ("person", "max_turns", "memory", "refine", "patience", "vagueness", "forgetfulness")
@@ -152,8 +125,7 @@ def _show_run(session: Session, state: dict[str, Any]) -> None:
     waits = session.runtime.pending_step("collaborate", st.session_state.collab_run)
     person = state["setting"]["person"]
     st.button("New task", icon=":material/edit_square:", on_click=_new)
-    if failure := st.session_state.pop("collab_failure", ""):
-        st.error(escaped(failure), icon=":material/error:")
+    show_failure("collab_failure")
     left, right = st.columns(2, gap="large")
     with right:
         st.caption("What comes of it")
@@ -214,7 +186,7 @@ def _show_secret(session: Session, state: dict[str, Any]) -> None:
 
 
 def _new() -> None:
-    st.session_state.collab_run = uuid.uuid4().hex[:12]
+    st.session_state.collab_run = new_run()
 
 
 # ---- after -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from memory.archival import Archival
 from memory.documents import KINDS, read_document
 from memory.recall import SAID, Recall
 from memory.store import ResultPage
+from ui.choice import choose
 from ui.run_status import FAILURES
 from ui.safe_text import escaped, one_line
 from ui.session import Session, open_session
@@ -46,10 +47,8 @@ def _recall(recall: Recall, total: int) -> None:
         return
     text = st.text_input("Find", placeholder="a piece of text", key="recall_text")
     how, case, since_place, until_place = st.columns([2, 1.4, 1.5, 1.5], vertical_alignment="bottom")
-    exact = (
-        how.segmented_control("How", ["Exact text", "By meaning"], default="Exact text", key="recall_how")
-        != "By meaning"
-    )
+    with how:
+        exact = choose("How", {"exact": "Exact text", "meaning": "By meaning"}, "recall_how") == "exact"
     match_case = case.toggle("Match case", key="recall_case", disabled=not exact)
     since = since_place.date_input("From (UTC)", None, key="recall_since", disabled=not exact)
     until = until_place.date_input("To, that day included", None, key="recall_until", disabled=not exact)

@@ -1,7 +1,5 @@
 """The page "Refine": one task, a method that improves its answer, and everything on the way: drafts, scores, lessons, steps."""
 
-import uuid
-
 import streamlit as st
 
 from memory.lessons import Lessons
@@ -9,9 +7,10 @@ from sandbox.choose import shared_sandbox
 from sandbox.outcome import SandboxUnavailable
 from sandbox.python import MEANINGS
 from settings import Settings
+from ui.choice import choose
 from ui.refine_form import METHODS, PAUSES, MethodContext, Solver, ask_task
 from ui.refine_result import STEPS, show_run
-from ui.run_status import draw_run
+from ui.run_status import draw_run, run_of_page
 from ui.safe_text import escaped, one_line
 from ui.session import Session, open_session
 
@@ -20,25 +19,12 @@ def show() -> None:
     """Draw the page."""
     session = open_session()
     st.title("Refine", anchor=False)
-    if "refine_run" not in st.session_state:
-        st.session_state.refine_run = st.query_params.get("run", "") or uuid.uuid4().hex[:12]
-        if (asked := st.query_params.get("method", "")) in METHODS:
-            st.session_state.refine_method = asked
-    method = st.segmented_control(
-        "Method",
-        list(METHODS),
-        format_func=lambda m: METHODS[m][0],
-        default="self_refine",
-        key="refine_method",
-        required=True,
-    )
+    if "refine_run" not in st.session_state and (asked := st.query_params.get("method", "")) in METHODS:
+        st.session_state.refine_method = asked
+    method = choose("Method", {name: words for name, (words, _) in METHODS.items()}, "refine_method")
     st.caption(METHODS[method][1])
-    run = st.session_state.refine_run
-    st.query_params.update({"run": run, "method": method})
-    state = session.runtime.state(method, run)
-    if state.get("agent", session.context.agent) != session.context.agent:
-        st.session_state.refine_run = uuid.uuid4().hex[:12]  # the agent was changed: its runs are others
-        st.rerun()
+    st.query_params["method"] = method
+    run, state = run_of_page(session, method, "refine_run")
     waits = session.runtime.pending_step(method, run)
     context = ask_task(session, method, state)
     place = st.container()

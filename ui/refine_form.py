@@ -1,6 +1,5 @@
 """The form of the page "Refine": the task, how it is checked, and its budgets."""
 
-import uuid
 from typing import Any, Literal, cast
 
 import streamlit as st
@@ -8,7 +7,7 @@ import streamlit as st
 from graphs import react, reflexion, self_refine
 from models.endpoint import OFFLINE
 from nodes.react.state import BUILT_IN
-from ui.run_status import no_model
+from ui.run_status import new_run, no_model
 from ui.safe_text import escaped
 from ui.session import Session
 
@@ -116,7 +115,7 @@ def _tests() -> str:
 
 
 def _start(task: str) -> None:
-    st.session_state.refine_run = uuid.uuid4().hex[:12]
+    st.session_state.refine_run = new_run()
     st.session_state.refine_start = {"task": task}
 
 
@@ -126,7 +125,7 @@ def go_on() -> None:
 
 
 def _new() -> None:
-    st.session_state.refine_run, st.session_state.refine_task = uuid.uuid4().hex[:12], ""
+    st.session_state.refine_run, st.session_state.refine_task = new_run(), ""
 
 
 def _example() -> None:

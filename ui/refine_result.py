@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 
 from ui.diff_picture import diff_html
 from ui.refine_form import MethodContext, Solver, go_on
+from ui.run_status import show_failure
 from ui.safe_text import escaped, one_line, show_written
 from ui.session import Session
 
@@ -32,8 +33,7 @@ def show_run(
     session: Session, method: Solver, state: dict[str, Any], waits: str, context: MethodContext | None
 ) -> None:
     """Draw what there is of the run: its end or its pause, its answer, and how it came to it."""
-    if failure := st.session_state.pop("refine_failure", ""):
-        st.error(escaped(failure), icon=":material/error:")
+    show_failure("refine_failure")
     if not state:
         st.caption(
             "Nothing has been tried yet. Write a task and press Start; every draft, score and lesson stays here."

@@ -1,17 +1,44 @@
 """Draws a run of a machine as it comes: its steps by name, and the last of what the model writes."""
 
+import uuid
 from collections.abc import Generator, Mapping
 from contextlib import closing
+from typing import Any
 
 import streamlit as st
 from langchain_core.messages import AIMessageChunk
 
-from runtime import Part
-from ui.safe_text import one_line
+from runtime import Machine, Part
+from ui.safe_text import escaped, one_line
+from ui.session import Session
 
 FAILURES = (ValueError, RuntimeError)
 """Of models, sandboxes, browsers, tasks and memory: each says what to do."""
 SHOWN = 300  # characters of what is being written
+
+
+def new_run() -> str:
+    """The name of a run that is begun."""
+    return uuid.uuid4().hex[:12]
+
+
+def run_of_page(session: Session, machine: Machine, key: str) -> tuple[str, dict[str, Any]]:
+    """The run that the page is at, by its address, or a new one, and its state; a new one too when the agent was changed."""
+    state = st.session_state
+    if key not in state:
+        state[key] = st.query_params.get("run", "") or new_run()
+    st.query_params["run"] = state[key]
+    found = session.runtime.state(machine, state[key])
+    if found.get("agent", session.context.agent) != session.context.agent:
+        state[key] = new_run()
+        st.rerun()
+    return state[key], found
+
+
+def show_failure(key: str) -> None:
+    """What the last run failed with, once."""
+    if failure := st.session_state.pop(key, ""):
+        st.error(escaped(failure), icon=":material/error:")
 
 
 def draw_run(stream: Generator[Part, None, None], label: str, steps: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ import streamlit as st
 from settings import Settings
 from tasks.colbench import BadTask, Task, task_of
 from tasks.lookup import find_task, store_tasks
+from ui.choice import choose
 from ui.safe_text import escaped, show_typed
 
 KINDS = {"backend": "A Python function", "frontend": "A web page"}
@@ -20,14 +21,10 @@ def choose_task(settings: Settings) -> dict[str, Any] | None:
     """The run's input, as the machine takes it; None, with the reason shown, while it cannot work."""
     left, right = st.columns(2)
     with left:
-        kind = st.segmented_control(
-            "What", list(KINDS), format_func=KINDS.__getitem__, default="backend", key="collab_kind", required=True
-        )
+        kind = choose("What", KINDS, "collab_kind")
     with right:
-        source = st.segmented_control(
-            "Which", list(SOURCES), format_func=SOURCES.__getitem__, default="ready", key="collab_source", required=True
-        )
-    return _ready(str(kind), settings) if source == "ready" else _own(str(kind), settings)
+        source = choose("Which", SOURCES, "collab_source")
+    return _ready(kind, settings) if source == "ready" else _own(kind, settings)
 
 
 def _ready(kind: str, settings: Settings) -> dict[str, Any]:

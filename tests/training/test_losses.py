@@ -223,8 +223,8 @@ def test_candidates_are_scored_after_what_was_said(policy: Policy, name: str) ->
     assert turn.messages == messages
     for candidate in turn.candidates:
         reply = {"role": "assistant", "content": candidate.text}
-        seen = policy.render([*shown_to(form, messages, task), reply], only=1)
-        blind = policy.render([*shown_to(without_hidden(form), messages, task), reply], only=1)
+        seen = policy.render([*shown_to(form, messages, task), reply], only_last=True)
+        blind = policy.render([*shown_to(without_hidden(form), messages, task), reply], only_last=True)
         now = plain_turns(plain_log_probs(policy, seen), seen)[1]
         with policy.reference():
             reference = plain_turns(plain_log_probs(policy, blind), blind)[1]

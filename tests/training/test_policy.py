@@ -55,7 +55,7 @@ def test_the_mask_is_what_the_agent_says_token_by_token(policy: Policy, template
     assert list(rendered.ids[: len(prompt)]) == prompt
     assert set(rendered.turns[: len(prompt)]) == {NO_TURN}
     assert rendered.turns[len(prompt)] == 0
-    second = policy.render(DIALOGUE, only=1)
+    second = policy.render(DIALOGUE, only_last=True)
     assert (second.ids, said(policy, second.ids, second.turns)) == (rendered.ids, ["I WANT TO ANSWER:\nx = 1<|end|>"])
     assert set(second.turns) == {NO_TURN, 1}
 

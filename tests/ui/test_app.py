@@ -188,7 +188,7 @@ def test_the_memory_page_searches_pages_and_shows_what_left(opened: Runtime) -> 
     run(app)
     assert "No message matches" in everything(app)
     app.toggle(key="recall_case").set_value(False)
-    app.segmented_control(key="recall_how").set_value("By meaning")
+    app.segmented_control(key="recall_how").set_value("meaning")
     run(app)
     assert "found · 1 to 10" in everything(app)
     assert "messages have left" in everything(app)
