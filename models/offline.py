@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.messages.tool import tool_call_chunk
@@ -61,27 +60,15 @@ class OfflineModel(BaseChatModel):
             raise ModelFailed(NO_MODEL)
         return self.bind(acts=True)
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
+    def _generate(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> ChatResult:
         if not kwargs.get("acts") and LEAVING not in messages[-1].text:
             raise ModelFailed(NO_MODEL)
         reply = act_by_rule(messages) if kwargs.get("acts") else AIMessage(digest(messages[-1].text))
         return ChatResult(generations=[ChatGeneration(message=reply)])
 
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
+    def _stream(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         """Word by word, as a model would: the arguments of a call come in pieces."""
-        reply = self._generate(messages, stop, run_manager, **kwargs).generations[0].message
+        reply = self._generate(messages, **kwargs).generations[0].message
         assert isinstance(reply, AIMessage)
         chunks = [AIMessageChunk(content=word) for word in re.findall(r"\S+\s*|\s+", reply.text)]
         for n, call in enumerate(reply.tool_calls):
@@ -92,11 +79,7 @@ class OfflineModel(BaseChatModel):
             )
             for piece in re.findall(r"\S+\s*|\s+", json.dumps(call["args"], ensure_ascii=False)):
                 chunks.append(AIMessageChunk(content="", tool_call_chunks=[tool_call_chunk(args=piece, index=n)]))
-        for message in chunks:
-            chunk = ChatGenerationChunk(message=message)
-            if run_manager:
-                run_manager.on_llm_new_token(message.text, chunk=chunk)
-            yield chunk
+        yield from (ChatGenerationChunk(message=message) for message in chunks)
 
 
 def act_by_rule(messages: list[BaseMessage]) -> AIMessage:
