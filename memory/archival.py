@@ -75,13 +75,7 @@ class Archival:
         return Ingested(source, len(memories), len(old))
 
     def search(
-        self,
-        query: str,
-        page: int = 0,
-        page_size: int = 10,
-        *,
-        source: str = "",
-        progress: Progress | None = None,
+        self, query: str, page: int = 0, page_size: int = 10, *, source: str = "", progress: Progress | None = None
     ) -> ResultPage:
         """Passages near `query`, best first, page by page. Raises ValueError for an empty query or a page that is not there."""
         if not query.strip():

@@ -269,11 +269,7 @@ class QdrantStore(LangGraphStore):
                 return ids
 
     def _ranked(
-        self,
-        prefix: Namespace,
-        query: str,
-        conditions: list[models.Condition],
-        progress: Progress | None = None,
+        self, prefix: Namespace, query: str, conditions: list[models.Condition], progress: Progress | None = None
     ) -> list[tuple[str, float]]:
         """Ids and scores, best first."""
         self._pending.embed_pending(prefix, progress=progress)

@@ -173,10 +173,7 @@ _AARCH64_WORKER = {
      "close_range": 436, "landlock_restrict_self": 446,
 }  # fmt: skip
 """What a worker needs beyond its programs: to talk to the parent, to fork, to watch, and to lock a child."""
-_ARCHITECTURES = {
-    "x86_64": (0xC000003E, _X86_64, _X86_64_WORKER),
-    "aarch64": (0xC00000B7, _AARCH64, _AARCH64_WORKER),
-}
+_ARCHITECTURES = {"x86_64": (0xC000003E, _X86_64, _X86_64_WORKER), "aarch64": (0xC00000B7, _AARCH64, _AARCH64_WORKER)}
 _SECCOMP_NUMBER = {"x86_64": 317, "aarch64": 277}
 _FCNTL_ALLOWED = (0, 1, 2, 3, 1030)
 """Duplicate, and read flags; F_SETOWN sends signals, and F_SETFL reaches other children."""

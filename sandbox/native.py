@@ -17,15 +17,7 @@ from typing import Any, Literal
 
 from sandbox.lockdown import SMALLEST_LANDLOCK, landlock_version
 from sandbox.thread_limit import ThreadGate
-from sandbox.wire import (
-    Bounds,
-    Ending,
-    read_frame,
-    receive_descriptor,
-    receive_ending,
-    send_request,
-    write_frame,
-)
+from sandbox.wire import Bounds, Ending, read_frame, receive_descriptor, receive_ending, send_request, write_frame
 
 HERE = Path(__file__).resolve().parent
 SYSTEM_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")

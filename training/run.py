@@ -24,19 +24,7 @@ import torch
 from accelerate import PartialState
 from tqdm import tqdm
 
-from training import (
-    actor,
-    best_of,
-    candidates,
-    collect,
-    critic,
-    evaluate,
-    mtdpo,
-    ranked,
-    report,
-    rft,
-    tiny,
-)
+from training import actor, best_of, candidates, collect, critic, evaluate, mtdpo, ranked, report, rft, tiny
 from training.recipe import Recipe
 from training.stage import Job, Stage, Workspace
 

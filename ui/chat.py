@@ -182,10 +182,7 @@ def _show_history(session: Session, state: State) -> None:
 
 def _log(session: Session, amount: int) -> ResultPage:
     return session.runtime.store.find(
-        (session.context.agent, "message"),
-        where={"thread": session.thread},
-        page_size=amount,
-        newest_first=True,
+        (session.context.agent, "message"), where={"thread": session.thread}, page_size=amount, newest_first=True
     )
 
 

@@ -5,12 +5,7 @@ from html import escape
 from nodes.memgpt.state import Context
 from nodes.memgpt.window import Usage
 
-PARTS = {
-    "Instructions": "#5b6b8c",
-    "Working context": "#c2772e",
-    "Summary": "#7a4fa3",
-    "Queue": "#2f8f6b",
-}
+PARTS = {"Instructions": "#5b6b8c", "Working context": "#c2772e", "Summary": "#7a4fa3", "Queue": "#2f8f6b"}
 FREE = "rgba(128,128,128,0.18)"
 
 

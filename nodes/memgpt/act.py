@@ -93,10 +93,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         "messages": messages,
         "queue_ids": [*state["queue_ids"], *(str(m.id) for m in messages[1:])],
         "working_context": tools.blocks,
-        "counters": {
-            "recall": state["counters"]["recall"] + len(sent),
-            "archival": archival,
-        },
+        "counters": {"recall": state["counters"]["recall"] + len(sent), "archival": archival},
         "replies": [*state["replies"], *tools.replies],
         "turn": turn,
         **({"stop": "loop"} if stop else {}),

@@ -52,8 +52,5 @@ def _judge(text: str, task: str, runtime: Runtime[Context]) -> tuple[float, str]
     if context.tests:
         report = run_tests(shared_sandbox(settings_of(runtime)), program_in(text), context.tests, context.functions)
         return report.score if report.passed else min(report.score, 0.99), report.feedback()
-    prompt = [
-        SystemMessage(CRITICISE),
-        HumanMessage(f"Task:\n{task}\n\nVersion to judge:\n{fenced_off(text)}"),
-    ]
+    prompt = [SystemMessage(CRITICISE), HumanMessage(f"Task:\n{task}\n\nVersion to judge:\n{fenced_off(text)}")]
     return verdict_of([*prompt], context.critic or context.model, runtime, ["critique"])

@@ -129,10 +129,7 @@ def test_speed_measures_every_store_and_both_agents(tmp_path: Path) -> None:
     assert all(row[who]["bytes"]["mean"] > 0 for row in turn["results"] for who in ("memgpt", "bare"))
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["locomo", "--file", "missing.json"], ["nested-kv", "--pairs", "missing.jsonl"]],
-)
+@pytest.mark.parametrize("arguments", [["locomo", "--file", "missing.json"], ["nested-kv", "--pairs", "missing.jsonl"]])
 def test_bad_files_are_named(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "evaluation", *arguments]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -60,10 +60,7 @@ def _next_worker(sandbox: Sandbox, known: set[int]) -> psutil.Process:
 @pytest.mark.parametrize(
     ("at", "raising"),
     [
-        (
-            "        look = min(TICK, time.monotonic() - begun)\n",
-            "        if number: raise AttributeError('bounds')\n",
-        ),
+        ("        look = min(TICK, time.monotonic() - begun)\n", "        if number: raise AttributeError('bounds')\n"),
         ('        bounds = doing["bounds"]', "        if number: return\n"),
     ],
 )

@@ -24,12 +24,7 @@ from tasks.person import (
     leak_in,
     told_facts,
 )
-from tasks.trajectory import (
-    BadTrajectory,
-    Trajectory,
-    read_trajectories,
-    trajectory_of,
-)
+from tasks.trajectory import BadTrajectory, Trajectory, read_trajectories, trajectory_of
 from tests.conftest import said
 
 FACTS = (

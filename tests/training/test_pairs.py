@@ -153,8 +153,7 @@ def test_pairs_for_the_actor_differ_in_text_and_advantage() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 4), st.integers(-3, 3).map(float)), min_size=1, max_size=6),
-    st.integers(0, 100),
+    st.lists(st.tuples(st.integers(1, 4), st.integers(-3, 3).map(float)), min_size=1, max_size=6), st.integers(0, 100)
 )
 def test_what_is_chosen_is_of_the_upper_half(counts: list[tuple[int, float]], seed: int) -> None:
     stored = turn(*((f"t{n}", count, value) for n, (count, value) in enumerate(counts)))
