@@ -47,4 +47,4 @@ def crossed_interval(values: Values, seed: int = SEED) -> dict[str, float]:
 
 def format_interval(value: dict[str, float], digits: int = 3) -> str:
     """An interval as a table has it."""
-    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+    return f"{value['mean']:,.{digits}f} [{value['low']:,.{digits}f}, {value['high']:,.{digits}f}]"

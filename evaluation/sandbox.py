@@ -20,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from evaluation.report import print_table
-from intervals import interval
+from intervals import format_interval, interval
 from sandbox.attacks import ATTACKS, open_decoy, run_attack
 from sandbox.choose import STRONGEST_FIRST, open_sandbox
 from sandbox.outcome import SandboxUnavailable
@@ -141,10 +141,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     print_table(
         f"Programs of {len(CALLS)} calls a minute, {arguments.workers} at a time, mean of {arguments.rounds} rounds [95 %]",
         ["", "programs a minute", "× subprocess.run", "× the same answers"],
-        [
-            [names.get(name, name), _whole(s["per_minute"]), _tenths(s["over_plain"]), _tenths(s["over_same"])]
-            for name, s in speeds.items()
-        ],
+        [[names.get(name, name), *(format_interval(value, 1) for value in s.values())] for name, s in speeds.items()],
     )
     groups = Counter(a.group for a in ATTACKS)
     print_table(
@@ -161,11 +158,3 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _ratios(values: list[float], base: list[float]) -> list[float]:
     return [value / other for value, other in zip(values, base, strict=True)]
-
-
-def _whole(value: dict[str, float]) -> str:
-    return f"{value['mean']:,.0f} [{value['low']:,.0f}, {value['high']:,.0f}]"
-
-
-def _tenths(value: dict[str, float]) -> str:
-    return f"{value['mean']:.1f} [{value['low']:.1f}, {value['high']:.1f}]"

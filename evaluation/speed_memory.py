@@ -136,14 +136,13 @@ class QdrantLocal:
         return len(self.client.query_points("c", prefetch=halves, query=fusion, limit=10).points)
 
     def text(self, agent: str, word: str) -> int:
-        m = self.models
-        where = self._filter(agent, m.FieldCondition(key="text", match=m.MatchSubstring(substring=word)))
-        self.client.count("c", where)
-        return len(self.client.scroll("c", where, limit=10, order_by="sequence")[0])
+        return self._first(agent, key="text", match=self.models.MatchSubstring(substring=word))
 
     def dates(self, agent: str, since: datetime, before: datetime) -> int:
-        m = self.models
-        where = self._filter(agent, m.FieldCondition(key="time", range=m.DatetimeRange(gte=since, lt=before)))
+        return self._first(agent, key="time", range=self.models.DatetimeRange(gte=since, lt=before))
+
+    def _first(self, agent: str, **condition: Any) -> int:
+        where = self._filter(agent, self.models.FieldCondition(**condition))
         self.client.count("c", where)
         return len(self.client.scroll("c", where, limit=10, order_by="sequence")[0])
 
@@ -195,12 +194,12 @@ class SqliteVec:
         return len([self.db.execute("SELECT text FROM m WHERE id=?", (i,)).fetchall() for i in best])
 
     def text(self, agent: str, word: str) -> int:
-        where = "agent = ? AND instr(text, ?)"
-        self.db.execute(f"SELECT count(*) FROM m WHERE {where}", (agent, word)).fetchall()
-        return len(self.db.execute(f"SELECT * FROM m WHERE {where} ORDER BY id LIMIT 10", (agent, word)).fetchall())
+        return self._first("agent = ? AND instr(text, ?)", (agent, word))
 
     def dates(self, agent: str, since: datetime, before: datetime) -> int:
-        where, values = "agent = ? AND time >= ? AND time < ?", (agent, since.isoformat(), before.isoformat())
+        return self._first("agent = ? AND time >= ? AND time < ?", (agent, since.isoformat(), before.isoformat()))
+
+    def _first(self, where: str, values: tuple[str, ...]) -> int:
         self.db.execute(f"SELECT count(*) FROM m WHERE {where}", values).fetchall()
         return len(self.db.execute(f"SELECT * FROM m WHERE {where} ORDER BY id LIMIT 10", values).fetchall())
 

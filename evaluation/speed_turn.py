@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from evaluation.report import print_table
 from graphs.memgpt import Context, user_message
-from intervals import interval
+from intervals import format_interval, interval
 from memory.checkpoints import open_checkpointer
 from models.scripted import PolicyModel, call
 from nodes.memgpt.evict import SUMMARISE
@@ -90,17 +90,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         results.append(result)
         cpu, bytes_ = ours[mark]["cpu ms"], ours[mark]["bytes"]
         bare_cpu, bare_bytes = bare[mark]["cpu ms"], bare[mark]["bytes"]
-        rows.append(
-            [
-                f"{mark:,}",
-                f"{cpu['mean']:.1f} [{cpu['low']:.1f}, {cpu['high']:.1f}]",
-                f"{bare_cpu['mean']:.1f} [{bare_cpu['low']:.1f}, {bare_cpu['high']:.1f}]",
-                f"{cpu['mean'] / bare_cpu['mean']:.2f}",
-                f"{bytes_['mean']:,.0f}",
-                f"{bare_bytes['mean']:,.0f}",
-                f"{bytes_['mean'] / bare_bytes['mean']:.3f}",
-            ]
-        )
+        times = [format_interval(cpu, 1), format_interval(bare_cpu, 1), f"{cpu['mean'] / bare_cpu['mean']:.2f}"]
+        sizes = [f"{size['mean']:,.0f}" for size in (bytes_, bare_bytes)]
+        rows.append([f"{mark:,}", *times, *sizes, f"{bytes_['mean'] / bare_bytes['mean']:.3f}"])
     headers = ["messages", "CPU ms", "bare CPU ms", "ratio", "bytes", "bare bytes", "ratio"]
     print_table("One turn, with an instant model", headers, rows)
     flat = None

@@ -7,14 +7,15 @@
 
 from langgraph.graph import END, START, StateGraph
 
+from nodes.context import TaskInput
 from nodes.react.act import act, after_act
 from nodes.react.begin import begin
-from nodes.react.state import Context, Input, State
+from nodes.react.state import Context, State
 from nodes.react.think import after_think, think
 
-__all__ = ["Context", "Input", "State", "builder", "graph"]
+__all__ = ["Context", "State", "builder", "graph"]
 
-builder = StateGraph(State, context_schema=Context, input_schema=Input)
+builder = StateGraph(State, context_schema=Context, input_schema=TaskInput)
 builder.add_node("begin", begin)
 builder.add_node("think", think)
 builder.add_node("act", act)

@@ -12,15 +12,16 @@ with `runtime.stream(…, pause_after=["reflect"])`, change a lesson in `trials`
 from langgraph.graph import END, START, StateGraph
 
 from graphs import react
+from nodes.context import TaskInput
 from nodes.reflexion.attempt import attempt_with
 from nodes.reflexion.evaluate import after_evaluation, evaluate
 from nodes.reflexion.recall_lessons import recall_lessons
 from nodes.reflexion.reflect import reflect
-from nodes.reflexion.state import Context, Input, State
+from nodes.reflexion.state import Context, State
 
-__all__ = ["Context", "Input", "State", "builder", "graph"]
+__all__ = ["Context", "State", "builder", "graph"]
 
-builder = StateGraph(State, context_schema=Context, input_schema=Input)
+builder = StateGraph(State, context_schema=Context, input_schema=TaskInput)
 builder.add_node("recall_lessons", recall_lessons)
 builder.add_node("attempt", attempt_with(react.graph))
 builder.add_node("evaluate", evaluate)

@@ -8,13 +8,14 @@ Every draft is kept with its critique and score; the answer is the best, not the
 
 from langgraph.graph import END, START, StateGraph
 
+from nodes.context import TaskInput
 from nodes.self_refine.critique import after_critique, critique
 from nodes.self_refine.draft import draft, revise
-from nodes.self_refine.state import Context, Input, State
+from nodes.self_refine.state import Context, State
 
-__all__ = ["Context", "Input", "State", "builder", "graph"]
+__all__ = ["Context", "State", "builder", "graph"]
 
-builder = StateGraph(State, context_schema=Context, input_schema=Input)
+builder = StateGraph(State, context_schema=Context, input_schema=TaskInput)
 builder.add_node("draft", draft)
 builder.add_node("critique", critique)
 builder.add_node("revise", revise)

@@ -4,23 +4,23 @@ Added: exact text search, date ranges, true totals in a stable order, and rankin
 This is the one place that queries Qdrant: every query is confined to a namespace, whose first label is the agent.
 """
 
+import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any, cast
 
-from langgraph.store.base import Item, ListNamespacesOp, PutOp, SearchItem, SearchOp
+from langgraph.store.base import BaseStore, GetOp, Item, ListNamespacesOp, Op, PutOp, Result, SearchItem, SearchOp
 from qdrant_client import models
 
 from memory import ranking
 from memory.conditions import Namespace, inside, matches, value_conditions
 from memory.edge import EdgeClient
 from memory.embedder import Embedder, open_embedder, reads
-from memory.langgraph_store import LangGraphStore
 from memory.pending import PendingEmbeddings, Progress
 from memory.points import COLLECTION, INDEXES, PASSAGE, Memory, item_of, match_of, place_of, point_id, point_of, text_of
 from memory.server import Client, ServerClient
@@ -46,8 +46,10 @@ class ResultPage:
     """How many pages there are; 0 when nothing matches."""
 
 
-class QdrantStore(LangGraphStore):
+class QdrantStore(BaseStore):
     """Long-term memory of all agents. Threads may share it; close it, or use it as a context manager."""
+
+    supports_ttl = False
 
     def __init__(self, client: Client, embedder: Embedder) -> None:
         self.client = client
@@ -77,6 +79,29 @@ class QdrantStore(LangGraphStore):
         self.client.close()
 
     # ---- what BaseStore asks for ----------------------------------------------------------------------------------
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Run `ops`: reads see the store as it was, and of two puts to one key the later wins, as in LangGraph's own."""
+        results: list[Result] = []
+        puts: dict[tuple[Namespace, str], PutOp] = {}
+        for op in ops:
+            match op:
+                case GetOp():
+                    results.append(self._get(op.namespace, op.key))
+                case SearchOp():
+                    results.append(self._search(op))
+                case ListNamespacesOp():
+                    results.append(self._list_namespaces(op))
+                case PutOp():
+                    puts[(op.namespace, op.key)] = op
+                    results.append(None)
+        if puts:
+            self._put(list(puts.values()))
+        return results
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """`batch` in a thread: Qdrant is called synchronously."""
+        return await asyncio.to_thread(self.batch, list(ops))
 
     def _get(self, namespace: Namespace, key: str) -> Item | None:
         records = self.client.retrieve(COLLECTION, ids=[point_id(namespace, key)], with_payload=True)

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
@@ -12,6 +12,12 @@ from settings import Settings
 STATE_VERSION = 2
 """Of the form of every machine's state: a run of another version is migrated, or refused."""
 EXTRA_SUPERSTEPS = 20  # graph steps of a run that no budget counts
+
+
+class TaskInput(TypedDict):
+    """The input of the machines that solve a task."""
+
+    task: str
 
 
 @dataclass(kw_only=True)

@@ -48,12 +48,6 @@ class State(TypedDict, total=False):
     error: str
 
 
-class Input(TypedDict):
-    """A run's input."""
-
-    task: str
-
-
 @dataclass(kw_only=True)
 class Context(RunContext):
     """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""

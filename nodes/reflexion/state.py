@@ -55,12 +55,6 @@ class State(TypedDict, total=False):
     stop: Stop
 
 
-class Input(TypedDict):
-    """A run's input."""
-
-    task: str
-
-
 @dataclass(kw_only=True)
 class Context(RunContext):
     """What the caller sets for a run. It is not checkpointed, so hidden tests and expected answers belong here.

@@ -38,12 +38,6 @@ class State(TypedDict, total=False):
     stop: Stop
 
 
-class Input(TypedDict):
-    """A run's input."""
-
-    task: str
-
-
 @dataclass(kw_only=True)
 class Context(RunContext):
     """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
