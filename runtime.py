@@ -73,14 +73,9 @@ class Runtime:
         return self.state(machine, thread)
 
     def stream(
-        self,
-        machine: Machine,
-        thread: str,
-        given: Given,
-        context: Context,
-        control: RunControl | None = None,
+        self, machine: Machine, thread: str, given: Given, context: Context, control: RunControl | None = None,
         pause_after: Sequence[str] = (),
-    ) -> Generator[Part, None, None]:
+    ) -> Generator[Part, None, None]:  # fmt: skip
         """Run a machine, giving LangGraph's parts as they come, those of the machines inside it too.
 
         `given`: what a person says, or another event (memgpt), or a task; a mapping is the machine's whole input. None goes on

@@ -2,12 +2,14 @@
 
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 IGNORED = "Cf"  # Unicode category: soft hyphens, zero-width marks and the like, which nobody types into a search
 TURKISH = str.maketrans({"\u0131": "i", "\u0307": ""})  # dotless i, and the dot that lower case leaves on a capital İ
+
+Row = TypeVar("Row")
 
 
 def clean_text(text: str) -> str:
@@ -58,14 +60,28 @@ def one_line(text: str, most: int) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+def read_json_lines(path: Path, failure: type[ValueError] = ValueError) -> Iterator[tuple[int, Any]]:
     """(line number from 1, value) for each line of a file of JSON lines that is not blank.
 
-    Only a line feed ends a line: U+2028 and its like may stand inside a JSON text. Raises ValueError, naming file and line.
+    Only a line feed ends a line: U+2028 and its like may stand inside a JSON text. Raises `failure`, naming file and line.
     """
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
         if line.strip():
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error}).") from error
+                raise failure(f"{path}, line {number}: not JSON ({error}).") from error
+
+
+def read_rows(path: Path, make: Callable[[Any], Row], failure: type[ValueError] = ValueError) -> Iterator[Row]:
+    """What `make` makes of each line of a file of JSON lines. Raises `failure`, naming the file, the line and what is wrong."""
+    for number, row in read_json_lines(path, failure):
+        try:
+            made = make(row)
+        except ValueError as error:
+            raise failure(f"{path}, line {number}: {error}") from error
+        except KeyError as error:
+            raise failure(f"{path}, line {number}: the field {error} is missing.") from error
+        except TypeError as error:
+            raise failure(f"{path}, line {number}: not a row as it is read here ({error!r}).") from error
+        yield made

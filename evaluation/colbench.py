@@ -41,18 +41,11 @@ def talk(runtime: Runtime, task_id: str, way: str, arguments: argparse.Namespace
     """One dialogue, begun or resumed: its trajectory and what of it is counted. Raises ModelFailed."""
     task = find_task(task_id, runtime.settings)
     scripted = AGENTS.get(arguments.agent)
+    same = "person person_model patience vagueness forgetfulness tolerance scoring seed".split()
     context = collaborate.Context(
-        model=scripted(task) if scripted else arguments.agent,
-        person=arguments.person,
-        person_model=arguments.person_model,
-        max_turns=MODES[way] or arguments.turns,
-        patience=arguments.patience,
-        vagueness=arguments.vagueness,
-        forgetfulness=arguments.forgetfulness,
-        tolerance=arguments.tolerance,
-        scoring=arguments.scoring,
-        seed=arguments.seed,
-    )
+        model=scripted(task) if scripted else arguments.agent, max_turns=MODES[way] or arguments.turns,
+        **{name: getattr(arguments, name) for name in same},
+    )  # fmt: skip
     thread = f"{way} {task_id}"
     state = runtime.state("collaborate", thread)
     if not state.get("trajectory"):

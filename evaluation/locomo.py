@@ -98,14 +98,9 @@ def check_log(runtime: Runtime, conversation: Conversation, agent: str) -> tuple
     """How many turns recall storage has lost, how many it has too often, and the position of each that it has, in order."""
     recall = Recall(runtime.store, agent)
     wanted = Counter((t.speaker == conversation.speakers[0], t.text) for t in conversation.turns)
-    kept: Counter[tuple[bool, str]] = Counter()
-    positions: list[int] = []
-    page, pages = 0, 1
-    while page < pages:
-        found = runtime.store.find(recall.namespace, where={"role": SAID}, page=page, page_size=200)
-        positions += [int(i.value["position"]) for i in found.items]
-        kept.update((i.value["role"] == "user", i.value["text"]) for i in found.items)
-        page, pages = page + 1, found.pages
+    said = [item.value for item in runtime.store.all(recall.namespace, {"role": SAID})]
+    positions = [int(value["position"]) for value in said]
+    kept = Counter((value["role"] == "user", value["text"]) for value in said)
     return sum((wanted - kept).values()), sum((kept - wanted).values()), positions
 
 

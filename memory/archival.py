@@ -75,8 +75,8 @@ class Archival:
         return Ingested(source, len(memories), len(old))
 
     def search(
-        self, query: str, page: int = 0, page_size: int = 10, *, source: str = "", progress: Progress | None = None
-    ) -> ResultPage:
+        self, query: str, page: int = 0, page_size: int = 10, *, source: str = "", progress: Progress | None = None,
+    ) -> ResultPage:  # fmt: skip
         """Passages near `query`, best first, page by page. Raises ValueError for an empty query or a page that is not there."""
         if not query.strip():
             raise ValueError("The query is empty: say what the passage would be about.")
@@ -85,12 +85,8 @@ class Archival:
 
     def sources(self) -> dict[str, int]:
         """Documents kept here, with the number of their passages."""
-        counts: dict[str, int] = {}
-        offset = 0
-        while items := self.store.search((self.agent, "document"), limit=200, offset=offset):
-            counts |= {item.key: self.store.count(self.namespace, {"source": item.key}) for item in items}
-            offset += len(items)
-        return counts
+        documents = [item.key for item in self.store.all((self.agent, "document"))]
+        return {source: self.store.count(self.namespace, {"source": source}) for source in documents}
 
     def text(self, source: str) -> str:
         """A document's whole text, put together from its passages; empty if there is no such document."""
@@ -115,13 +111,7 @@ class Archival:
         return gone
 
     def _passages_of(self, source: str) -> Iterator[SearchItem]:
-        page = 0
-        while True:
-            found = self.store.find(self.namespace, where={"source": source}, page=page, page_size=500)
-            yield from found.items
-            page += 1
-            if page >= found.pages:
-                return
+        return self.store.all(self.namespace, {"source": source})
 
 
 def _with_text(sections: Iterable[Section]) -> list[Section]:

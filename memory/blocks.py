@@ -38,8 +38,6 @@ def list_threads(store: QdrantStore) -> list[Thread]:
     """The conversations of all agents, latest first."""
     threads: list[Thread] = []
     for namespace in store.list_namespaces(suffix=("thread",), limit=10_000):
-        offset = 0
-        while items := store.search(namespace, limit=200, offset=offset):
-            threads += [Thread(namespace[0], i.key, str(i.value["title"]), i.updated_at.astimezone(UTC)) for i in items]
-            offset += len(items)
+        for item in store.all(namespace):
+            threads.append(Thread(namespace[0], item.key, str(item.value["title"]), item.updated_at.astimezone(UTC)))
     return sorted(threads, key=lambda t: t.time, reverse=True)

@@ -66,8 +66,6 @@ class EdgeClient:
             raise
         atexit.register(self.close)
 
-    # ---- the shard ------------------------------------------------------------------------------------------------
-
     def _load(self) -> edge.EdgeShard:
         try:
             if self.shard_folder.exists():
@@ -127,8 +125,6 @@ class EdgeClient:
                 self._lock_file.close()
                 atexit.unregister(self.close)
 
-    # ---- schema ---------------------------------------------------------------------------------------------------
-
     def create_payload_index(self, _: str, field_name: str, field_schema: models.PayloadSchemaParams) -> None:
         self._update(edge.UpdateOperation.create_field_index(field_name, index_of(field_schema)))
 
@@ -143,8 +139,6 @@ class EdgeClient:
     def create_vector_name(self, _: str, vector_name: str, vector_name_config: models.DenseVectorNameConfig) -> None:
         size = vector_name_config.dense.size
         self._update(edge.UpdateOperation.create_dense_vector(vector_name, size, edge.Distance.Cosine))
-
-    # ---- writing --------------------------------------------------------------------------------------------------
 
     def upsert(
         self, _: str, points: Sequence[models.PointStruct], *, update_mode: models.UpdateMode | None = None
@@ -169,8 +163,6 @@ class EdgeClient:
         else:
             self._update(edge.UpdateOperation.delete_points([str(i) for i in points_selector]))
 
-    # ---- reading --------------------------------------------------------------------------------------------------
-
     def retrieve(self, _: str, ids: Sequence[str], with_payload: bool | list[str] = True) -> list[Record]:
         with self._guard:
             rows = self._open_shard().retrieve(list(ids), with_payload, False)
@@ -182,14 +174,9 @@ class EdgeClient:
             return models.CountResult(count=self._open_shard().count(request))
 
     def scroll(
-        self,
-        _: str,
-        scroll_filter: models.Filter | None = None,
-        limit: int = 10,
-        order_by: models.OrderBy | None = None,
-        offset: str | None = None,
-        with_payload: bool | list[str] = True,
-    ) -> tuple[list[Record], str | None]:
+        self, _: str, scroll_filter: models.Filter | None = None, limit: int = 10, order_by: models.OrderBy | None = None,
+        offset: str | None = None, with_payload: bool | list[str] = True,
+    ) -> tuple[list[Record], str | None]:  # fmt: skip
         order = None
         if order_by is not None:
             descending = order_by.direction == models.Direction.DESC

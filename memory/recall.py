@@ -122,16 +122,8 @@ def _day(name: str, text: str) -> date:
 
 
 def _memory(message: Message) -> Memory:
-    value = {
-        "text": message.text,
-        "role": message.role,
-        "author": message.author,
-        "trust": message.trust,
-        "time": message.time.isoformat(),
-        "thread": message.thread,
-        "sequence": message.sequence,
-        "position": message.position,
-    }
+    fields = "text role author trust thread sequence position".split()
+    value = {**{name: getattr(message, name) for name in fields}, "time": message.time.isoformat()}
     if message.role not in SAID:
         return Memory(message.key, value, time=message.time, sequence=message.sequence)
     turn = f"{message.author}: {message.text}"

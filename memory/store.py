@@ -8,7 +8,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -185,18 +185,10 @@ class QdrantStore(BaseStore):
         return self.client.count(COLLECTION, count_filter=inside(namespace, *conditions)).count
 
     def find(
-        self,
-        namespace: Namespace,
-        text: str = "",
-        *,
-        case_sensitive: bool = True,
-        since: datetime | None = None,
-        before: datetime | None = None,
-        where: dict[str, Any] | None = None,
-        page: int = 0,
-        page_size: int = 10,
+        self, namespace: Namespace, text: str = "", *, case_sensitive: bool = True, since: datetime | None = None,
+        before: datetime | None = None, where: dict[str, Any] | None = None, page: int = 0, page_size: int = 10,
         newest_first: bool = False,
-    ) -> ResultPage:
+    ) -> ResultPage:  # fmt: skip
         """Memories that contain `text` (compared as text.normalised has it), from `since` up to but not including `before`.
 
         Oldest first, so that what is written between two calls moves no earlier page. Raises ValueError for a page that
@@ -218,16 +210,18 @@ class QdrantStore(BaseStore):
         items = self._ordered(selector, page * page_size, page_size, newest_first)
         return ResultPage(items, total, page, ceil(total / page_size))
 
+    def all(self, namespace: Namespace, where: dict[str, Any] | None = None) -> Iterator[SearchItem]:
+        """All memories in `namespace`, with the values `where`, oldest first."""
+        page, pages = 0, 1
+        while page < pages:
+            found = self.find(namespace, where=where, page=page, page_size=READ_AT_ONCE)
+            yield from found.items
+            page, pages = page + 1, found.pages
+
     def rank(
-        self,
-        namespace: Namespace,
-        query: str,
-        *,
-        where: dict[str, Any] | None = None,
-        page: int = 0,
-        page_size: int = 10,
+        self, namespace: Namespace, query: str, *, where: dict[str, Any] | None = None, page: int = 0, page_size: int = 10,
         progress: Progress | None = None,
-    ) -> ResultPage:
+    ) -> ResultPage:  # fmt: skip
         """Memories near `query` in words and meaning, best first: `weights.depth` from each half, and no more in all pages.
 
         Embeds what has no vector of this embedder yet, telling `progress`, so the first search after a long time takes longer.

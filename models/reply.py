@@ -6,18 +6,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import tenacity
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall, convert_to_openai_messages
 from langchain_core.messages.utils import message_chunk_to_message
 from langgraph.runtime import RunControl
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_random_exponential,
-)
 
 ATTEMPTS = 6
 CUT_OFF = ("length", "max_tokens")
@@ -49,15 +42,9 @@ class Stopped(RuntimeError):
 
 
 def ask(
-    model: BaseChatModel,
-    prompt: list[BaseMessage],
-    tools: Sequence[dict[str, Any]] = (),
-    *,
-    seconds: float,
-    tags: list[str] | None = None,
-    control: RunControl | None = None,
-    temperature: float | None = None,
-) -> AIMessage:
+    model: BaseChatModel, prompt: list[BaseMessage], tools: Sequence[dict[str, Any]] = (), *, seconds: float,
+    tags: list[str] | None = None, control: RunControl | None = None, temperature: float | None = None,
+) -> AIMessage:  # fmt: skip
     """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped if `control` asks for it.
 
     429, 5xx, time-outs, broken connections and replies that end early are retried, with growing pauses or as long as the
@@ -69,18 +56,18 @@ def ask(
     if is_endpoint:
         convert_to_openai_messages(prompt)  # a prompt that cannot be sent is our own fault, not the endpoint's
     deadline = time.monotonic() + seconds
-    patience = wait_random_exponential(multiplier=0.5, max=10)
+    patience = tenacity.wait_random_exponential(multiplier=0.5, max=10)
 
-    def pause(retry: RetryCallState) -> float:
+    def pause(retry: tenacity.RetryCallState) -> float:
         error = retry.outcome.exception() if retry.outcome else None
         asked = error.after if isinstance(error, TransientError) else 0.0
         return min(max(asked, patience(retry)), max(0.0, deadline - time.monotonic()))
 
-    attempts = Retrying(
-        stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(seconds),
+    attempts = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(seconds),
         wait=pause,
         sleep=lambda seconds: _wait(seconds, control),
-        retry=retry_if_exception_type(TransientError),
+        retry=tenacity.retry_if_exception_type(TransientError),
         reraise=True,
     )
     try:

@@ -29,13 +29,9 @@ def settings_of(runtime: Runtime[Any]) -> Settings:
 
 
 def reply_to(
-    prompt: list[BaseMessage],
-    model: str | BaseChatModel,
-    runtime: Runtime[Any],
-    tools: Sequence[dict[str, Any]] = (),
-    tags: list[str] | None = None,
-    temperature: float | None = None,
-) -> AIMessage:
+    prompt: list[BaseMessage], model: str | BaseChatModel, runtime: Runtime[Any], tools: Sequence[dict[str, Any]] = (),
+    tags: list[str] | None = None, temperature: float | None = None,
+) -> AIMessage:  # fmt: skip
     """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped."""
     settings = settings_of(runtime)
     return ask(

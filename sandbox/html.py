@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -159,17 +160,9 @@ def _visible(found: list[dict[str, Any]], pixels: Pixels, without_text: Pixels) 
             continue
         free[top:bottom, left:right] &= ink <= VISIBLE
         red, green, blue = seen[strongest]
-        blocks.append(
-            Block(
-                text=row["text"].encode(errors="replace").decode(),
-                left=row["left"],
-                top=row["top"],
-                width=row["width"],
-                height=row["height"],
-                colour=(int(red), int(green), int(blue)),
-                size=float(row["line"]),
-            )
-        )
+        place = {side: row[side] for side in ("left", "top", "width", "height")}
+        text, colour = row["text"].encode(errors="replace").decode(), (int(red), int(green), int(blue))
+        blocks.append(Block(text=text, **place, colour=colour, size=float(row["line"])))
     return blocks, hidden
 
 
@@ -183,17 +176,20 @@ def open_renderer(browsers: int = 0) -> Iterator[Renderer]:
         renderer.close()
 
 
-_shared: dict[int, Renderer] = {}
 _sharing = threading.Lock()
 
 
 def shared_renderer() -> Renderer:
     """The process's own renderer: opened on first use, ended with the process."""
     with _sharing:
-        if os.getpid() not in _shared:  # a forked process must not talk to its parent's browser
-            _shared[os.getpid()] = Renderer()
-            atexit.register(_shared[os.getpid()].close)
-        return _shared[os.getpid()]
+        return _renderer(os.getpid())  # a forked process must not talk to its parent's browser
+
+
+@lru_cache
+def _renderer(process: int) -> Renderer:
+    renderer = Renderer()
+    atexit.register(renderer.close)
+    return renderer
 
 
 def render_html(html: str) -> Page:

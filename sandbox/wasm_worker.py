@@ -16,11 +16,10 @@ from wasmtime import Config, Engine, ExitTrap, Store, Trap, TrapCode, WasiConfig
 from wasmtime.component import Component, Linker
 
 if TYPE_CHECKING:
-    from sandbox import lockdown
-    from sandbox.wire import Bounds, Ending, read_frame, read_program, receive_request, send_ending, write_frame
+    from sandbox import lockdown, wire
 else:  # this file runs as a script, so its own folder is on the path
     import lockdown
-    from wire import Bounds, Ending, read_frame, read_program, receive_request, send_ending, write_frame
+    import wire
 
 FUEL_PER_SECOND = 10_000_000_000  # about what a core of these years spends: 1e9 took 90 to 130 ms
 FUEL_PER_LINE = 300_000  # what it costs the host to take one
@@ -53,7 +52,7 @@ class Instance:
         while data:
             data = data[os.write(self.channel, data) :]
 
-    def run(self, bounds: Bounds, program: tuple[str, list[str], int, int]) -> Ending:
+    def run(self, bounds: wire.Bounds, program: tuple[str, list[str], int, int]) -> wire.Ending:
         """One program in an instance of its own."""
         store = self.store = Store(self.engine)
         store.set_wasi(WasiConfig())
@@ -74,7 +73,7 @@ class Instance:
         except (Trap, WasmtimeError) as error:
             out_of_fuel = isinstance(error, Trap) and error.trap_code is TrapCode.OUT_OF_FUEL
             reason = "cpu" if out_of_fuel or store.get_fuel() == 0 else "signal 11"
-        return Ending(reason, (fuel - store.get_fuel()) / FUEL_PER_SECOND, 0.0)
+        return wire.Ending(reason, (fuel - store.get_fuel()) / FUEL_PER_SECOND, 0.0)
 
 
 def guard(control: socket.socket, doing: dict[str, Any], status: int | None) -> None:
@@ -112,7 +111,7 @@ def watch(control: socket.socket, doing: dict[str, Any], status: int | None) -> 
                 with ANSWERING:
                     if doing["number"] == number and doing["bounds"]:
                         with contextlib.suppress(OSError):
-                            send_ending(
+                            wire.send_ending(
                                 control, "cpu" if busy else "idle", bounds.cpu if busy else 0.0, waited, last=True
                             )
                         return
@@ -122,7 +121,7 @@ def watch(control: socket.socket, doing: dict[str, Any], status: int | None) -> 
 def main() -> None:
     """Load the component, lock this process where the kernel can, then serve until the parent closes the socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    first = read_frame(control)
+    first = wire.read_frame(control)
     if first is None:
         return
     instance = Instance(first["component"])
@@ -131,18 +130,18 @@ def main() -> None:
         status = os.open(f"/proc/self/task/{threading.get_native_id()}/stat", os.O_RDONLY)
         if lockdown.landlock_version() >= lockdown.SMALLEST_LANDLOCK:
             lockdown.Landlock([]).restrict()
-    write_frame(control, {})
+    wire.write_frame(control, {})
     doing: dict[str, Any] = {"number": 0, "bounds": None, "waited": 0.0}
     threading.Thread(target=guard, args=(control, doing, status), daemon=True).start()
-    while (request := receive_request(control)) is not None:
+    while (request := wire.receive_request(control)) is not None:
         bounds, instance.channel = request
-        program = read_program(instance.channel)
+        program = wire.read_program(instance.channel)
         doing.update(number=doing["number"] + 1, bounds=bounds, waited=0.0)
         ending = instance.run(bounds, program)
         os.close(instance.channel)
         with ANSWERING:
             doing["bounds"] = None
-            send_ending(control, ending.reason, ending.cpu, doing["waited"])
+            wire.send_ending(control, ending.reason, ending.cpu, doing["waited"])
 
 
 if __name__ == "__main__":

@@ -18,31 +18,12 @@ from time import clock_gettime, monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from sandbox import guest, lockdown
-    from sandbox.wire import (
-        NO_ROOM,
-        Bounds,
-        read_frame,
-        read_program,
-        receive_request,
-        send_descriptor,
-        send_ending,
-        write_frame,
-    )
+    from sandbox import guest, lockdown, wire
 else:  # this file runs alone: the project is not to be seen from where it runs
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     import guest
     import lockdown
-    from wire import (
-        NO_ROOM,
-        Bounds,
-        read_frame,
-        read_program,
-        receive_request,
-        send_descriptor,
-        send_ending,
-        write_frame,
-    )
+    import wire
 
 EXTENSIONS = "_bz2 _hashlib _lzma _sqlite3 _uuid pyexpat zlib".split()
 """Parts of the standard library that need libraries from elsewhere, which a program must be able to read to import them."""
@@ -54,7 +35,7 @@ WARM_UP = "import math\nclass A:\n    B = 1\ndef f(x):\n    return [x, str(x), {
 def main() -> None:
     """Lock this process, say so, then serve until the parent closes the socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    first = read_frame(control)
+    first = wire.read_frame(control)
     if first is None:
         return
     guest.load(guest.COMMON)
@@ -68,9 +49,9 @@ def main() -> None:
     worker = Zygote(control)
     gc.collect()
     gc.freeze()
-    write_frame(control, {})
+    wire.write_frame(control, {})
     worker.lock()
-    while (request := receive_request(control)) is not None:
+    while (request := wire.receive_request(control)) is not None:
         worker.serve(*request)
 
 
@@ -138,10 +119,10 @@ class Zygote:
     def lock(self) -> None:
         """Allow this process and its children what they need, for good; the parent gets the descriptor at which the kernel asks."""
         listener = lockdown.Seccomp("worker").restrict()
-        send_descriptor(self._control, listener)
+        wire.send_descriptor(self._control, listener)
         close(listener)
 
-    def serve(self, bounds: Bounds, channel: int) -> None:
+    def serve(self, bounds: wire.Bounds, channel: int) -> None:
         """Run one program, wait for its end, and tell of it."""
         pid = self._fork()
         if pid == 0:
@@ -166,9 +147,9 @@ class Zygote:
             # The kernel's own CPU limit stands behind ours, and has ended a child whose worker could not look in time.
             spent = used >= bounds.cpu and number in (-signal.SIGXCPU, -signal.SIGKILL)
             reason = "cpu" if spent else f"exit {number}" if number > 0 else f"signal {-number}"
-        send_ending(self._control, reason, used, waited)
+        wire.send_ending(self._control, reason, used, waited)
 
-    def _watch(self, bounds: Bounds, watch: int, clock: int) -> tuple[str, float]:
+    def _watch(self, bounds: wire.Bounds, watch: int, clock: int) -> tuple[str, float]:
         """Wait until the child ends or goes over a limit; also how long that was, in looks.
 
         Time counts by the CPU that it used, or by looks that found it asleep, each of TICK at most: on a loaded machine, where
@@ -196,13 +177,13 @@ class Zygote:
             used = now
 
 
-def _child(cell: lockdown.Cell, bounds: Bounds, channel: int) -> NoReturn:
+def _child(cell: lockdown.Cell, bounds: wire.Bounds, channel: int) -> NoReturn:
     """Give up everything, then read the program and run it."""
     try:
         cell.restrict(channel, int(bounds.memory), int(bounds.cpu) + 2)
-        program = read_program(lockdown.CHANNEL)
+        program = wire.read_program(lockdown.CHANNEL)
     except MemoryError:
-        os._exit(NO_ROOM)
+        os._exit(wire.NO_ROOM)
     except BaseException:
         os._exit(1)
     try:

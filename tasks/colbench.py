@@ -8,11 +8,13 @@ import ast
 import builtins
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from text import read_json_lines
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from text import read_rows
 
 TaskKind = Literal["backend", "frontend"]
 Split = Literal["", "train", "test"]
@@ -88,72 +90,70 @@ def called(calls: Iterable[str]) -> str:
 
 def read_tasks(path: Path) -> list[Task]:
     """The tasks of a file. Raises BadTask, naming file, line and field; OSError."""
-    tasks = []
-    try:
-        rows = list(read_json_lines(path))
-    except ValueError as error:
-        raise BadTask(str(error)) from error
-    for number, row in rows:
-        try:
-            tasks.append(task_of(row, f"{path.stem}-{number - 1}"))
-        except ValueError as error:
-            raise BadTask(f"{path}, line {number}: {error}") from error
+    tasks = [
+        task if task.task_id else replace(task, task_id=f"{path.stem}-{number}")
+        for number, task in enumerate(read_rows(path, lambda row: task_of(row, ""), BadTask))
+    ]
     if not tasks:
         raise BadTask(f"{path} has no tasks: it needs JSON lines with problem_description and ground_truth.")
     return tasks
+
+
+NotBlank = Annotated[str, Field(pattern=r"\S")]
+
+
+class _Row(BaseModel):
+    """A row of a file; what else stands in it is left out."""
+
+    model_config = ConfigDict(strict=True)
+
+    problem_description: NotBlank
+    ground_truth: NotBlank
+    test_cases: Annotated[dict[str, str], Field(min_length=1)] | None = None
+    facts: tuple[Fact, ...] = ()
+    examples: str = ""
+    split: Split = ""
+    difficulty: int = 0
 
 
 def task_of(row: Any, task_id: str) -> Task:
     """The task of one row; `task_id` if it has none of its own. Raises BadTask, naming the field."""
     if not isinstance(row, dict):
         raise BadTask(f"a task is a JSON object, not {type(row).__name__}.")
-    for name in ("problem_description", "ground_truth"):
-        if not isinstance(row.get(name), str) or not row[name].strip():
-            raise BadTask(f"the field {name} must be a text that is not empty, not {row.get(name)!r:.80}.")
-    cases = row.get("test_cases")
-    common = {
-        "task_id": str(row.get("task_id") or task_id),
-        "description": row["problem_description"],
-        "ground_truth": row["ground_truth"],
-        "facts": _facts(row.get("facts", [])),
-        "split": row.get("split", ""),
-        "difficulty": row.get("difficulty", 0),
-    }
-    if type(common["difficulty"]) is not int:
-        raise BadTask(f"the field difficulty must be a whole number, not {common['difficulty']!r:.80}.")
-    if common["split"] not in ("", "train", "test"):
-        raise BadTask(f"the field split must be train or test, not {common['split']!r:.80}.")
-    if cases is None:
-        if "<" not in row["ground_truth"]:
+    try:
+        read = _Row.model_validate_json(json.dumps(row))
+    except ValidationError as error:
+        raise BadTask(first_error(error)) from error
+    task = Task(
+        str(row.get("task_id") or task_id), "frontend", read.problem_description, read.ground_truth, facts=read.facts,
+        split=read.split, difficulty=read.difficulty,
+    )  # fmt: skip
+    if read.test_cases is None:
+        if "<" not in read.ground_truth:
             raise BadTask("the field test_cases is missing, and ground_truth is no page.")
-        return Task(kind="frontend", **common)
-    if not isinstance(cases, dict) or not cases or not all(isinstance(c, str) for c in cases.values()):
-        raise BadTask(f"the field test_cases must be an object of calls by name, not {cases!r:.80}.")
-    calls = tuple(str(c).strip() for c in cases.values())
-    for name, call in cases.items():
+        return task
+    calls = {name: call.strip() for name, call in read.test_cases.items()}
+    for name, call in calls.items():
         try:
-            ast.parse(str(call).strip(), mode="eval")
+            ast.parse(call, mode="eval")
         except (SyntaxError, ValueError) as error:
             raise BadTask(f"the field test_cases.{name} is no Python expression: {call!r:.80}.") from error
     try:
-        called(calls)
+        called(calls.values())
     except ValueError as error:
         raise BadTask(f"the field test_cases: {error}.") from error
-    return Task(kind="backend", calls=calls, examples=str(row.get("examples", "")), **common)
+    return replace(task, kind="backend", calls=tuple(calls.values()), examples=read.examples)
 
 
-def _facts(rows: Any) -> tuple[Fact, ...]:
-    facts = []
-    for row in rows if isinstance(rows, list) else [rows]:
-        if not isinstance(row, dict) or not all(isinstance(row.get(n), str) for n in ("key", "value", "statement")):
-            raise BadTask(
-                f"the field facts must be a list of objects with the texts key, value, statement: {row!r:.120}."
-            )
-        words = row.get("keywords", [])
-        if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
-            raise BadTask(f"the field facts: keywords must be a list of words, not {words!r:.80}.")
-        facts.append(Fact(row["key"], row["value"], row["statement"], tuple(words)))
-    return tuple(facts)
+def first_error(error: ValidationError) -> str:
+    """The first thing that is wrong, with the name of its field."""
+    first = error.errors()[0]
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])[1:]
+    if first["type"] == "missing":
+        return f"the field {name} is missing."
+    if first["type"] == "unexpected_keyword_argument":
+        return f"there is no field {name:.80}."
+    return f"the field {name} cannot be {first['input']!r:.80}: {first['msg']}."
 
 
 def write_tasks(tasks: Iterable[Task], path: Path) -> int:

@@ -8,8 +8,9 @@ import string
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from text import read_json_lines
+from text import read_rows
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,13 @@ class Question:
 
 def read_hotpotqa(path: Path) -> list[Question]:
     """The questions of a file. Raises ValueError, naming the line."""
-    questions = []
-    for number, row in read_json_lines(path):
-        try:
-            context = row["context"]
-            pages = {t: "".join(s) for t, s in zip(context["title"], context["sentences"], strict=True)}
-            supporting = list(dict.fromkeys(row["supporting_facts"]["title"]))
-            questions.append(Question(row["question"], row["answer"], pages, supporting))
-        except (KeyError, ValueError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: not a row of HotpotQA ({error!r}).") from error
-    return questions
+
+    def question_of(row: Any) -> Question:
+        context = row["context"]
+        pages = {t: "".join(s) for t, s in zip(context["title"], context["sentences"], strict=True)}
+        return Question(row["question"], row["answer"], pages, list(dict.fromkeys(row["supporting_facts"]["title"])))
+
+    return list(read_rows(path, question_of))
 
 
 def normalised(answer: str) -> str:

@@ -5,8 +5,9 @@ Reads a user's own copy, JSON lines with prompt, declaration, canonical_solution
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from text import read_json_lines
+from text import read_rows
 
 
 @dataclass(frozen=True)
@@ -35,29 +36,24 @@ class FixTask:
 
 def read_humanevalpack(path: Path) -> list[FixTask]:
     """The tasks of a file. Raises ValueError, naming the line and the field."""
-    tasks = []
-    for number, row in read_json_lines(path):
-        try:
-            # `declaration` has the imports and the signature; some tests need helpers that the prompt defines.
-            head = str(row["prompt"])
-            tasks.append(
-                FixTask(
-                    task_id=row["task_id"],
-                    entry_point=row["entry_point"],
-                    buggy=str(row["declaration"]) + str(row["buggy_solution"]),
-                    right=str(row["declaration"]) + str(row["canonical_solution"]),
-                    tests=_with_helpers(head, row["entry_point"]) + str(row["test"]),
-                    example_tests=_with_helpers(head, row["entry_point"]) + str(row["example_test"]),
-                    docstring=row["docstring"],
-                )
-            )
-        except KeyError as error:
-            raise ValueError(f"{path}, line {number}: the field {error} is missing.") from error
-        except TypeError as error:
-            raise ValueError(f"{path}, line {number}: not a row of HumanEvalPack ({error}).") from error
+    tasks = list(read_rows(path, _task))
     if not tasks:
         raise ValueError(f"{path} has no tasks.")
     return tasks
+
+
+def _task(row: Any) -> FixTask:
+    """`declaration` has the imports and the signature; some tests need helpers that the prompt defines."""
+    helpers = _with_helpers(str(row["prompt"]), row["entry_point"])
+    return FixTask(
+        task_id=row["task_id"],
+        entry_point=row["entry_point"],
+        buggy=str(row["declaration"]) + str(row["buggy_solution"]),
+        right=str(row["declaration"]) + str(row["canonical_solution"]),
+        tests=helpers + str(row["test"]),
+        example_tests=helpers + str(row["example_test"]),
+        docstring=row["docstring"],
+    )
 
 
 def _with_helpers(prompt: str, entry_point: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from settings import Settings
 from tasks.trajectory import BadTrajectory, Trajectory, read_trajectories, trajectory_of
-from text import read_json_lines
+from text import read_rows
 
 COLLABORATIONS, PREFERENCES = "collaborations.jsonl", "preferences.jsonl"
 
@@ -64,8 +64,4 @@ class KeptData:
 
 def read_preferences(path: Path) -> Iterator[tuple[Trajectory, Trajectory]]:
     """(chosen, rejected) of each row of a file of choices. Raises BadTrajectory, naming file and line."""
-    for number, row in read_json_lines(path):
-        try:
-            yield trajectory_of(row["chosen"]), trajectory_of(row["rejected"])
-        except (KeyError, TypeError, BadTrajectory) as error:
-            raise BadTrajectory(f"{path}, line {number}: not a choice between two trajectories ({error}).") from error
+    return read_rows(path, lambda row: (trajectory_of(row["chosen"]), trajectory_of(row["rejected"])), BadTrajectory)

@@ -22,15 +22,9 @@ QUOTED = re.compile(r"(?m)^(?:[ \t]*>)+[ ]?")
 MOST_CUTS = 60  # of one piece of prose with code in it
 NOT_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What Python's parser raises for text that is no program, however odd."""
-STATEMENTS = (
-    ast.Import,
-    ast.ImportFrom,
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-    ast.ClassDef,
-    ast.Assign,
-    ast.AnnAssign,
-)
+IMPORT = ast.Import | ast.ImportFrom
+DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+STATEMENTS = IMPORT | DEFINITION | ast.Assign | ast.AnnAssign
 
 
 def fenced_blocks(text: str) -> list[tuple[str, str]]:
@@ -109,9 +103,7 @@ def simplified_variants(program: str) -> Iterator[str]:
         return
     used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     kept = [node for node in tree.body if _imports(node) or isinstance(node, STATEMENTS)]
-    kept = [
-        n for n in kept if not isinstance(n, ast.Import | ast.ImportFrom) or used & set(_names(n)) or "*" in _names(n)
-    ]
+    kept = [n for n in kept if not isinstance(n, IMPORT) or used & set(_names(n)) or "*" in _names(n)]
     future = ast.ImportFrom("__future__", [ast.alias("annotations")], 0)
     kept = [n for n in kept if not (isinstance(n, ast.ImportFrom) and n.module == "__future__")]
     own = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)} | {"input", "open"}
@@ -126,8 +118,8 @@ def _imports(node: ast.stmt) -> bool:
     if not isinstance(node, ast.Try | ast.If):
         return False
     inner = [*node.body, *node.orelse, *[s for h in getattr(node, "handlers", []) for s in h.body]]
-    return any(isinstance(s, ast.Import | ast.ImportFrom) for s in inner) and all(
-        isinstance(s, ast.Import | ast.ImportFrom | ast.Assign | ast.Pass) for s in inner
+    return any(isinstance(s, IMPORT) for s in inner) and all(
+        isinstance(s, IMPORT | ast.Assign | ast.Pass) for s in inner
     )
 
 
@@ -171,9 +163,9 @@ def _bound(code: str) -> set[str]:
 
 
 def _names(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(node, DEFINITION):
         return [node.name]
-    if isinstance(node, ast.Import | ast.ImportFrom):
+    if isinstance(node, IMPORT):
         return [(alias.asname or alias.name).partition(".")[0] for alias in node.names]
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -188,7 +180,7 @@ def _top(code: str) -> list[ast.stmt]:
     while waiting:
         node = waiting.pop(0)
         found.append(node)
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if not isinstance(node, DEFINITION):
             for part in [node, *getattr(node, "handlers", [])]:
                 for name in ("body", "orelse", "finalbody"):
                     waiting += getattr(part, name, [])

@@ -10,7 +10,7 @@ from typing import Any
 from sandbox.outcome import Limits
 from sandbox.python import Sandbox
 from sandbox.values import Value, call_source, same
-from text import read_json_lines
+from text import read_rows
 
 TOLERANCE = {"sqrt": 1e-3}
 """sqrt takes an epsilon, and promises no more than that."""
@@ -33,14 +33,12 @@ class QuixTask:
 
 def read_quixbugs(path: Path) -> list[QuixTask]:
     """The tasks of a file. Raises ValueError, naming the line."""
-    tasks = []
-    for number, row in read_json_lines(path):
-        try:
-            cases = [(list(arguments), expected) for arguments, expected in row["testcases"]]
-            tasks.append(QuixTask(row["name"], row["buggy"], row["correct"], cases))
-        except (KeyError, ValueError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: not a row of QuixBugs ({error!r}).") from error
-    return tasks
+
+    def task_of(row: Any) -> QuixTask:
+        cases = [(list(arguments), expected) for arguments, expected in row["testcases"]]
+        return QuixTask(row["name"], row["buggy"], row["correct"], cases)
+
+    return list(read_rows(path, task_of))
 
 
 def passes(sandbox: Sandbox, task: QuixTask, code: str, limits: Limits | None = None) -> bool:

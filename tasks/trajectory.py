@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from tasks.colbench import TaskKind
+from tasks.colbench import TaskKind, first_error
 from tasks.dialogue import Turn, said_by
-from text import read_json_lines
+from text import read_rows
 
 
 class BadTrajectory(ValueError):
@@ -79,34 +79,14 @@ def trajectory_of(row: Any) -> Trajectory:
     try:
         trajectory = _ROW.validate_json(json.dumps(row))
     except ValidationError as error:
-        raise BadTrajectory(_first_error(error)) from error
+        raise BadTrajectory(first_error(error)) from error
     _check_order(trajectory.turns)
     return trajectory
 
 
-def _first_error(error: ValidationError) -> str:
-    """The first thing that is wrong, with the name of its field."""
-    first = error.errors()[0]
-    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])[1:]
-    if first["type"] == "missing":
-        return f"the field {name} is missing."
-    if first["type"] == "unexpected_keyword_argument":
-        return f"there is no field {name:.80}."
-    return f"the field {name} cannot be {first['input']!r:.80}: {first['msg']}."
-
-
 def read_trajectories(path: Path) -> Iterator[Trajectory]:
     """The rows of a file. Raises BadTrajectory, naming file, line and field."""
-    try:
-        for number, row in read_json_lines(path):
-            try:
-                yield trajectory_of(row)
-            except BadTrajectory as error:
-                raise BadTrajectory(f"{path}, line {number}: {error}") from error
-    except BadTrajectory:
-        raise
-    except ValueError as error:
-        raise BadTrajectory(str(error)) from error
+    return read_rows(path, trajectory_of, BadTrajectory)
 
 
 def _check_order(turns: Sequence[Turn]) -> None:

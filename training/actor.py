@@ -104,4 +104,4 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
     finish_policy(policy, part, history, {"draws that prefer nothing": none, **left_out})
 
 
-STAGE = Stage(make, needs=("ranked",))
+STAGE = Stage("sweet", make, needs=("ranked",))

@@ -58,4 +58,4 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
     write_result(part, {"success": mean([float(row["success"]) for row in rows])})
 
 
-STAGE = Stage(make, needs=("critic",))
+STAGE = Stage("best-of", make, needs=("critic",))

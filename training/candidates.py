@@ -108,4 +108,4 @@ def asked_at(rows: Sequence[Trajectory], recipe: Recipe) -> list[Trajectory]:
     return first_of_each_task(rows)[: max(1, math.ceil(len(rows) * recipe.candidates.dialogues))]
 
 
-STAGE = Stage(make, needs=("collect",))
+STAGE = Stage("candidates", make, needs=("collect",))

@@ -144,4 +144,4 @@ def _summary(rows: Sequence[Trajectory]) -> dict[str, float]:
     return {"dialogues": len(rows), "tasks": len({t.task for t in rows}), "success": success, "tests": tests}
 
 
-STAGE = Stage(make, needs=("start",))
+STAGE = Stage("collect", make, needs=("start",))

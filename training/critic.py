@@ -94,4 +94,4 @@ def last_tasks(rows: Sequence[Trajectory], share: float) -> set[str]:
     return set(tasks[len(tasks) - round(share * len(tasks)) :])
 
 
-STAGE = Stage(make, needs=("collect",))
+STAGE = Stage("critic", make, needs=("collect",))

@@ -27,13 +27,9 @@ MEASURED_FOR_KL = 64  # dialogues
 
 
 def evaluate(
-    policy: Policy,
-    tasks: Sequence[str],
-    rollouts: RolloutConfig,
-    folder: Path,
-    name: str,
+    policy: Policy, tasks: Sequence[str], rollouts: RolloutConfig, folder: Path, name: str,
     responders: ResponderFactory | None = None,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, Any]]:  # fmt: skip
     """One dialogue about each task, and its row of the report."""
     held = collect(policy, tasks, 1, rollouts, folder / "trajectories.jsonl", name, responders)
     return [row_of(trajectory) for trajectory in held]
@@ -101,4 +97,4 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
     write_result(part, {"kl": kl})
 
 
-STAGE = Stage(make, needs=("policy",))
+STAGE = Stage("evaluate", make, needs=("policy",))

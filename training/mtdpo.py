@@ -51,4 +51,4 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
     finish_policy(policy, part, history, {**pairs.left_out, **left_out})
 
 
-STAGE = Stage(make, needs=("collect",))
+STAGE = Stage("mtdpo", make, needs=("collect",))

@@ -24,8 +24,7 @@ from training.stage import Job, Stage, Workspace, read_rows, write_result, write
 
 
 def score_candidates(
-    critic: Policy, form: CriticForm, head: Head | None, sampled: Sequence[Sampled],
-    micro_batch: int,
+    critic: Policy, form: CriticForm, head: Head | None, sampled: Sequence[Sampled], micro_batch: int,
 ) -> list[StoredTurn]:  # fmt: skip
     """The advantage of each candidate."""
     rendered: list[Rendered] = []
@@ -51,13 +50,8 @@ def score_candidates(
 
 
 def _rows(
-    critic: Policy,
-    form: CriticForm,
-    head: Head | None,
-    rendered: list[Rendered],
-    blind: list[Rendered],
-    micro_batch: int,
-) -> list[Row]:
+    critic: Policy, form: CriticForm, head: Head | None, rendered: list[Rendered], blind: list[Rendered], micro_batch: int,
+) -> list[Row]:  # fmt: skip
     if head is not None:
         return [Row(r) for r in rendered]
     rows = with_reference(critic, blind if not form.reference_sees else rendered, micro_batch, "candidates")
@@ -88,4 +82,4 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
     write_result(part, {"turns": len(scored), "left_out": {"turns longer than the window": len(sampled) - len(scored)}})
 
 
-STAGE = Stage(make, needs=("critic", "candidates"))
+STAGE = Stage("ranked", make, needs=("critic", "candidates"))

@@ -57,4 +57,4 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
     finish_policy(policy, part, history, left_out)
 
 
-STAGE = Stage(make, needs=("collect",))
+STAGE = Stage("rft", make, needs=("collect",))

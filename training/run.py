@@ -28,18 +28,8 @@ from training import actor, best_of, candidates, collect, critic, evaluate, mtdp
 from training.recipe import Recipe
 from training.stage import Job, Stage, Workspace
 
-STAGES: dict[str, Stage] = {
-    "tiny": tiny.STAGE,
-    "collect": collect.STAGE,
-    "rft": rft.STAGE,
-    "mtdpo": mtdpo.STAGE,
-    "critic": critic.STAGE,
-    "candidates": candidates.STAGE,
-    "ranked": ranked.STAGE,
-    "sweet": actor.STAGE,
-    "evaluate": evaluate.STAGE,
-    "best-of": best_of.STAGE,
-}
+FILES = (tiny, collect, rft, mtdpo, critic, candidates, ranked, actor, evaluate, best_of)
+STAGES: dict[str, Stage] = {file.STAGE.name: file.STAGE for file in FILES}
 
 
 def plan(recipe: Recipe) -> dict[str, Job]:

@@ -34,14 +34,12 @@ class Job:
         """Its folder's."""
         if self.stage == "tiny":
             return "tiny"
-        if self.stage in ("collect", "candidates"):
-            return f"seed-{self.seed}/{self.stage}"
-        if self.stage == "best-of":
-            return f"seed-{self.seed}/best-of-{self.samples}"
-        if self.stage in ("critic", "ranked"):
-            return f"seed-{self.seed}/{self.variant.part(self.stage)}"
-        measured = "evaluate-" if self.stage == "evaluate" else ""
-        return f"seed-{self.seed}/{measured}{self.variant.name}"
+        names = {
+            "collect": "collect", "candidates": "candidates", "best-of": f"best-of-{self.samples}",
+            "critic": self.variant.part("critic"), "ranked": self.variant.part("ranked"),
+            "evaluate": f"evaluate-{self.variant.name}",
+        }  # fmt: skip
+        return f"seed-{self.seed}/{names.get(self.stage, self.variant.name)}"
 
     def of(self, stage: str) -> "Job":
         """The job of another stage, of the same seed and variant."""
@@ -101,6 +99,7 @@ class Workspace:
 class Stage:
     """How a kind of stage is made."""
 
+    name: str
     make: Callable[[Workspace, Job, Path], None]
     """Fills the folder that it is given."""
     needs: tuple[str, ...]

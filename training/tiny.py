@@ -238,4 +238,4 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
     write_rows(part / "history.jsonl", history)
 
 
-STAGE = Stage(make, needs=())
+STAGE = Stage("tiny", make, needs=())

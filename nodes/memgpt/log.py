@@ -59,13 +59,9 @@ class StepLog:
         self.add(f"{message.id}:text", "monologue", message.text, self._agent)
 
     def add_calls(
-        self,
-        message: AIMessage,
-        results: dict[str, str],
-        trust: dict[str, Trust],
-        sent: dict[str, str],
+        self, message: AIMessage, results: dict[str, str], trust: dict[str, Trust], sent: dict[str, str],
         sent_trust: Trust = "own",
-    ) -> None:
+    ) -> None:  # fmt: skip
         """An assistant message with calls: its thought, then each call with its result.
 
         `results` has the result's text by call id. `sent` has what a send_message sent: that is on record as said, not as

@@ -6,7 +6,7 @@ Departures from the paper: (1) `solve_carefully`, which runs another machine, st
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.store.base import SearchItem
@@ -152,23 +152,20 @@ class Paged(Chained):
 class RecallMemorySearch(Paged):
     """Find past messages that contain a piece of text exactly as written (case-sensitive), oldest first."""
 
+    case_sensitive: ClassVar = True
+
     query: str = Field(description="The piece of text")
 
     def run(self, context: ToolContext) -> str:
-        page = Recall(context.store, context.agent).search(self.query, self.page, context.page_size)
+        recall = Recall(context.store, context.agent)
+        page = recall.search(self.query, self.page, context.page_size, case_sensitive=self.case_sensitive)
         return _show(page, context, self.query)
 
 
-class RecallMemorySearchIgnoreCase(Paged):
+class RecallMemorySearchIgnoreCase(RecallMemorySearch):
     """Find past messages that contain a piece of text, in upper or lower case, oldest first."""
 
-    query: str = Field(description="The piece of text")
-
-    def run(self, context: ToolContext) -> str:
-        page = Recall(context.store, context.agent).search(
-            self.query, self.page, context.page_size, case_sensitive=False
-        )
-        return _show(page, context, self.query)
+    case_sensitive = False
 
 
 class RecallMemorySearchDate(Paged):
