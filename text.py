@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 IGNORED = "Cf"  # Unicode category: soft hyphens, zero-width marks and the like, which nobody types into a search
 TURKISH = str.maketrans({"\u0131": "i", "\u0307": ""})  # dotless i, and the dot that lower case leaves on a capital İ
 
-Row = TypeVar("Row")
+Made = TypeVar("Made")
 
 
 def clean_text(text: str) -> str:
@@ -73,7 +73,7 @@ def read_json_lines(path: Path, failure: type[ValueError] = ValueError) -> Itera
                 raise failure(f"{path}, line {number}: not JSON ({error}).") from error
 
 
-def read_rows(path: Path, make: Callable[[Any], Row], failure: type[ValueError] = ValueError) -> Iterator[Row]:
+def read_rows(path: Path, make: Callable[[Any], Made], failure: type[ValueError] = ValueError) -> Iterator[Made]:
     """What `make` makes of each line of a file of JSON lines. Raises `failure`, naming the file, the line and what is wrong."""
     for number, row in read_json_lines(path, failure):
         try:

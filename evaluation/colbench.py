@@ -69,8 +69,8 @@ def talk(runtime: Runtime, task_id: str, way: str, arguments: argparse.Namespace
     }
 
 
-def constant_answers(tasks: list[Task]) -> tuple[list[float], list[bool]]:
-    """For each backend task the share of tests that its best constant answer passes, and whether that is all of them."""
+def constant_answers(tasks: list[Task]) -> dict[str, dict[str, float]]:
+    """The share of tests that the best constant answer of a backend task passes, and how often that is all of them."""
     scorer = BackendScorer(shared_sandbox(Settings()))
     shares = []
     for task in tasks:
@@ -81,7 +81,7 @@ def constant_answers(tasks: list[Task]) -> tuple[list[float], list[bool]]:
         except TruthFailed:
             continue
         shares.append(max(sum(scorer.matches(b, a) for b in truths) for a in truths) / len(truths))
-    return shares, [share == 1 for share in shares]
+    return {"tests": interval(shares), "success": interval([float(share == 1) for share in shares])}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -199,24 +199,18 @@ def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dic
             "output_tokens": sum(row["output_tokens"] for row in done),
             "cost": _cost(done, arguments.price) if arguments.price else None,
         }
-    shares, alls = constant_answers(tasks)
-    if shares:
-        table["constant_answer"] = {"tests": interval(shares), "success": interval([float(a) for a in alls])}
-    names = {
-        "dialogue": arguments.agent,
-        "single_turn": f"{arguments.agent}, at once",
-        "constant_answer": "best constant",
-    }
+    if (constant := constant_answers(tasks))["tests"]["n"]:
+        table["constant_answer"] = constant
+    agent = arguments.agent
+    names = {"dialogue": agent, "single_turn": f"{agent}, at once", "constant_answer": "best constant"}
+    means = ("tests", "clip", "success", "turns", "told")
     print_table(
         f"ColBench, {len(tasks)} tasks, person: {arguments.person}, scoring: {arguments.scoring}",
         ["agent", "tests or similarity", "CLIP", "success", "turns", "facts told", "leaks", "tokens in / out", "cost"],
         [
             [
                 names[way],
-                *(
-                    format_interval(t[c]) if c in t and t[c]["n"] else "–"
-                    for c in ("tests", "clip", "success", "turns", "told")
-                ),
+                *(format_interval(t[c]) if c in t and t[c]["n"] else "–" for c in means),
                 f"{t['leak_rate']:.3f}" if "leak_rate" in t else "–",
                 f"{t['input_tokens']:,} / {t['output_tokens']:,}" if "input_tokens" in t else "–",
                 f"{t['cost']:.2f}" if t.get("cost") is not None else "–",

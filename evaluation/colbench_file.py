@@ -27,7 +27,7 @@ from evaluation.mutations import KINDS, mutants
 from evaluation.report import print_table
 from intervals import format_interval, interval
 from sandbox.choose import shared_sandbox
-from sandbox.html import Page, Renderer, shared_renderer
+from sandbox.html import RenderedPage, Renderer, shared_renderer
 from settings import Settings
 from tasks.backend_score import BackendScorer, TruthFailed
 from tasks.colbench import Task, read_tasks
@@ -74,8 +74,7 @@ def measure_backend(tasks: list[Task]) -> dict[str, Any]:
             made[kind] += 1
             if scorer.score(task, mutant).success:
                 unnoticed[kind].append(task.task_id)
-    shares, alls = constant_answers(tasks)
-    constant = {"tests": interval(shares), "success": interval([float(a) for a in alls])}
+    constant = constant_answers(tasks)
     print(f"\nReferences that score 1.0: {len(tasks) - len(unusable)} of {len(tasks)}")
     for name, why in unusable.items():
         print(f"  not {name}: {why}")
@@ -139,25 +138,25 @@ def _soup(html: str) -> BeautifulSoup:
     return BeautifulSoup(html, "html.parser")
 
 
-def _header_bar(html: str, page: Page) -> str:
+def _header_bar(html: str, page: RenderedPage) -> str:
     red, green, blue = page.pixels[4, 4]
     return f'<body style="margin:0"><div style="height:64px;background:rgb({red},{green},{blue})"></div></body>'
 
 
-def _stuffed(html: str, page: Page) -> str:
+def _stuffed(html: str, page: RenderedPage) -> str:
     return f'<body><div style="color:#fff;font-size:1px">{escape(_soup(html).get_text(" "))}</div></body>'
 
 
-def _without_layout(html: str, page: Page) -> str:
+def _without_layout(html: str, page: RenderedPage) -> str:
     return "<body>" + "".join(f"<p>{escape(text)}</p>" for text in _soup(html).stripped_strings) + "</body>"
 
 
-def _screenshot(html: str, page: Page) -> str:
+def _screenshot(html: str, page: RenderedPage) -> str:
     picture = base64.b64encode(page.png).decode()
     return f'<body style="margin:0"><img style="display:block" src="data:image/png;base64,{picture}"></body>'
 
 
-TRICKS: dict[str, Callable[[str, Page], str]] = {
+TRICKS: dict[str, Callable[[str, RenderedPage], str]] = {
     "blank": lambda html, page: "<body></body>",
     "header_bar": _header_bar,
     "hidden_text": _stuffed,

@@ -24,7 +24,7 @@ from memory.documents import Section
 from models.scripted import PolicyModel, Reply, call
 from runtime import Runtime, open_runtime
 from settings import Settings
-from tasks.hotpotqa import Question, exact_match, f1, read_hotpotqa
+from tasks.hotpotqa import HotpotQuestion, exact_match, f1, read_hotpotqa
 
 ORACLE = "oracle"
 INSTRUCTIONS = (
@@ -32,7 +32,7 @@ INSTRUCTIONS = (
 )
 
 
-def oracle(question: Question) -> Any:
+def oracle(question: HotpotQuestion) -> Any:
     """The policy that knows which pages matter: opens them, one a step, and answers once it has read them all."""
 
     def policy(prompt: list[BaseMessage]) -> Reply:
@@ -47,7 +47,7 @@ def oracle(question: Question) -> Any:
     return policy
 
 
-def solve(runtime: Runtime, number: int, question: Question, arguments: argparse.Namespace) -> dict[str, Any]:
+def solve(runtime: Runtime, number: int, question: HotpotQuestion, arguments: argparse.Namespace) -> dict[str, Any]:
     """One question over its own pages."""
     agent = f"hotpot-{number}"
     archival = Archival(runtime.store, agent)

@@ -76,8 +76,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     row["truth"] = interval(
                         [float(s) for s in tqdm(scored, total=len(tasks), desc="truths", disable=None)]
                     )
-                shares, alls = constant_answers(tasks)
-                row |= {"constant_tests": interval(shares), "constant_success": interval([float(a) for a in alls])}
+                row |= {f"constant_{name}": value for name, value in constant_answers(tasks).items()}
             played = tasks[: arguments.check]
             for agent in ("asking", "guessing"):
                 with ThreadPoolExecutor(2) as pool:

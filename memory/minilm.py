@@ -143,9 +143,12 @@ def _weights_folder() -> Path:
 
 
 def _read_checked(path: Path, progress: bool = False) -> bytes:
-    shown = None if progress else True  # None: on a terminal only
+    disabled = None if progress else True  # None: on a terminal only
     size, title = path.stat().st_size, "Loading the embedder"
-    with path.open("rb") as opened, tqdm.wrapattr(opened, "read", size, desc=title, disable=shown, leave=False) as file:
+    with (
+        path.open("rb") as opened,
+        tqdm.wrapattr(opened, "read", size, desc=title, disable=disabled, leave=False) as file,
+    ):
         data = b"".join(iter(lambda: file.read(1 << 22), b""))
     digest = hashlib.sha256(data).hexdigest()
     if digest != SHA256[path.name]:

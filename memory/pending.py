@@ -13,7 +13,7 @@ from memory.embedder import Embedder, EmbeddingFailed
 from memory.points import COLLECTION
 from memory.server import Client
 
-BATCH = 32  # texts
+BATCH = 128  # texts
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) after each batch."""

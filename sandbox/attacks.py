@@ -163,13 +163,13 @@ def run_attack(attack: Attack, sandbox: Sandbox, decoy: Decoy) -> str:
     except SandboxFailed as error:
         return f"it killed its workers: {error}"
     took, answer = time.monotonic() - begun, outcome.answers[0]
-    told = repr(answer.value) + answer.error + answer.message + outcome.output + outcome.error
+    evidence = repr(answer.value) + answer.error + answer.message + outcome.output + outcome.error
     # Its own source holds the token where it names files; only text that the decoy alone has is evidence.
     if "BROKE" in repr(answer.value) and attack.group != "hack":
         return f"it says {repr(answer.value)[:80]}"
     if "BROKE" in repr(answer.value)[:8]:
         return f"it says {repr(answer.value)[:80]}"
-    if decoy.token in told and decoy.token not in decoy.fill(attack.code, sandbox.kind):
+    if decoy.token in evidence and decoy.token not in decoy.fill(attack.code, sandbox.kind):
         return "it has read the secret"
     if answer.equals(decoy.token):
         return "its answer was taken for the right one"

@@ -45,9 +45,9 @@ def choose_sandbox(settings: Settings, kind: str = "", workers: int = 0) -> Sand
             return sandbox
         sandbox.close()
         reasons[candidate] = reason
-    told = " ".join(f"{name}: {failed}" for name, failed in reasons.items())
+    why = " ".join(f"{name}: {failed}" for name, failed in reasons.items())
     raise SandboxUnavailable(
-        f"No untrusted program is run, since no sandbox is safe here. {told} Install bubblewrap, or set PALIMPSEST_SANDBOX=wasm."
+        f"No untrusted program is run, since no sandbox is safe here. {why} Install bubblewrap, or set PALIMPSEST_SANDBOX=wasm."
     )
 
 

@@ -60,7 +60,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Page:
+class RenderedPage:
     """A rendered page; positions and sizes in pixels, 1280 wide, at most 4,000 high."""
 
     png: bytes
@@ -84,21 +84,21 @@ class Renderer:
         for browser in self._all:
             self._free.put(browser)
 
-    def render(self, html: str) -> Page:
+    def render(self, html: str) -> RenderedPage:
         """The page as it looks. Raises CdnMissing and RenderUnavailable; never for what the page itself does."""
         if len(html) > MOST_CHARACTERS or html.count("<") > MOST_TAGS:
-            told = f"The page is longer than {MOST_CHARACTERS:,} characters or {MOST_TAGS:,} tags."
-            return Page(blank(), (), exit_reason="too_long", message=told)
+            message = f"The page is longer than {MOST_CHARACTERS:,} characters or {MOST_TAGS:,} tags."
+            return RenderedPage(blank(), (), exit_reason="too_long", message=message)
         html = ELSEWHERE.sub(r"\1https://", INTEGRITY.sub("", html.encode(errors="replace").decode()))
         browser = self._free.get()
         try:
             shot = browser.shoot(html)
         except PageFailed as error:
-            return Page(blank(), (), exit_reason=error.exit_reason, message=str(error))
+            return RenderedPage(blank(), (), exit_reason=error.exit_reason, message=str(error))
         finally:
             self._free.put(browser)
         blocks, hidden = _visible(shot.blocks, decode(shot.png), decode(shot.without_text))
-        return Page(shot.png, tuple(blocks), hidden)
+        return RenderedPage(shot.png, tuple(blocks), hidden)
 
     def close(self) -> None:
         """End the browsers."""
@@ -192,6 +192,6 @@ def _renderer(process: int) -> Renderer:
     return renderer
 
 
-def render_html(html: str) -> Page:
+def render_html(html: str) -> RenderedPage:
     """`Renderer.render` in the process's own renderer."""
     return shared_renderer().render(html)

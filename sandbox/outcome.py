@@ -88,7 +88,7 @@ class Outcome:
 
     def feedback(self) -> str:
         """What a programmer would be told of the program's end; empty if it ended well."""
-        told = {
+        messages = {
             "failed": f"The program raised {self.error}",
             "cpu": "The program used up its CPU time: an endless loop, or too slow.",
             "idle": "The program slept too long.",
@@ -96,4 +96,4 @@ class Outcome:
             "crash": "The program ended its own process.",
             "refused": f"The program is longer than {MOST_CODE} characters.",
         }
-        return told.get(self.exit_reason, "")
+        return messages.get(self.exit_reason, "")

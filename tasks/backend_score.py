@@ -139,5 +139,5 @@ def _failure(outcome: Outcome, number: int, function: str) -> tuple[Failure, str
 
 
 def _known(name: str) -> str:
-    known = name in UNUSABLE or isinstance(getattr(builtins, name, None), type)
-    return name if known else "an exception of its own"
+    is_builtin = name in UNUSABLE or isinstance(getattr(builtins, name, None), type)
+    return name if is_builtin else "an exception of its own"

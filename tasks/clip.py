@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sandbox.html import Page, Pixels, decode
+from sandbox.html import Pixels, RenderedPage, decode
 
 SIDE = 224
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
@@ -27,7 +27,7 @@ class ClipUnavailable(RuntimeError):
     """The weights that the settings name cannot be used; the message says why."""
 
 
-def clip_cosine(page: Page, reference: Page, weights: Path | None) -> float | None:
+def clip_cosine(page: RenderedPage, reference: RenderedPage, weights: Path | None) -> float | None:
     """Cosine of the two pictures' embeddings, from -1 to 1; None without weights. Raises ClipUnavailable."""
     if weights is None:
         return None

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from functools import lru_cache
 
-from sandbox.html import Page, render_html
+from sandbox.html import RenderedPage, render_html
 from tasks.answers import MARKER, SAID, page_in
 from tasks.backend_score import TruthFailed
 from tasks.clip import clip_cosine
@@ -63,7 +63,7 @@ first, write before the line `{SAID}`; the person sees only what follows it."""
 
 
 @lru_cache(maxsize=64)
-def _reference(task: Task, process: int) -> Page:
+def _reference(task: Task, process: int) -> RenderedPage:
     page = render_html(task.ground_truth)
     if page.exit_reason == "time":  # a busy machine
         page = render_html(task.ground_truth)

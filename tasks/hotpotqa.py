@@ -14,7 +14,7 @@ from text import read_rows
 
 
 @dataclass(frozen=True)
-class Question:
+class HotpotQuestion:
     """One question with its pages."""
 
     text: str
@@ -25,13 +25,15 @@ class Question:
     """Titles of the pages that hold the answer."""
 
 
-def read_hotpotqa(path: Path) -> list[Question]:
+def read_hotpotqa(path: Path) -> list[HotpotQuestion]:
     """The questions of a file. Raises ValueError, naming the line."""
 
-    def question_of(row: Any) -> Question:
+    def question_of(row: Any) -> HotpotQuestion:
         context = row["context"]
         pages = {t: "".join(s) for t, s in zip(context["title"], context["sentences"], strict=True)}
-        return Question(row["question"], row["answer"], pages, list(dict.fromkeys(row["supporting_facts"]["title"])))
+        return HotpotQuestion(
+            row["question"], row["answer"], pages, list(dict.fromkeys(row["supporting_facts"]["title"]))
+        )
 
     return list(read_rows(path, question_of))
 

@@ -24,7 +24,7 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class Question:
+class LocomoQuestion:
     """One question; evidence as indices into the conversation's turns."""
 
     text: str
@@ -41,7 +41,7 @@ class Conversation:
     name: str
     speakers: tuple[str, str]
     turns: list[Utterance]
-    questions: list[Question]
+    questions: list[LocomoQuestion]
 
 
 def read_locomo(path: Path, audit: Path | None = None) -> list[Conversation]:
@@ -67,7 +67,7 @@ def _conversation(number: int, row: dict[str, Any], corrections: dict[str, list[
     for n, qa in enumerate(row["qa"]):
         public = qa.get("evidence") or []
         audited = corrections.get(f"locomo_{number}_qa{n}", public)
-        questions.append(Question(str(qa["question"]), int(qa["category"]), located(public), located(audited)))
+        questions.append(LocomoQuestion(str(qa["question"]), int(qa["category"]), located(public), located(audited)))
     name = str(row.get("sample_id", number))
     return Conversation(name, (talk["speaker_a"], talk["speaker_b"]), turns, questions)
 

@@ -41,8 +41,8 @@ def make_task(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
             break
     else:
         raise AssertionError(f"no tests for {split} {difficulty} {seed}")
-    told = [options[d.key].statement for d in family.decisions if d not in hidden]
-    description = " ".join([family.wish, *told, f"The signature of the function is: {family.signature}"])
+    stated = [options[d.key].statement for d in family.decisions if d not in hidden]
+    description = " ".join([family.wish, *stated, f"The signature of the function is: {family.signature}"])
     facts = [
         Fact(d.key, options[d.key].value, options[d.key].statement, d.keywords) for d in family.decisions if d in hidden
     ]

@@ -54,7 +54,7 @@ def make_page(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
     options = {d.key: rng.choice(d.of_split(split)) for d in DECISIONS}
     hidden = rng.sample(DECISIONS, difficulty)
     page = draw(options, trade, seed)
-    told = [options[d.key].statement for d in DECISIONS if d not in hidden]
+    stated = [options[d.key].statement for d in DECISIONS if d not in hidden]
     cards = re.findall(r'mb-2">(.*?)</h2><p>(.*?)</p>', page)
     topics = " ".join(f"{title} ({unescape(text)})" for title, text in cards)
     about = f"A website for a {trade}: a bar with its name at the top, a headline, cards about its topics, a button, a footer."
@@ -64,7 +64,7 @@ def make_page(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
     return Task(
         task_id=f"own-frontend/{split}/{difficulty}/{seed}",
         kind="frontend",
-        description=" ".join([about, *told]),
+        description=" ".join([about, *stated]),
         ground_truth=page,
         facts=tuple(
             Fact(d.key, options[d.key].value, _with_topics(d, options[d.key], topics), d.keywords)

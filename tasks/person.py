@@ -76,21 +76,21 @@ def answer_from_facts(task: Task, said: str, dialogue: Sequence[str], behaviour:
         r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.?!？\n])[\"'*_`)\]]*\s+", said.replace(page, " ") if page else said
     )
     question = " ".join(s for s in sentences if s.strip().rstrip("\"'*_`)]").endswith(("?", "？")) or ASKS.search(s))
-    told_before = set(told_facts(task, dialogue))
-    asked = _asked(task.facts, question, told_before)
+    uncovered = set(told_facts(task, dialogue))
+    asked = _asked(task.facts, question, uncovered)
     if not asked and len(re.sub(r"<[^>]*>", " ", page).split()) >= LEAST_SHOWN:
-        known = [f for f in task.facts if not _forgot(task, f, behaviour, seed)]
-        asked = [fact for fact in known if fact.key not in told_before][:MOST_TOLD]
+        remembered = [f for f in task.facts if not _forgot(task, f, behaviour, seed)]
+        asked = [fact for fact in remembered if fact.key not in uncovered][:MOST_TOLD]
     elif not question:
         return NOTHING_ASKED
     rng = random.Random(f"{task.task_id} {seed} {len(dialogue)}")  # noqa: S311
     if asked and rng.random() < behaviour.vagueness and (not dialogue or dialogue[-1] != VAGUE):
         return VAGUE
-    told = [FORGOTTEN if _forgot(task, fact, behaviour, seed) else fact.statement for fact in asked]
-    return " ".join(dict.fromkeys(told)) if told else UNKNOWN
+    replies = [FORGOTTEN if _forgot(task, fact, behaviour, seed) else fact.statement for fact in asked]
+    return " ".join(dict.fromkeys(replies)) if replies else UNKNOWN
 
 
-def _asked(facts: Sequence[Fact], question: str, told: set[str]) -> list[Fact]:
+def _asked(facts: Sequence[Fact], question: str, uncovered: set[str]) -> list[Fact]:
     """The facts that a question is about, best first: by the words that they share, of which one that few facts have says more.
 
     A second one is meant only if it is nearly as near; of equal ones, one that was not told yet.
@@ -99,11 +99,11 @@ def _asked(facts: Sequence[Fact], question: str, told: set[str]) -> list[Fact]:
     of = {fact.key: {stem(w) for keyword in fact.keywords for w in WORDS.findall(keyword.lower())} for fact in facts}
     rarity = Counter(word for own in of.values() for word in own)
     weights = {key: sum(1 / rarity[word] for word in words & own) for key, own in of.items()}
-    ranked = sorted((f for f in facts if weights[f.key]), key=lambda f: (-weights[f.key], f.key in told))
+    ranked = sorted((f for f in facts if weights[f.key]), key=lambda f: (-weights[f.key], f.key in uncovered))
     if not ranked:
         return []
     near = [f for f in ranked[1:] if weights[f.key] >= NEAR * weights[ranked[0].key]]
-    return [ranked[0], *sorted(near, key=lambda f: f.key in told)][:MOST_TOLD]
+    return [ranked[0], *sorted(near, key=lambda f: f.key in uncovered)][:MOST_TOLD]
 
 
 def stem(word: str) -> str:

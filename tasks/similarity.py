@@ -20,7 +20,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
 from sandbox.browser import WIDTH
-from sandbox.html import Block, Page, Pixels
+from sandbox.html import Block, Pixels, RenderedPage
 
 EXPONENTS = {"blocks": 0.6, "colours": 0.2, "structure": 0.2}
 """The score is the product of the parts, each to its power: a page without the text, or the colours, is worth nothing."""
@@ -54,7 +54,7 @@ class Similarity:
         return float(np.prod([parts[name] ** power for name, power in EXPONENTS.items()]))
 
 
-def similarity(page: Page, reference: Page) -> Similarity:
+def similarity(page: RenderedPage, reference: RenderedPage) -> Similarity:
     """How alike `page` is to `reference`. A page that could not be rendered is alike to nothing."""
     if page.exit_reason != "done":
         return Similarity(0.0, 0.0, 0.0)

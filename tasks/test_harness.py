@@ -134,8 +134,8 @@ def _known_exception(name: str) -> type[Exception] | None:
     found: Any = builtins
     if module:
         found = importlib.import_module(module) if module.partition(".")[0] in sys.stdlib_module_names else None
-    known = getattr(found, name, None)
-    return known if isinstance(known, type) and issubclass(known, Exception) else None
+    exception_class = getattr(found, name, None)
+    return exception_class if isinstance(exception_class, type) and issubclass(exception_class, Exception) else None
 
 
 def _exception(names: list[str], arguments: list[Any]) -> Exception:
@@ -143,13 +143,13 @@ def _exception(names: list[str], arguments: list[Any]) -> Exception:
     for base, name in itertools.pairwise(reversed(names)):
         if "." not in name:
             define_exception(name, base)
-    known = exceptions.get(names[0]) or _known_exception(names[0])
-    if known is None or issubclass(known, StopIteration | StopAsyncIteration):
+    exception_class = exceptions.get(names[0]) or _known_exception(names[0])
+    if exception_class is None or issubclass(exception_class, StopIteration | StopAsyncIteration):
         return NoAnswer(f"{names[0]}: {arguments!r}")
     try:
-        return known(*arguments)
+        return exception_class(*arguments)
     except Exception:  # it takes other arguments than it keeps, as JSONDecodeError does
-        error = known.__new__(known)
+        error = exception_class.__new__(exception_class)
         error.args = tuple(arguments)
         return error
 

@@ -101,8 +101,8 @@ def run_tests(
     try:
         names = list(functions) or [n for n in defined(code) if n in used and n not in vars(builtins)]
     except NOT_PYTHON as error:
-        told = f"The program is not Python: {_said(error)}."
-        return TestReport(program_error=told, tests_error="No test was run.")
+        message = f"The program is not Python: {_said(error)}."
+        return TestReport(program_error=message, tests_error="No test was run.")
     stand_ins = _exception_classes(code) + "".join(
         f"{name} = {HARNESS}.stand_in({name!r})\n" for name in names if name.isidentifier() and name != HARNESS
     )
@@ -110,13 +110,13 @@ def run_tests(
     answers: dict[str, Given] = {}
     program_error = ""
     for _ in range(MOST_ROUNDS):
-        known = Counter(key.rpartition("#")[0] for key in answers)
-        given = f"{HARNESS}.answers = {source(dict(answers))}\n{HARNESS}.answered = {source(dict(known))}\n"
+        counts = Counter(key.rpartition("#")[0] for key in answers)
+        given = f"{HARNESS}.answers = {source(dict(answers))}\n{HARNESS}.answered = {source(dict(counts))}\n"
         ran = sandbox.run(f"{_LOADED}{given}{stand_ins}{body}", [f"{HARNESS}.report()"], limits)
         report = ran.answers[0]
         if report.error:
-            told = ran.error or ran.feedback() or f"{report.error} {report.message}"
-            return TestReport(tests_error=f"The tests could not be run: {told}")
+            message = ran.error or ran.feedback() or f"{report.error} {report.message}"
+            return TestReport(tests_error=f"The tests could not be run: {message}")
         try:
             missing, results, crash = _read(report.value, texts)
         except (TypeError, ValueError, LookupError, ArithmeticError):

@@ -15,7 +15,7 @@ from training.config import CriticForm
 from training.home import home
 from training.messages import hidden_information, whole
 from training.policy import Policy
-from training.preference import Row, log_ratios
+from training.preference import ReferencedRow, log_ratios
 
 
 def messages_for(form: CriticForm, trajectory: Trajectory) -> list[Message]:
@@ -64,7 +64,7 @@ class Head(torch.nn.Module):
 
 @torch.inference_mode()
 def turn_advantages(
-    policy: Policy, form: CriticForm, head: Head | None, rows: Sequence[Row], micro_batch: int
+    policy: Policy, form: CriticForm, head: Head | None, rows: Sequence[ReferencedRow], micro_batch: int
 ) -> list[list[float]]:
     """A of each of the agent's turns that the rows mark, one list a row."""
     order = sorted(range(len(rows)), key=lambda n: len(rows[n].rendered.ids))

@@ -27,7 +27,7 @@ from training.batch import turn_sums
 from training.config import FORMS, CriticForm, PreferenceConfig
 from training.fit import fit
 from training.policy import Policy
-from training.preference import Pair, Row, dpo_loss, log_ratios, pairs_with_reference, render_pairs
+from training.preference import Pair, ReferencedRow, dpo_loss, log_ratios, pairs_with_reference, render_pairs
 from training.stage import Job, Stage, Workspace, finish_policy
 from training.turn_ranking import validate
 
@@ -62,7 +62,7 @@ def train_critic(
     if head is None:
         rows = pairs_with_reference(policy, rendered, micro, "critic")
     else:
-        rows = [Pair(Row(chosen), Row(rejected)) for chosen, rejected in rendered]
+        rows = [Pair(ReferencedRow(chosen), ReferencedRow(rejected)) for chosen, rejected in rendered]
     history = fit(
         torch.nn.ModuleList([policy.model, *([head] if head else [])]), rows,
         lambda part: critic_loss(policy, form, head, part, config.beta, config.nll), config.fitting, folder, "critic",

@@ -53,12 +53,12 @@ def row_of(trajectory: Trajectory) -> dict[str, Any]:
 
 def questions(trajectory: Trajectory, statements: Sequence[str]) -> dict[str, int]:
     """The agent's turns but the last: those that brought out something new, something known, or nothing."""
-    counts, known = {"useful": 0, "redundant": 0, "wasted": 0}, set[str]()
+    counts, uncovered = {"useful": 0, "redundant": 0, "wasted": 0}, set[str]()
     for turn in trajectory.turns:
         if turn["role"] == "person":
             heard = {s for s in statements if s in turn["content"]}
-            counts["useful" if heard - known else "redundant" if heard else "wasted"] += 1
-            known |= heard
+            counts["useful" if heard - uncovered else "redundant" if heard else "wasted"] += 1
+            uncovered |= heard
     return counts
 
 
@@ -70,9 +70,9 @@ def divergence(policy: Policy, trajectories: Sequence[Trajectory], micro_batch: 
         with suppress(TooLong):  # its last reply ran into the window's end
             rows.append(policy.render(whole(trajectory)))
     total, tokens = 0.0, 0
-    known = with_reference(policy, rows, micro_batch, "divergence")
-    for at in range(0, len(known), micro_batch):
-        ratios, _, batch = log_ratios(policy, known[at : at + micro_batch])
+    measured = with_reference(policy, rows, micro_batch, "divergence")
+    for at in range(0, len(measured), micro_batch):
+        ratios, _, batch = log_ratios(policy, measured[at : at + micro_batch])
         total += float(ratios.sum())
         tokens += int((batch.turns != NO_TURN).sum())
     return total / max(1, tokens)

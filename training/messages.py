@@ -28,8 +28,8 @@ def hidden_information(messages: Sequence[Message], task: Task) -> list[Message]
     description leaves open, where a task has them, and the reference.
     """
     system, *rest = messages
-    known = "\n".join([*(fact.statement for fact in task.facts), task.ground_truth])
-    return [{"role": "system", "content": f"{system['content']}\n\n{HIDDEN}\n{known}"}, *rest]
+    hidden = "\n".join([*(fact.statement for fact in task.facts), task.ground_truth])
+    return [{"role": "system", "content": f"{system['content']}\n\n{HIDDEN}\n{hidden}"}, *rest]
 
 
 def before_turn(trajectory: Trajectory, number: int) -> list[Message]:

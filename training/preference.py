@@ -19,7 +19,7 @@ from training.policy import Policy, TooLong
 
 
 @dataclass(frozen=True)
-class Row:
+class ReferencedRow:
     """A dialogue, or one turn after what was before it."""
 
     rendered: Rendered
@@ -31,8 +31,8 @@ class Row:
 class Pair:
     """Two rows of which the first is preferred."""
 
-    chosen: Row
-    rejected: Row
+    chosen: ReferencedRow
+    rejected: ReferencedRow
 
 
 def render_pairs(
@@ -47,17 +47,17 @@ def render_pairs(
 
 
 @torch.inference_mode()
-def with_reference(policy: Policy, rows: Sequence[Rendered], micro_batch: int, name: str) -> list[Row]:
+def with_reference(policy: Policy, rows: Sequence[Rendered], micro_batch: int, name: str) -> list[ReferencedRow]:
     """The rows with the reference policy's log-probabilities."""
     order = sorted(range(len(rows)), key=lambda n: len(rows[n].ids))  # rows of like length share a batch
-    done: dict[int, Row] = {}
+    done: dict[int, ReferencedRow] = {}
     with policy.reference():
         for at in tqdm(range(0, len(order), micro_batch), desc=f"{name}: reference", disable=None):
             part = order[at : at + micro_batch]
             batch = policy.collate([rows[n] for n in part])
             values = token_log_probs(policy.model, batch).cpu()
             for n, own, there in zip(part, values, followed(batch).cpu(), strict=True):
-                done[n] = Row(rows[n], own[there])
+                done[n] = ReferencedRow(rows[n], own[there])
     return [done[n] for n in range(len(rows))]
 
 
@@ -71,11 +71,11 @@ def pairs_with_reference(
 ) -> list[Pair]:
     """The pairs, each row of which has its reference; a row that stands in many pairs is computed once."""
     rows = list(dict.fromkeys(row for pair in pairs for row in pair))
-    known = dict(zip(rows, with_reference(policy, rows, micro_batch, name), strict=True))
-    return [Pair(known[chosen], known[rejected]) for chosen, rejected in pairs]
+    by_dialogue = dict(zip(rows, with_reference(policy, rows, micro_batch, name), strict=True))
+    return [Pair(by_dialogue[chosen], by_dialogue[rejected]) for chosen, rejected in pairs]
 
 
-def log_ratios(policy: Policy, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, Batch]:
+def log_ratios(policy: Policy, rows: Sequence[ReferencedRow]) -> tuple[torch.Tensor, torch.Tensor, Batch]:
     """(log π/π_ref, log π, the batch without its first column): [rows, length - 1] each, 0 where the token is not the agent's."""
     batch = policy.collate([row.rendered for row in rows])
     now = token_log_probs(policy.model, batch)

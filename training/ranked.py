@@ -19,7 +19,7 @@ from training.config import FORMS, CriticForm
 from training.load import load_policy
 from training.messages import with_reply
 from training.policy import Policy, TooLong
-from training.preference import Row, with_reference
+from training.preference import ReferencedRow, with_reference
 from training.stage import Job, Stage, Workspace, read_rows, write_result, write_rows
 
 
@@ -51,16 +51,16 @@ def score_candidates(
 
 def _rows(
     critic: Policy, form: CriticForm, head: Head | None, rendered: list[Rendered], blind: list[Rendered], micro_batch: int,
-) -> list[Row]:  # fmt: skip
+) -> list[ReferencedRow]:  # fmt: skip
     if head is not None:
-        return [Row(r) for r in rendered]
+        return [ReferencedRow(r) for r in rendered]
     rows = with_reference(critic, blind if not form.reference_sees else rendered, micro_batch, "candidates")
     if form.reference_sees:
         return rows
-    return [Row(seen, align_reference(row, seen)) for row, seen in zip(rows, rendered, strict=True)]
+    return [ReferencedRow(seen, align_reference(row, seen)) for row, seen in zip(rows, rendered, strict=True)]
 
 
-def align_reference(row: Row, seen: Rendered) -> torch.Tensor:
+def align_reference(row: ReferencedRow, seen: Rendered) -> torch.Tensor:
     """Reference log-probabilities computed under another prompt, re-indexed to this prompt's reply tokens, [length - 1]."""
     assert row.reference is not None
     values = torch.zeros(len(seen.ids) - 1)

@@ -60,19 +60,19 @@ def make_dialogue(
         if family.program(truth) not in avoid:
             break
     hidden = rng.sample(family.decisions, rng.choice(difficulties))
-    told = [truth[d.key].statement for d in family.decisions if d not in hidden]
+    stated = [truth[d.key].statement for d in family.decisions if d not in hidden]
     task = Task(
         task_id=f"corpus/{rng.randrange(10**9)}",
         kind="backend",
-        description=" ".join([family.wish, *told, f"The signature of the function is: {family.signature}"]),
+        description=" ".join([family.wish, *stated, f"The signature of the function is: {family.signature}"]),
         ground_truth=family.program(truth),
         calls=(f"{family.function}()",),
         facts=tuple(Fact(d.key, truth[d.key].value, truth[d.key].statement, d.keywords) for d in hidden),
     )
-    shown = rng.random() < habits.shown
-    turns = _talk(rng, task, family, hidden, truth, split, max_turns, READER if shown else habits)
+    sees_program = rng.random() < habits.shown
+    turns = _talk(rng, task, family, hidden, truth, split, max_turns, READER if sees_program else habits)
     prompt = prompt_of(ENVIRONMENTS["backend"].instructions, task.description, "", turns[:-1], max_turns)
-    if shown:
+    if sees_program:
         prompt = hidden_information(prompt, task)
     return [*prompt, {"role": "assistant", "content": turns[-1]["content"]}]
 

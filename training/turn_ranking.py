@@ -22,7 +22,7 @@ from training.home import home
 from training.messages import before_turn
 from training.pairs import NoPairs, make_pairs
 from training.policy import Policy
-from training.preference import Row, render_pairs, with_reference
+from training.preference import ReferencedRow, render_pairs, with_reference
 from training.ranked import score_candidates
 from training.recipe import Recipe
 from training.stage import first_of_each_task, mean
@@ -43,12 +43,12 @@ def contrasts(trajectories: Sequence[Trajectory], seed: int) -> list[tuple[Contr
         for number in range(len(trajectory.replies)):
             messages = before_turn(trajectory, number)
             heard = "\n".join(m["content"] for m in messages[2:] if m["role"] == "user")
-            known = {fact.key for fact in task.facts if fact.statement in heard}
-            open_ = [d for d in family.decisions if d.key in hidden - known]
-            told = [d for d in family.decisions if d.key not in hidden]
-            again = [d for d in family.decisions if d.key in known]
-            if open_ and told:
-                found.append(("useful > wasted", task.task_id, messages, *_questions(rng, open_, told)))
+            uncovered = {fact.key for fact in task.facts if fact.statement in heard}
+            open_ = [d for d in family.decisions if d.key in hidden - uncovered]
+            stated = [d for d in family.decisions if d.key not in hidden]
+            again = [d for d in family.decisions if d.key in uncovered]
+            if open_ and stated:
+                found.append(("useful > wasted", task.task_id, messages, *_questions(rng, open_, stated)))
             if open_ and again:
                 found.append(("useful > redundant", task.task_id, messages, *_questions(rng, open_, again)))
             if not open_:
@@ -92,8 +92,10 @@ def validate(
     )
     rows = [row for pair in fitting for row in pair]
     # As in training, the reference sees what the critic sees; for the contrasts as where candidates are scored.
-    known = [Row(r) for r in rows] if head is not None else with_reference(policy, rows, micro, "validation")
-    sums = [sum(a) for a in turn_advantages(policy, form, head, known, micro)]
+    scored_rows = (
+        [ReferencedRow(r) for r in rows] if head is not None else with_reference(policy, rows, micro, "validation")
+    )
+    sums = [sum(a) for a in turn_advantages(policy, form, head, scored_rows, micro)]
     measured: dict[str, Any] = {"pairs": mean([ahead(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)])}
     verdicts: dict[str, list[float]] = {"useful > wasted": [], "useful > redundant": [], "right > wrong": []}
     found = contrasts(first_of_each_task(held_out), seed)

@@ -47,8 +47,8 @@ def _show_program(session: Session, state: dict[str, Any], found: list[str], key
     if len(found) > 1:
         with st.expander(f"Changes since version {len(found) - 1}", icon=":material/difference:"):
             st.html(diff_html(found[-2], found[-1], f"Version {len(found) - 1}", f"Version {len(found)}"))
-    told = "Shows which pass, never what is expected."
-    if state["task"] and st.button("Run the tests", key=f"{key}-tests", icon=":material/checklist:", help=told):
+    advice = "Shows which pass, never what is expected."
+    if state["task"] and st.button("Run the tests", key=f"{key}-tests", icon=":material/checklist:", help=advice):
         try:
             with st.spinner("Running the hidden tests in the sandbox…"):
                 settings = session.runtime.settings
@@ -86,8 +86,8 @@ def _show_page(found: list[str], key: str) -> None:
         if how == "both":
             advice = "Move the divider; the arrow keys do it too."
             share = st.slider("Before | after", 0, 100, 50, key=f"{key}-share", format="%d%%", help=advice)
-            told = "Left of the line the version before, right of it the last one"
-            st.image(divided(pages[0], pages[1], share), caption=told)
+            caption = "Left of the line the version before, right of it the last one"
+            st.image(divided(pages[0], pages[1], share), caption=caption)
         elif how == "changed":
             picture, changed = differences(*pages)
             st.image(picture, caption=f"Marked: {changed:.1%} of the picture changed")

@@ -240,8 +240,8 @@ def _show_ending(session: Session, state: State) -> None:
 
 
 def _draw_window(place: Any, session: Session, state: State) -> None:
-    shown: State = state or {"working_context": load_working_context(session.runtime.store, session.context.agent)}
-    place.html(window_html(measure(shown, session.context), session.context))
+    in_view: State = state or {"working_context": load_working_context(session.runtime.store, session.context.agent)}
+    place.html(window_html(measure(in_view, session.context), session.context))
 
 
 def _show_working_context(session: Session) -> None:

@@ -196,10 +196,10 @@ def _show_score(session: Session, state: dict[str, Any]) -> None:
     if state["score"] is None:
         st.success("Done. There is no hidden reference, so there is no score.", icon=":material/task_alt:")
     elif state["parts"]:
-        told = f"Likeness to the hidden page: **{state['score']:.0%}**"
+        summary = f"Likeness to the hidden page: **{state['score']:.0%}**"
         parts = {"blocks": "texts", "colours": "colours", "structure": "structure", "clip": "CLIP"}
-        told += "".join(f" · {parts[k]} {v:.0%}" for k, v in state["parts"].items())
-        (st.success if state["success"] else st.warning)(told, icon=":material/score:")
+        summary += "".join(f" · {parts[k]} {v:.0%}" for k, v in state["parts"].items())
+        (st.success if state["success"] else st.warning)(summary, icon=":material/score:")
     else:
         (st.success if state["success"] else st.warning)(
             "Solved: all hidden tests pass." if state["success"] else "Not solved: some hidden tests fail.",

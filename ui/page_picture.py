@@ -3,19 +3,19 @@
 import numpy as np
 import streamlit as st
 
-from sandbox.html import Page, Pixels, encode, render_html
+from sandbox.html import Pixels, RenderedPage, encode, render_html
 
 DIFFERENT = 24  # of 255
 MARK = (214, 51, 132)
 
 
 @st.cache_data(max_entries=64, show_spinner="Drawing the page…")
-def drawn(html: str) -> Page:
+def drawn(html: str) -> RenderedPage:
     """The page as it looks; kept, since a script run draws it again. Raises RenderUnavailable and CdnMissing."""
     return render_html(html)
 
 
-def divided(before: Page, after: Page, share: int) -> bytes:
+def divided(before: RenderedPage, after: RenderedPage, share: int) -> bytes:
     """The one page left of `share` percent of the width, the other right of it, as PNG."""
     left, right = _same_height(before.pixels, after.pixels)
     at = left.shape[1] * share // 100
@@ -24,7 +24,7 @@ def divided(before: Page, after: Page, share: int) -> bytes:
     return encode(whole)
 
 
-def differences(before: Page, after: Page) -> tuple[bytes, float]:
+def differences(before: RenderedPage, after: RenderedPage) -> tuple[bytes, float]:
     """The second page, pale, with what differs from the first marked, as PNG; and the share of pixels that do."""
     left, right = _same_height(before.pixels, after.pixels)
     other = np.abs(left.astype(np.int16) - right).max(axis=2) > DIFFERENT

@@ -42,8 +42,8 @@ def show_run(
     if waits:
         _show_pause(session, method, state, waits, context)
     elif state.get("stop"):
-        kind, told = ENDINGS[state["stop"]]
-        getattr(st, kind)(told + (f" {escaped(state['error'])}" if state.get("error") else ""))
+        kind, message = ENDINGS[state["stop"]]
+        getattr(st, kind)(message + (f" {escaped(state['error'])}" if state.get("error") else ""))
     if state.get("answer") and not waits:
         with st.container(border=True):
             st.caption("Answer" + (f" · score {state['score']:.2f}" if "score" in state else ""))
@@ -77,29 +77,29 @@ def _show_versions(method: Solver, state: dict[str, Any]) -> None:
         )
     if len(versions) > 1:
         texts = {v["number"]: v["text" if refine else "answer"] for v in versions}
-        left, right = st.columns(2)
-        numbers = list(texts)
-        a = left.selectbox(
-            "Compare", numbers, index=len(numbers) - 2, format_func=lambda n: f"{word} {n}", key="refine_left"
-        )
-        b = right.selectbox(
-            "with", numbers, index=len(numbers) - 1, format_func=lambda n: f"{word} {n}", key="refine_right"
-        )
-        st.html(diff_html(texts[a], texts[b], f"{word} {a}", f"{word} {b}"))
+        chosen: list[int] = []
+        for column, (label, key) in zip(
+            st.columns(2), (("Compare", "refine_left"), ("with", "refine_right")), strict=True
+        ):
+            at = len(texts) - 2 + len(chosen)
+            chosen.append(column.selectbox(label, list(texts), at, format_func=lambda n: f"{word} {n}", key=key))
+        st.html(diff_html(*(texts[n] for n in chosen), *(f"{word} {n}" for n in chosen)))
     for version in versions:
         _show_version(version, word, refine)
 
 
 def _show_version(version: dict[str, Any], word: str, refine: bool) -> None:
-    known = version["score"] >= 0 if refine else version["outcome"]
+    is_scored = version["score"] >= 0 if refine else version["outcome"]
     said = (
-        f"score {version['score']:.2f}" + ("" if refine else f", {version['outcome']}") if known else "not checked yet"
+        f"score {version['score']:.2f}" + ("" if refine else f", {version['outcome']}")
+        if is_scored
+        else "not checked yet"
     )
     with st.expander(f"{word} {version['number']} · {said}"):
         _show_text(version["text" if refine else "answer"] or "(no answer)")
-        if told := version["critique" if refine else "feedback"]:
+        if criticism := version["critique" if refine else "feedback"]:
             st.caption("Critique" if refine else "What came of it")
-            st.code(told, language=None, wrap_lines=True)
+            st.code(criticism, language=None, wrap_lines=True)
         if not refine and version["lesson"]:
             st.caption("Lesson")
             _show_cards([(version["lesson"], "")])

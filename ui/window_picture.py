@@ -33,9 +33,9 @@ def window_html(usage: Usage, context: Context) -> str:
         f'background:{colour};margin-right:4px"></span>{name} {n:,}</span>'
         for name, n, colour in [*((k, tokens[k], PARTS[k]) for k in PARTS), ("Free", usage.free, FREE)]
     )
-    told = ", ".join(f"{name} {n} tokens" for name, n in [*tokens.items(), ("free", usage.free)])
+    label = ", ".join(f"{name} {n} tokens" for name, n in [*tokens.items(), ("free", usage.free)])
     return (
-        f'<div role="img" aria-label="The window: {told}, of {usage.window} tokens" style="padding-top:26px">'
+        f'<div role="img" aria-label="The window: {label}, of {usage.window} tokens" style="padding-top:26px">'
         f'<div style="position:relative"><div style="display:flex;height:22px;border-radius:5px;overflow:hidden;'
         f'background:{FREE}">{bars}</div>{marks}</div>'
         f'<div style="display:flex;flex-wrap:wrap;gap:4px 14px;margin-top:9px;font-size:13px">{legend}'

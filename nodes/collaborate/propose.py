@@ -68,8 +68,8 @@ def _reply(prompt: list[BaseMessage], runtime: Runtime[Context], tokens: dict[st
     if not context.memory:
         return _ask(prompt, runtime, tokens).text.strip()
     tools = _tool_context(runtime)
-    shown = "\n".join(f"<{name}>\n{tools.blocks.get(name, '')}\n</{name}>" for name in BLOCKS)
-    prompt = [SystemMessage(prompt[0].text + MEMORY.format(blocks=shown)), *prompt[1:]]
+    blocks_text = "\n".join(f"<{name}>\n{tools.blocks.get(name, '')}\n</{name}>" for name in BLOCKS)
+    prompt = [SystemMessage(prompt[0].text + MEMORY.format(blocks=blocks_text)), *prompt[1:]]
     for round_ in range(MOST_ROUNDS):
         reply = tidy(
             _ask(prompt, runtime, tokens, MEMORY_SCHEMAS),

@@ -100,8 +100,8 @@ def _ask_in_private(prompt: list[BaseMessage], runtime: Runtime[Context]) -> str
 
 def _words(task: Task, state: State) -> list[BaseMessage]:
     said = "\n\n".join(f"{'Assistant' if t['role'] == 'agent' else 'You'}: {t['content']}" for t in state["turns"])
-    known = f"What you asked for:\n{task.description}\n\nHidden information:\n{task.ground_truth}"
-    asked = f"{known}\n\nThe dialogue so far:\n{said}\n\nYou:"
+    background = f"What you asked for:\n{task.description}\n\nHidden information:\n{task.ground_truth}"
+    asked = f"{background}\n\nThe dialogue so far:\n{said}\n\nYou:"
     return [SystemMessage(PERSON), HumanMessage(asked)]
 
 

@@ -64,10 +64,10 @@ class Event:
 
     def rendered(self, message_id: str | None) -> HumanMessage:
         """The event as the model reads it."""
-        shown = {"type": self.kind, "message": self.text, "time": self.time}
+        content = {"type": self.kind, "message": self.text, "time": self.time}
         if self.kind == "user_message" and self.author:
-            shown["name"] = self.author
-        return HumanMessage(json.dumps(shown, ensure_ascii=False), id=message_id)
+            content["name"] = self.author
+        return HumanMessage(json.dumps(content, ensure_ascii=False), id=message_id)
 
 
 def event_of(message: AnyMessage) -> Event:

@@ -63,8 +63,8 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         is_user = event.kind == "user_message"
         author = (event.author or context.user) if is_user else "system"
         record = log.add(key, "user" if is_user else "alert", event.text, author)
-        shown = clip(event.text, int(free * EVENT_SHARE) // len(new))
-        events.append(replace(event, text=shown, sequence=record.sequence).queued(key))
+        clipped = clip(event.text, int(free * EVENT_SHARE) // len(new))
+        events.append(replace(event, text=clipped, sequence=record.sequence).queued(key))
     log.write()
 
     return {

@@ -28,9 +28,9 @@ class ServerUnreachable(ValueError):
 def mcp_tools(address: str, commands: Mapping[str, str]) -> tuple[BaseTool, ...]:
     """The tools that a server lists: at a URL, or started by one of `commands`. Raises ServerUnreachable."""
     if not address.startswith(URLS) and address not in commands:
-        known = ", ".join(commands) or "none yet"
+        names = ", ".join(commands) or "none yet"
         raise ServerUnreachable(
-            f"There is no MCP server {address[:80]!r}: give a URL, or one of the names in PALIMPSEST_MCP_SERVERS ({known})."
+            f"There is no MCP server {address[:80]!r}: give a URL, or one of the names in PALIMPSEST_MCP_SERVERS ({names})."
         )
     return _listed(address, commands.get(address, ""))
 

@@ -59,16 +59,16 @@ class BuiltInTools:
         """Run a Python program without files or network; you get what it printed and the value of its last line."""
         body, last = split_last_expression(code)
         outcome = shared_sandbox(self.settings).run(as_main(body), [last] if last else [])
-        shown = [outcome.output.rstrip()] if outcome.output.strip() else []
+        outputs = [outcome.output.rstrip()] if outcome.output.strip() else []
         failed = outcome.error or outcome.feedback()
         if last and not failed:
             answer = outcome.answers[0]
             failed = f"{answer.error}: {answer.message}{answer.where}" if answer.error else ""
             if not answer.error and answer.value != "None":
-                shown.append(str(answer.value))
+                outputs.append(str(answer.value))
         if failed:
-            raise ToolFailed("\n".join([*shown, failed]))
-        return "\n".join(shown) or "(it printed nothing)"
+            raise ToolFailed("\n".join([*outputs, failed]))
+        return "\n".join(outputs) or "(it printed nothing)"
 
     def search(self, entity: Annotated[str, "Title of the page"]) -> str:
         """Open the page with this title and read its beginning; without such a page, learn what is near."""
@@ -139,8 +139,8 @@ def split_last_expression(code: str) -> tuple[str, str]:
         return code, ""
     lines = code.encode().splitlines(keepends=True)  # positions are bytes of UTF-8
     before = b"".join(lines[: last.lineno - 1]) + lines[last.lineno - 1][: last.col_offset]
-    shown = "\n" * (last.lineno - 1) + ast.unparse(last.value)
-    return before.decode(), f"repr(eval(compile({shown!r}, '<{MODULE}>', 'eval')))"
+    statement = "\n" * (last.lineno - 1) + ast.unparse(last.value)
+    return before.decode(), f"repr(eval(compile({statement!r}, '<{MODULE}>', 'eval')))"
 
 
 def _sentences(text: str) -> list[str]:

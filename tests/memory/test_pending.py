@@ -110,10 +110,10 @@ def store_filter() -> models.Filter:
 
 def test_progress_is_told_to_the_one_who_asked(tmp_path: Path) -> None:
     with QdrantStore(EdgeClient(tmp_path), FailingEmbedder()) as store:
-        store.write(SPACE, passages(*(f"memory {n}" for n in range(40))))
+        store.write(SPACE, passages(*(f"memory {n}" for n in range(140))))
         told: list[tuple[int, int]] = []
         store.rank(SPACE, "memory", progress=lambda done, total: told.append((done, total)))
-        assert told == [(32, 40), (40, 40)]
+        assert told == [(128, 140), (140, 140)]
 
 
 def test_a_deleted_memory_stops_no_embedding(tmp_path: Path) -> None:

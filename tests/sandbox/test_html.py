@@ -22,7 +22,7 @@ from playwright.sync_api import sync_playwright
 from evaluation.colbench_file import TRICKS, measure_frontend
 from sandbox import cdn
 from sandbox.browser import RenderUnavailable, choose_kind
-from sandbox.html import Block, Page, Renderer, blank, decode, encode, open_renderer
+from sandbox.html import Block, RenderedPage, Renderer, blank, decode, encode, open_renderer
 from tasks.colbench import read_tasks
 from tasks.frontend import SUCCESS_AT
 from tasks.own_frontend import DECISIONS, make_page
@@ -328,7 +328,7 @@ def test_public_pages(renderer: Renderer) -> None:
 
 
 def test_a_white_page_is_like_itself_and_like_no_other() -> None:
-    white, grey = Page(blank(), ()), Page(encode(np.full((720, 1280, 3), 128, np.uint8)), ())
+    white, grey = RenderedPage(blank(), ()), RenderedPage(encode(np.full((720, 1280, 3), 128, np.uint8)), ())
     assert (similarity(white, white).structure, similarity(white, white).score) == (1.0, 1.0)
     assert similarity(white, grey).structure == similarity(grey, white).structure == 0.0
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from sandbox.html import Page, encode
+from sandbox.html import RenderedPage, encode
 from tasks.clip import DEVIATION, MEAN, SIDE, ClipUnavailable, clip_cosine, preprocessed
 
 
@@ -28,8 +28,8 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "clip.onnx"
 
 
-def page(*colour: int) -> Page:
-    return Page(encode(np.full((400, 1280, 3), colour, np.uint8)), ())
+def page(*colour: int) -> RenderedPage:
+    return RenderedPage(encode(np.full((400, 1280, 3), colour, np.uint8)), ())
 
 
 def test_without_weights_there_is_no_score() -> None:

@@ -205,7 +205,7 @@ def test_an_address_of_a_run_that_never_began(script: list[Any], opened: Runtime
 def test_pictures_of_differences() -> None:
     import numpy as np
 
-    from sandbox.html import Page as Drawn
+    from sandbox.html import RenderedPage as Drawn
     from sandbox.html import decode
 
     white, black = (Drawn(encode(np.full((20, 40, 3), shade, np.uint8)), ()) for shade in (255, 0))
