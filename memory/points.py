@@ -11,7 +11,7 @@ from langgraph.store.base import Item, SearchItem
 from qdrant_client import models
 
 from memory.conditions import Namespace, field_path
-from memory.words import language_of, words_of
+from memory.words import ENGLISH, language_of, words_of
 from text import folded, normalised
 
 KEYWORD = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD)
@@ -102,7 +102,8 @@ def searchable(value: Mapping[str, Any], terms: str) -> dict[str, Any]:
         fields = {"normalised": normalised(text), "folded": folded(text)}
     if terms:
         words = words_of(terms, language_of(text if isinstance(text, str) and text.strip() else terms))
-        fields |= {"terms": words.english, "words": words.other, "language": words.language}
+        other = "" if words.language == ENGLISH else words.language
+        fields |= {"terms": words.english, "words": words.other, "language": other}
     return {name: content for name, content in fields.items() if content}
 
 

