@@ -1,4 +1,4 @@
-"""evict: the oldest whole blocks leave the queue, and a new summary is made of the old one and what left (MemGPT §2.2).
+"""evict: the oldest whole exchanges leave the queue, and a new summary is made of the old one and what left (MemGPT §2.2).
 
 Departures: (1) a call never leaves without its results; (2) the summary has a place of its own in the prompt, where the paper has
 it as the queue's first message: so it cannot be evicted, nor be taken for a person's words.
@@ -15,11 +15,11 @@ from nodes.memgpt.state import Context, Evicted, State
 from nodes.memgpt.window import (
     SUMMARY_SHARE,
     WindowTooSmall,
-    blocks,
     clip,
     clip_message,
     estimate,
     evicted_line,
+    exchanges,
     measure,
     message_tokens,
     room,
@@ -69,26 +69,26 @@ def _record(evicted: Evicted, log: StepLog, runtime: Runtime[Context]) -> None:
 
 
 def choose(state: State, context: Context) -> list[AnyMessage]:
-    """The messages that leave: oldest whole blocks, until half the window is free again, and always until the rest fits.
+    """The messages that leave: oldest whole exchanges, until half the window is free again, and always until the rest fits.
 
-    The last block and the event that is being answered stay, and so does a tail of recent talk where that is possible.
+    The last exchange and the event that is being answered stay, and so does a tail of recent talk where that is possible.
     """
-    queue = blocks(state["messages"])
+    queue = exchanges(state["messages"])
     factor = state.get("calibration", 1.0)
     usage = measure(state, context)
     # The summary that is still to be written may be longer than the one it replaces.
     used = usage.used - usage.summary + (room(state, context) * SUMMARY_SHARE + EVICTED_LINE) * factor
-    event = next((n for n, block in enumerate(queue) if block[0].id == state["turn"]["event"]), 0)
+    event = next((n for n, exchange in enumerate(queue) if exchange[0].id == state["turn"]["event"]), 0)
     leaving: list[AnyMessage] = []
     freed = 0.0
-    for number, block in enumerate(queue[:-1]):
+    for number, exchange in enumerate(queue[:-1]):
         fits = used - freed < context.flush_at * context.window
         enough = freed >= context.evict_share * context.window or usage.queue - freed <= TAIL * context.window
         if fits and (enough or number >= event):  # the steps of the turn under way leave only if they must
             break
         if number != event:
-            leaving += block
-            freed += sum(message_tokens(m) for m in block) * factor
+            leaving += exchange
+            freed += sum(message_tokens(m) for m in exchange) * factor
     return leaving
 
 

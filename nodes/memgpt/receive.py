@@ -19,7 +19,7 @@ from nodes.memgpt.event import parse_event
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.migrate import migrate, unreceived
 from nodes.memgpt.state import Context, State
-from nodes.memgpt.window import EVENT_SHARE, RESULT_SHARE, blocks, clip, open_calls, room
+from nodes.memgpt.window import EVENT_SHARE, RESULT_SHARE, clip, exchanges, open_calls, room
 from nodes.replies import memory_of, thread_of
 
 PERSONA = (
@@ -110,9 +110,9 @@ def _close_open_calls(queue: list[AnyMessage], log: StepLog, tokens: int) -> lis
     if not missing:
         return []
     closed: list[AnyMessage] = []
-    for block in blocks(queue):
-        closed += block
-        first = block[0]
+    for exchange in exchanges(queue):
+        closed += exchange
+        first = exchange[0]
         if not isinstance(first, AIMessage) or str(first.id) not in missing:
             continue
         names = {str(call["id"]): call["name"] for call in first.tool_calls}

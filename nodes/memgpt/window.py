@@ -1,4 +1,4 @@
-"""The window: how it is counted in tokens, cut into blocks that stay whole, and laid out as a prompt (MemGPT §2.1)."""
+"""The window: how it is counted in tokens, cut into exchanges that stay whole, and laid out as a prompt (MemGPT §2.1)."""
 
 import json
 import re
@@ -186,7 +186,7 @@ def _cut(text: str, kept: int, where: str) -> str:
     return f"{text[:head]}\n[… {len(text) - kept} characters left out; {where} …]\n{end}"
 
 
-def blocks(messages: Sequence[AnyMessage]) -> list[list[AnyMessage]]:
+def exchanges(messages: Sequence[AnyMessage]) -> list[list[AnyMessage]]:
     """The queue cut into what must stay together: a message, or an assistant message with all its tool results."""
     result: list[list[AnyMessage]] = []
     for message in messages:
@@ -200,7 +200,7 @@ def blocks(messages: Sequence[AnyMessage]) -> list[list[AnyMessage]]:
 def open_calls(messages: Sequence[AnyMessage]) -> list[tuple[AIMessage, list[str]]]:
     """Assistant messages with the ids of their tool calls that have no result."""
     found = []
-    for first, *results in blocks(messages):
+    for first, *results in exchanges(messages):
         if isinstance(first, AIMessage):
             answered = {m.tool_call_id for m in results if isinstance(m, ToolMessage)}
             missing = [str(c["id"]) for c in first.tool_calls if c["id"] not in answered]

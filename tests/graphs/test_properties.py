@@ -15,7 +15,7 @@ from memory.recall import Recall
 from models.scripted import PolicyModel, calls, check_prompt
 from nodes.memgpt.evict import SUMMARISE
 from nodes.memgpt.state import SMALLEST_WINDOW
-from nodes.memgpt.window import TOOL_TOKENS, blocks, measure, render_prompt
+from nodes.memgpt.window import TOOL_TOKENS, exchanges, measure, render_prompt
 from runtime import open_runtime
 from settings import Settings
 from tests.conftest import WordEmbedder
@@ -121,7 +121,7 @@ def test_whatever_happens(
                 state = cast(State, runtime.run("memgpt", "t", happening, context))
             except ConnectionError:
                 continue
-            for block in blocks(state["messages"]):
+            for block in exchanges(state["messages"]):
                 first, *rest = block
                 if isinstance(first, AIMessage):
                     assert [m.tool_call_id for m in rest if isinstance(m, ToolMessage)] == [

@@ -232,7 +232,7 @@ def test_readers_name_the_line_and_the_field(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="line 1: the field 'test' is missing"):
         read_humanevalpack(path)
     for reader in (read_quixbugs, read_hotpotqa):
-        with pytest.raises(ValueError, match="line 1: the field .* is missing"):
+        with pytest.raises(ValueError, match=r"line 1: the field .* is missing"):
             reader(path)
 
 
