@@ -1,6 +1,7 @@
 """One typed Settings object, read from the environment and `.env`: model endpoint, embedder, Qdrant, checkpoint database."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,6 +40,9 @@ class Settings(BaseSettings):
 
     reply_seconds: float = Field(default=180.0, gt=0)
     """Total deadline of one reply, its retries included."""
+
+    calls: Literal["auto", "native", "schema", "text"] = "auto"
+    """How models call tools (PALIMPSEST_CALLS): the server's own way, JSON by a schema, or text; `auto`: as each was found to."""
 
     embeddings_url: str = ""
     """OpenAI-compatible endpoint with `/embeddings` (PALIMPSEST_EMBEDDINGS_URL); empty: MiniLM, on this machine."""

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from evaluation.report import write_json
-from models.reply import ModelFailed
+from models.refusals import ModelFailed
 from sandbox.browser import RenderUnavailable
 from sandbox.cdn import CdnMissing
 from sandbox.outcome import SandboxUnavailable

@@ -21,7 +21,7 @@ from evaluation.report import Rows, print_table
 from evaluation.scripted_agents import AGENTS
 from graphs import collaborate
 from intervals import format_interval, interval
-from models.reply import ModelFailed
+from models.refusals import ModelFailed
 from runtime import Runtime, open_runtime
 from sandbox.choose import shared_sandbox
 from sandbox.html import shared_renderer

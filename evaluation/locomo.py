@@ -81,7 +81,7 @@ def talk(runtime: Runtime, conversation: Conversation, agent: str, speaker: Spea
         turn = turns[n]
         minutes = minutes + 1 if n and turns[n - 1].session == turn.session else 0
         now = (turn.time + timedelta(minutes=minutes)).isoformat()
-        context = Context(agent=agent, model=model, window=speaker.window, user=person, now=now)
+        context = Context(agent=agent, model=model, window=speaker.window, user=person, now=now, answers=False)
         event = user_message(turn.text, person) if turn.speaker == person else timed_event("It is your turn to speak.")
         n += turn.speaker == person
         bar.update(turn.speaker == person)

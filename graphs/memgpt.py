@@ -1,8 +1,9 @@
 """MemGPT as a state machine: the model pages its own memory between a bounded window and Qdrant (Packer et al. 2024).
 
     START → receive → page ─┬→ think ─┬→ END
-                      ↑     ├→ evict ─┘│           page → END: the agent has yielded
-                      │     └→ END     │
+                      ↑↑    ├→ evict ─┘│           page → END: the agent has yielded, and has answered
+                      ││    └→ END     │
+                      │└──── text ─────┤
                       └────── act ←────┘
 
 `graph` is bare, for `langgraph dev`; runtime.open_runtime() gives it its checkpointer and store.
@@ -33,7 +34,7 @@ builder.add_edge(START, "receive")
 builder.add_edge("receive", "page")
 builder.add_conditional_edges("page", after_page, ["think", "evict", END])
 builder.add_edge("evict", "think")
-builder.add_conditional_edges("think", after_think, ["act", END])
+builder.add_conditional_edges("think", after_think, ["act", "page", END])
 builder.add_edge("act", "page")
 
 graph = builder.compile(name="memgpt")

@@ -1,6 +1,7 @@
 """Which model thinks: the endpoint of the settings, else a local server at its usual port, else the offline model."""
 
 import json
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -8,14 +9,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from langchain_core.language_models import BaseChatModel
-from pydantic import SecretStr
 
+from models.chat import EndpointChat
 from models.offline import OfflineModel
-from models.reply import ModelFailed
+from models.refusals import ModelFailed
 from settings import Settings
 
 OFFLINE = "offline"
 LOCAL_SERVERS = {"Ollama": 11434, "LM Studio": 1234, "vLLM": 8000}
+OTHER_KINDS = re.compile(
+    r"embed|rerank|(?:^|[/-])(?:bge|e5|gte|minilm|whisper|clip|siglip|tts|stt|asr|kokoro|piper|xtts|dall-e|sdxl|flux)(?:[-_:/\d]|$)"
+    r"|minilm|moderation|transcri|stable-diffusion|text-to-speech|ocr",
+    re.I,
+)
+"""In names of models that do not chat."""
 READ_SECONDS = 60.0  # between two pieces of a reply
 
 
@@ -72,17 +79,10 @@ def open_person(model: str | BaseChatModel, settings: Settings) -> BaseChatModel
 @lru_cache(maxsize=8)
 def _client(model: str, url: str, settings: Settings) -> BaseChatModel:
     """One client a model, since it keeps connections; which model it is, is looked up anew each time."""
-    from langchain_openai import ChatOpenAI  # slow to import, and not needed offline
-
-    return ChatOpenAI(
-        model=model,
-        base_url=url or None,
-        api_key=SecretStr(settings.api_key.get_secret_value() or "none"),
-        max_retries=0,  # models.reply retries, within one deadline
-        timeout=min(READ_SECONDS, settings.reply_seconds),
-        stream_usage=True,
-        max_completion_tokens=settings.reply_tokens,
-    )
+    return EndpointChat(
+        model=model, url=url or "https://api.openai.com/v1", key=settings.api_key, reply_tokens=settings.reply_tokens,
+        read_seconds=min(READ_SECONDS, settings.reply_seconds), calls=settings.calls, found=settings.folder / "protocols.json",
+    )  # fmt: skip
 
 
 def local_endpoints() -> list[Endpoint]:
@@ -96,12 +96,12 @@ def local_endpoints() -> list[Endpoint]:
 
 
 def list_models(url: str, key: str) -> list[str]:
-    """What `GET {url}/models` lists, in its order; empty if it does not answer like an OpenAI-compatible endpoint."""
+    """What `GET {url}/models` lists to chat with, in its order; empty if it does not answer like an OpenAI-compatible endpoint."""
     request = urllib.request.Request(f"{url.rstrip('/')}/models", headers={"Authorization": f"Bearer {key or 'none'}"})
     try:
         with urllib.request.urlopen(request, timeout=2.0) as answer:
             listed = json.loads(answer.read(1 << 20))
-        return [str(row["id"]) for row in listed["data"]]
+        return [name for row in listed["data"] if not OTHER_KINDS.search(name := str(row["id"]))]
     except (OSError, ValueError, KeyError, TypeError, urllib.error.HTTPError):
         return []
 

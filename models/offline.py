@@ -17,7 +17,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
-from models.reply import ModelFailed
+from models.refusals import ModelFailed
 
 NO_MODEL = (
     "This takes a language model, and the offline model is none: start Ollama, LM Studio or vLLM, or set OPENAI_BASE_URL and "

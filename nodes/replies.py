@@ -12,6 +12,7 @@ from langgraph.store.base import BaseStore
 
 from memory.store import QdrantStore
 from models.endpoint import open_model
+from models.intake import Reply
 from models.reply import ask
 from settings import Settings
 from text import clean_text
@@ -31,7 +32,7 @@ def settings_of(runtime: Runtime[Any]) -> Settings:
 def reply_to(
     prompt: list[BaseMessage], model: str | BaseChatModel, runtime: Runtime[Any], tools: Sequence[dict[str, Any]] = (),
     tags: list[str] | None = None, temperature: float | None = None,
-) -> AIMessage:  # fmt: skip
+) -> Reply:  # fmt: skip
     """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped."""
     settings = settings_of(runtime)
     return ask(
@@ -61,15 +62,15 @@ def step_id(runtime: Runtime[Any]) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{thread_of(runtime)}:{task}"))
 
 
-def tidy(reply: AIMessage, message_id: str) -> AIMessage:
+def tidy(reply: Reply, message_id: str) -> AIMessage:
     """The reply as it is kept: valid names, JSON arguments, ids of its own; nothing else of the provider stays.
 
     Arguments that were not JSON become a single one that holds their text, since some servers parse what they are sent back.
     """
-    calls: list[ToolCall] = list(reply.tool_calls)
-    for bad in reply.invalid_tool_calls:
-        arguments = {MALFORMED: (bad.get("args") or "")[:MOST_OF_MALFORMED]}
-        calls.append(ToolCall(name=bad.get("name") or "unknown", args=arguments, id=bad.get("id")))
+    calls: list[ToolCall] = list(reply.calls)
+    for bad in reply.malformed:
+        arguments = {MALFORMED: bad.arguments[:MOST_OF_MALFORMED]}
+        calls.append(ToolCall(name=bad.name or "unknown", args=arguments, id=bad.id))
     text = clean_text(reply.text)
     if len(calls) > MOST_CALLS:
         text = (

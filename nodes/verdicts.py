@@ -47,7 +47,7 @@ def verdict_of(
         asked = prompt if not attempt else [*prompt, HumanMessage(NO_SCORE)]
         reply = reply_to(asked, model, runtime, [VERDICT], tags)
         text = clean_text(reply.text).strip() or text
-        for call in reply.tool_calls:
+        for call in reply.calls:
             try:
                 verdict = Verdict.model_validate(call["args"])
             except ValidationError:

@@ -50,6 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith(OUTSIDE):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PALIMPSEST_CALLS", "native")  # how a model calls tools is found in tests of its own
     training_home.cache_clear()
     monkeypatch.setattr("models.endpoint.LOCAL_SERVERS", {})
     return tmp_path / "home"

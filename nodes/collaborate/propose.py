@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -9,6 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langgraph.runtime import Runtime
 
 from memory.blocks import load_blocks
+from models.intake import Reply
 from nodes.collaborate.state import Context, State
 from nodes.memgpt.act import run_call
 from nodes.memgpt.state import BLOCKS
@@ -44,8 +47,11 @@ def propose(state: State, runtime: Runtime[Context]) -> State:
         environment.instructions, state["description"], state.get("examples", ""), turns, context.max_turns
     )
     prompt: list[BaseMessage] = [MESSAGES[m["role"]](m["content"]) for m in messages]
-    text = _reply(prompt, runtime, tokens) or _reply([*prompt, *NUDGE], runtime, tokens)
-    thought, said = split_reply(text)
+    reply = _reply(prompt, runtime, tokens)
+    if not reply.text.strip():
+        reply = _reply([*prompt, *NUDGE], runtime, tokens)
+    thought, said = split_reply(reply.text.strip())
+    thought = "\n".join(part for part in (reply.thoughts, thought) if part)
     turns = [*turns, Turn(role="agent", content=said or SILENT, thought=thought, leak="")]
     update: State = {"turns": turns, **tokens}  # type: ignore[typeddict-item]
     marked = answer_in(said)
@@ -62,27 +68,25 @@ def after_proposal(state: State, runtime: Runtime[Context]) -> Literal["reply", 
     return "refine" if runtime.context.refine and state["kind"] == "backend" and state["answer"] else "score"
 
 
-def _reply(prompt: list[BaseMessage], runtime: Runtime[Context], tokens: dict[str, int]) -> str:
-    """The model's text; with memory, after the tools that it called first."""
+def _reply(prompt: list[BaseMessage], runtime: Runtime[Context], tokens: dict[str, int]) -> Reply:
+    """What the model says; with memory, after the tools that it called first."""
     context = runtime.context
     if not context.memory:
-        return _ask(prompt, runtime, tokens).text.strip()
+        return _ask(prompt, runtime, tokens)
     tools = _tool_context(runtime)
     blocks_text = "\n".join(f"<{name}>\n{tools.blocks.get(name, '')}\n</{name}>" for name in BLOCKS)
     prompt = [SystemMessage(prompt[0].text + MEMORY.format(blocks=blocks_text)), *prompt[1:]]
     for round_ in range(MOST_ROUNDS):
-        reply = tidy(
-            _ask(prompt, runtime, tokens, MEMORY_SCHEMAS),
-            str(uuid.uuid5(uuid.NAMESPACE_OID, f"{step_id(runtime)} {round_}")),
-        )
-        if not reply.tool_calls:
-            return reply.text.strip()
-        prompt = [*prompt, reply]
-        for call in reply.tool_calls:
-            tools.key = f"{reply.id}:{call['id']}"
+        reply = _ask(prompt, runtime, tokens, MEMORY_SCHEMAS)
+        if not reply.calls and not reply.malformed:
+            return reply
+        message = tidy(reply, str(uuid.uuid5(uuid.NAMESPACE_OID, f"{step_id(runtime)} {round_}")))
+        prompt = [*prompt, message]
+        for call in message.tool_calls:
+            tools.key = f"{message.id}:{call['id']}"
             status, outcome = run_call(call, tools, MEMORY_TOOLS)
             prompt.append(ToolMessage(json.dumps({"status": status, "message": outcome}), tool_call_id=str(call["id"])))
-    return _ask(prompt, runtime, tokens).text.strip()
+    return _ask(prompt, runtime, tokens)
 
 
 def _tool_context(runtime: Runtime[Context]) -> ToolContext:
@@ -99,13 +103,9 @@ def _no_solver(method: str, task: str) -> str:
 
 
 def _ask(
-    prompt: list[BaseMessage],
-    runtime: Runtime[Context],
-    tokens: dict[str, int],
-    tools: list[dict[str, Any]] | None = None,
-) -> AIMessage:
-    reply = reply_to(prompt, runtime.context.model, runtime, tools or (), tags=["propose"])
-    if reply.usage_metadata:
-        tokens["input_tokens"] += reply.usage_metadata["input_tokens"]
-        tokens["output_tokens"] += reply.usage_metadata["output_tokens"]
-    return reply.model_copy(update={"content": clean_text(reply.text)})
+    prompt: list[BaseMessage], runtime: Runtime[Context], tokens: dict[str, int], tools: Sequence[dict[str, Any]] = ()
+) -> Reply:
+    reply = reply_to(prompt, runtime.context.model, runtime, tools, tags=["propose"])
+    tokens["input_tokens"] += reply.input_tokens
+    tokens["output_tokens"] += reply.output_tokens
+    return replace(reply, text=clean_text(reply.text))

@@ -11,7 +11,8 @@ from langgraph.types import interrupt
 from langsmith import tracing_context
 
 from models.endpoint import open_person
-from models.reply import ModelFailed, Stopped
+from models.refusals import ModelFailed
+from models.reply import Stopped
 from nodes.collaborate.state import Context, State
 from nodes.replies import reply_to, settings_of
 from sandbox.html import render_html

@@ -55,6 +55,8 @@ class Event:
     """ISO 8601, UTC."""
     sequence: int
     """Its place in the log (nodes.memgpt.log)."""
+    memory: str = ""
+    """What lay outside the window when it came in. It stays as it is, so that the prompt before stays a part of the next."""
 
     def queued(self, message_id: str) -> AnyMessage:
         """The event as a message of the queue; `event_of` reads it back."""
@@ -67,6 +69,8 @@ class Event:
         content = {"type": self.kind, "message": self.text, "time": self.time}
         if self.kind == "user_message" and self.author:
             content["name"] = self.author
+        if self.memory:
+            content["memory"] = self.memory
         return HumanMessage(json.dumps(content, ensure_ascii=False), id=message_id)
 
 

@@ -23,6 +23,7 @@ from nodes.memgpt.window import (
     measure,
     message_tokens,
     room,
+    window_of,
 )
 from nodes.replies import reply_to, step_id
 
@@ -55,7 +56,7 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     gone = {m.id for m in leaving}
     staying = [m for m in state["messages"] if m.id not in gone]
     after: State = {**state, **update, "messages": staying}
-    shorter = _shrink(after, context) if measure(after, context).used >= context.window else []
+    shorter = _shrink(after, context) if measure(after, context).free == 0 else []
     update["queue_ids"] = [str(m.id) for m in staying]
     return {**update, **log.update(), "messages": [*(RemoveMessage(str(m.id)) for m in leaving), *shorter]}
 
@@ -82,8 +83,8 @@ def choose(state: State, context: Context) -> list[AnyMessage]:
     leaving: list[AnyMessage] = []
     freed = 0.0
     for number, exchange in enumerate(queue[:-1]):
-        fits = used - freed < context.flush_at * context.window
-        enough = freed >= context.evict_share * context.window or usage.queue - freed <= TAIL * context.window
+        fits = used - freed < context.flush_at * usage.window
+        enough = freed >= context.evict_share * usage.window or usage.queue - freed <= TAIL * usage.window
         if fits and (enough or number >= event):  # the steps of the turn under way leave only if they must
             break
         if number != event:
@@ -100,9 +101,9 @@ def _shrink(state: State, context: Context) -> list[AnyMessage]:
     share = room(state, context) // (2 * len(state["messages"]))
     shorter = [clip_message(m, share) for m in state["messages"]]
     usage = measure({**state, "messages": shorter}, context)
-    if usage.used >= context.window:
+    if usage.free == 0:
         raise WindowTooSmall(
-            f"A window of {context.window} tokens is too small: instructions and working context take "
+            f"A window of {usage.window} tokens is too small: instructions and working context take "
             f"{usage.instructions + usage.working_context}, what is being answered {usage.queue}. Set Context.window higher, "
             "or shorten the working context."
         )
@@ -113,7 +114,7 @@ def _summarise(state: State, leaving: list[AnyMessage], runtime: Runtime[Context
     context = runtime.context
     free = room(state, context)
     lines = [line for m in leaving if (line := transcript_line(m, context))]
-    body = clip("\n".join(lines), max(200, context.window // 2), "the rest is in recall storage")
+    body = clip("\n".join(lines), max(200, window_of(state, context) // 2), "the rest is in recall storage")
     prompt = [
         SystemMessage(SUMMARISE),
         HumanMessage(f"Old summary:\n{state.get('summary') or '(none)'}\n\nWhat leaves:\n{body}"),

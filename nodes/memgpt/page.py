@@ -3,6 +3,7 @@
 import uuid
 from typing import Literal
 
+from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
 from nodes.memgpt.event import Event
@@ -11,6 +12,9 @@ from nodes.memgpt.state import Context, State
 from nodes.memgpt.window import measure
 from nodes.replies import memory_of, step_id
 
+DELIVERED = ":delivered"
+"""How the key of a record ends whose text the agent did not send."""
+UNANSWERED = "You have not answered: the person sees only what you send. Call send_message now."
 PRESSURE = (
     "Your window is {share:.0%} full. Save what matters now: short facts with working_context_append, the rest with "
     "archival_memory_insert. At {flush:.0%} the oldest messages leave for recall storage."
@@ -26,9 +30,32 @@ def page(state: State, runtime: Runtime[Context]) -> State:
         return {"stop": "step_limit" if turn["wake"] else "waiting"}
     update = _warn(state, runtime)
     if not turn["wake"] and not update:
+        if turn.get("asked") and context.answers and not state["replies"]:
+            return _unanswered(state, runtime)
         memory_of(runtime.store).flush()
         return {"stop": "waiting"}
     return {**update, "full": measure(state, context).share >= context.flush_at}
+
+
+def _unanswered(state: State, runtime: Runtime[Context]) -> State:
+    """Nobody is left without an answer: the agent is reminded once; then what it wrote to itself is delivered."""
+    turn, log = state["turn"], StepLog(state, runtime)
+    text = next((m.text for m in reversed(state["messages"]) if isinstance(m, AIMessage) and m.text.strip()), "")
+    if turn["reminded"]:
+        if text:
+            log.add(f"{step_id(runtime)}{DELIVERED}", "assistant", text, runtime.context.agent)
+            log.write()
+        log.recall.store.flush()
+        return {"stop": "waiting", "replies": [text] if text else [], **log.update()}
+    key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{step_id(runtime)}:reminder"))
+    record = log.add(key, "alert", UNANSWERED, "system")
+    log.write()
+    alert = Event(UNANSWERED, "system_alert", "", log.now.isoformat(), record.sequence).queued(key)
+    return {
+        "messages": [alert], "queue_ids": [*state["queue_ids"], key], "turn": {**turn, "reminded": True, "wake": "event"},
+        "full": measure({**state, "messages": [*state["messages"], alert]}, runtime.context).share >= runtime.context.flush_at,
+        **log.update(),
+    }  # fmt: skip
 
 
 def after_page(state: State) -> Literal["think", "evict", "__end__"]:

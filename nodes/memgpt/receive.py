@@ -18,8 +18,8 @@ from nodes.context import STATE_VERSION
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.migrate import migrate, unreceived
-from nodes.memgpt.state import Context, State
-from nodes.memgpt.window import EVENT_SHARE, RESULT_SHARE, clip, exchanges, open_calls, room
+from nodes.memgpt.state import Context, Counters, State
+from nodes.memgpt.window import EVENT_SHARE, RESULT_SHARE, clip, exchanges, memory_line, open_calls, room
 from nodes.replies import memory_of, thread_of
 
 PERSONA = (
@@ -56,6 +56,8 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     free = room({**state, "working_context": working_context}, context)
     repaired = _close_open_calls(queue, log, int(free * RESULT_SHARE))
     events: list[AnyMessage] = []
+    counters: Counters = {"recall": log.recall.count(), "archival": Archival(store, context.agent).count()}
+    memory = memory_line(counters)
     for message, event in zip(new, parsed, strict=True):
         # An id of our own: a caller's may be that of another message, which it would replace. The same id with the same text
         # is the same event, which came again after a crash, or was sent twice.
@@ -64,7 +66,7 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         author = (event.author or context.user) if is_user else "system"
         record = log.add(key, "user" if is_user else "alert", event.text, author)
         clipped = clip(event.text, int(free * EVENT_SHARE) // len(new))
-        events.append(replace(event, text=clipped, sequence=record.sequence).queued(key))
+        events.append(replace(event, text=clipped, sequence=record.sequence, memory=memory).queued(key))
     log.write()
 
     return {
@@ -76,9 +78,17 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         "version": STATE_VERSION,
         "agent": context.agent,
         "working_context": working_context,
-        "counters": {"recall": log.recall.count(), "archival": Archival(store, context.agent).count()},
+        "counters": {**counters, "recall": counters["recall"] + sum(event.kind == "user_message" for event in parsed)},
         **log.update(),
-        "turn": {"event": str(events[-1].id), "wake": "event", "steps": 0, "last_calls": "", "repeats": 0},
+        "turn": {
+            "event": str(events[-1].id),
+            "wake": "event",
+            "steps": 0,
+            "last_calls": "",
+            "repeats": 0,
+            "asked": any(event.kind == "user_message" for event in parsed),
+            "reminded": False,
+        },
         "replies": [],
         "stop": "",
         "error": "",

@@ -44,6 +44,10 @@ class TurnProgress(TypedDict):
     """Digest of the calls of the last step."""
     repeats: int
     """How often in a row they were made."""
+    asked: bool
+    """Whether a person began it, and so waits for an answer."""
+    reminded: bool
+    """Whether the agent was told that it has not answered."""
 
 
 class Clock(TypedDict):
@@ -86,6 +90,8 @@ class State(TypedDict, total=False):
     """Whether this period (from one eviction to the next) has had its memory-pressure alert."""
     full: bool
     """Whether the window was full when it was last counted: then a flush comes before the next thought."""
+    limit: int
+    """Most tokens of a prompt, where the endpoint has said so."""
     calibration: float
     """Tokens that the model counted for each that was estimated."""
     clock: Clock
@@ -123,6 +129,8 @@ class Context(RunContext):
     """Most thoughts in a turn."""
     max_repeats: int = 2
     """How often in a row the same calls may be made; once more, and the turn is stopped as a loop."""
+    answers: bool = True
+    """Whether a person's message must be answered: an agent that sends nothing is reminded once, then its text is delivered."""
     user: str = "user"
     """Name of the person, for the log."""
     now: str = ""

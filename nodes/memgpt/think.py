@@ -5,19 +5,24 @@ from typing import Literal
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 
+from models.intake import Reply
+from models.refusals import ContextOverflow
 from models.reply import Stopped
 from nodes.memgpt.event import Event
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, measure, message_tokens, render_prompt, room
-from nodes.replies import reply_to, step_id, tidy
+from nodes.replies import reply_to, settings_of, step_id, tidy
 
 EMPTY = Event(
     "Your last reply was empty. Call a tool; to answer the person, call send_message.", "system_alert", "", "", 0
 )
 NUDGE_TOKENS = 100  # more than it takes, whatever the calibration
 EMPTY_REPLIES = 2  # tolerated in a row
+LEAST_RATIO, MOST_RATIO = 0.5, 2.0
+"""Of a model's own count of tokens to the estimate, within which it is plausible."""
+LEAST_FREE = 300  # tokens beside the instructions and the working context, for a question and its answer
 
 
 def think(state: State, runtime: Runtime[Context]) -> State:
@@ -33,8 +38,10 @@ def think(state: State, runtime: Runtime[Context]) -> State:
             reply = reply_to([*prompt, *nudge], context.model, runtime, TOOL_SCHEMAS)
         except Stopped:
             return {"stop": "stopped"}
+        except ContextOverflow as error:
+            return _shrunk(state, runtime, prompt, error)
         turn = {**turn, "steps": turn["steps"] + 1}
-        if reply.text.strip() or reply.tool_calls or reply.invalid_tool_calls:
+        if not reply.is_empty:
             break
     else:
         return {"stop": "empty_reply", "turn": turn}
@@ -51,23 +58,40 @@ def think(state: State, runtime: Runtime[Context]) -> State:
     log.recall.store.flush()
     message.content = clip(message.text, int(room(state, context) * REPLY_SHARE))
     message.additional_kwargs["time"] = log.now.isoformat()
-    return {**update, **log.update(), "messages": [message], "stop": "waiting"}
+    return {**update, **log.update(), "messages": [message]}
 
 
-def after_think(state: State) -> Literal["act", "__end__"]:
-    """Act on calls; everything else ends the turn."""
-    return "__end__" if state["stop"] else "act"
+def after_think(state: State) -> Literal["act", "page", "__end__"]:
+    """Act on calls; after text, or a prompt that was too long for the endpoint, see what comes next."""
+    if state["stop"]:
+        return "__end__"
+    last = state["messages"][-1]
+    return "act" if isinstance(last, AIMessage) and last.tool_calls else "page"
 
 
-def _calibrate(state: State, prompt: list[BaseMessage], nudge: list[BaseMessage], reply: AIMessage) -> float:
-    """Tokens per estimated token, from what the provider says it counted: up at once, down slowly."""
+def _shrunk(state: State, runtime: Runtime[Context], prompt: list[BaseMessage], error: ContextOverflow) -> State:
+    """The window as large as the endpoint says, and smaller than what it refused. Raises the error where that is too small."""
+    reserved = settings_of(runtime).reply_tokens
+    size = int((estimate(prompt[0].text) + TOOL_TOKENS + sum(map(_tokens, prompt[1:]))) * state.get("calibration", 1.0))
+    limit = error.limit - min(reserved, error.limit // 4) if error.limit else int(0.8 * size)
+    limit = min(limit, int(0.8 * size))  # its count is what holds
+    usage = measure({**state, "limit": limit, "messages": []}, runtime.context)
+    if usage.free < LEAST_FREE:
+        raise error
+    return {"limit": limit, "full": True}
+
+
+def _calibrate(state: State, prompt: list[BaseMessage], nudge: list[BaseMessage], reply: Reply) -> float:
+    """Tokens per estimated token, from what the provider says it counted: up at once, down slowly.
+
+    A figure that no tokenizer gives is not believed: one added up over chunks, or of what was not cached or not cut off alone.
+    """
     before = state.get("calibration", 1.0)
-    counted = reply.usage_metadata["input_tokens"] if reply.usage_metadata else 0
-    if counted <= 0:
-        return before
     first, *queue = prompt
     estimated = estimate(first.text) + TOOL_TOKENS + sum(_tokens(m) for m in [*queue, *nudge])
-    ratio = min(4.0, max(0.25, counted / estimated))
+    ratio = reply.input_tokens / estimated
+    if not LEAST_RATIO <= ratio <= MOST_RATIO:
+        return before
     return ratio if ratio > before else 0.7 * before + 0.3 * ratio
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage, ToolMessage
 
 from nodes.memgpt.event import event_of, is_event
-from nodes.memgpt.state import BLOCKS, Context, Evicted, State
+from nodes.memgpt.state import BLOCKS, Context, Counters, Evicted, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
 
 INSTRUCTIONS = """\
@@ -104,6 +104,11 @@ class Usage:
         return self.used / self.window
 
 
+def window_of(state: State, context: Context) -> int:
+    """Most tokens of a prompt: the context's, unless the endpoint has said that its model takes less."""
+    return min(context.window, state.get("limit") or context.window)
+
+
 def measure(state: State, context: Context) -> Usage:
     """What the prompt of `state` takes of the window."""
     factor = state.get("calibration", 1.0)
@@ -114,7 +119,7 @@ def measure(state: State, context: Context) -> Usage:
         sum(message_tokens(m) for m in state.get("messages", [])),
     )
     instructions, working, summary, queue = (ceil(part * factor) for part in parts)
-    return Usage(instructions, working, summary, queue, context.window)
+    return Usage(instructions, working, summary, queue, window_of(state, context))
 
 
 def message_tokens(message: AnyMessage) -> int:
@@ -213,9 +218,10 @@ def open_calls(messages: Sequence[AnyMessage]) -> list[tuple[AIMessage, list[str
 
 
 def render_prompt(state: State, context: Context) -> list[BaseMessage]:
-    """The prompt: instructions, working context, counters and summary in one system message, then the FIFO queue.
+    """The prompt: instructions, working context and summary in one system message, then the FIFO queue.
 
-    It depends on nothing else, so that the replay of a checkpoint sends the same prompt.
+    It depends on nothing else, so that the replay of a checkpoint sends the same prompt; and until a block is edited or the window
+    flushed, each prompt begins with the whole of the one before it, which servers then have in their cache.
     """
     parts = [INSTRUCTIONS, render_working_context(state, context), render_summary(state)]
     head = SystemMessage("\n\n".join(part for part in parts if part))
@@ -231,14 +237,17 @@ def render_prompt(state: State, context: Context) -> list[BaseMessage]:
 
 
 def render_working_context(state: State, context: Context) -> str:
-    """The blocks with their counters, and how much lies outside the window."""
+    """The blocks, with how full they are."""
     lines = ["Working context"]
     for name in BLOCKS:
         text = state.get("working_context", {}).get(name, "")
         lines += [f'<{name} characters="{len(text)}/{context.block_limit}">', text, f"</{name}>"]
-    counters = state.get("counters", {"recall": 0, "archival": 0})
-    lines.append(f"Recall storage: {counters['recall']} messages. Archival storage: {counters['archival']} passages.")
     return "\n".join(lines)
+
+
+def memory_line(counters: Counters) -> str:
+    """How much lies outside the window, as an event tells it when it comes in."""
+    return f"{counters['recall']} messages in recall storage, {counters['archival']} passages in archival storage"
 
 
 def render_summary(state: State) -> str:

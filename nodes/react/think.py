@@ -31,7 +31,7 @@ def think(state: State, runtime: Runtime[Context]) -> State:
     schemas = [convert_to_openai_tool(tool) for tool in all_tools(built_in_tools(state, runtime), runtime)]
     for _ in range(1 + EMPTY_REPLIES):
         reply = reply_to(prompt, context.model, runtime, schemas)
-        if reply.text.strip() or reply.tool_calls or reply.invalid_tool_calls:
+        if not reply.is_empty:
             break
         prompt = [*prompt, HumanMessage(EMPTY)]
     message = tidy(reply, step_id(runtime))

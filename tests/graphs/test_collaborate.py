@@ -12,7 +12,7 @@ from langgraph.types import Command
 
 from graphs import collaborate
 from memory.blocks import load_blocks
-from models.reply import ModelFailed
+from models.refusals import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call
 from runtime import Runtime
 from sandbox.browser import RenderUnavailable, choose_kind

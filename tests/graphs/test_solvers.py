@@ -21,7 +21,7 @@ from graphs import memgpt, react, reflexion, self_refine
 from memory.archival import Archival
 from memory.documents import Section
 from memory.lessons import Lesson, Lessons
-from models.reply import ModelFailed
+from models.refusals import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call, calls
 from nodes.reflexion.evaluate import valid_tests
 from runtime import Runtime

@@ -89,7 +89,10 @@ def fake_openai() -> Iterator[FakeOpenAI]:
             fake.answer(self)
 
         def do_GET(self) -> None:
-            fake.answer(self)
+            if self.path.endswith("/models"):
+                fake.answer(self)
+            else:
+                self.send_error(404)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

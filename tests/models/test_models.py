@@ -17,7 +17,7 @@ from graphs.self_refine import Context as RefineContext
 from memory.documents import Section
 from models.endpoint import list_models, local_endpoints, open_model
 from models.offline import OfflineModel, digest, is_question
-from models.reply import ModelFailed
+from models.refusals import ModelFailed
 from models.scripted import BrokenPrompt, ScriptedModel, UnexpectedTurn, call, check_prompt
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from runtime import Machine, Runtime
@@ -93,7 +93,8 @@ def test_the_deadline_is_for_all_attempts_together(runtime: Runtime, endpoint: F
     allow(runtime, 20)
     endpoint.turns = [says("There you are.")]
     state = reply(runtime, "Still there?")
-    said = [json.loads(m["content"])["message"] for m in endpoint.requests[-1]["messages"] if m["role"] == "user"]
+    (both,) = [m["content"] for m in endpoint.requests[-1]["messages"] if m["role"] == "user"]
+    said = [json.loads(event)["message"] for event in both.split("\n\n")]
     assert said == ["Hello", "Still there?"], "the message of the failed turn is kept"
     assert state["replies"] == ["There you are."]
 

@@ -142,7 +142,7 @@ def test_agents_are_apart(opened: Runtime) -> None:
 
 
 def test_a_failing_model_is_told_and_the_message_kept(opened: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.reply import ModelFailed
+    from models.refusals import ModelFailed
 
     def fails(*_: Any, **__: Any) -> None:
         raise ModelFailed("The endpoint is down: start it.")

@@ -169,7 +169,7 @@ def test_both_sides_of_a_comparison_talk_with_the_same_person(
 
 
 def test_a_model_that_fails_is_told_and_can_be_gone_on_with(script: list[Any]) -> None:
-    from models.reply import ModelFailed
+    from models.refusals import ModelFailed
 
     script += [ModelFailed("The endpoint is away."), f"{MARKER}\n{program(TASK.ground_truth)}"]
     app = press(open_page(), "Start")

@@ -131,7 +131,7 @@ def test_trials_tests_and_lessons(script: list[Any], opened: Runtime) -> None:
 
 
 def test_steps_and_a_failure_that_can_be_gone_on_with(script: list[Any]) -> None:
-    from models.reply import ModelFailed
+    from models.refusals import ModelFailed
 
     script += [call("calculator", expression="6 * 7"), ModelFailed("The endpoint is away."), "42"]
     app = open_page()

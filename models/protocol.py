@@ -1,0 +1,127 @@
+"""How a model is told of its tools, and how it calls them: natively, by a JSON schema, or in its text.
+
+Small models often cannot use a server's own tools, and can write JSON. Which way a model can use is found once, by short
+probes, and kept with its endpoint.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+
+from models.notations import Schema
+
+Protocol = Literal["native", "schema", "text"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+SPEAK = "speak"
+"""Where the tools have no way to say something: the call that is plain text."""
+SPEAKER = {
+    "function": {
+        "name": SPEAK, "description": "Say something in plain words, such as the final answer.",
+        "parameters": {"properties": {"text": {"type": "string"}}, "required": ["text"], "type": "object"},
+    }
+}  # fmt: skip
+HOW = """\
+Tools (name(arguments): what it does)
+{lines}
+
+You act by calls alone. Reply with one call as JSON and nothing else, such as:
+{{"name": "{name}", "arguments": {example}}}"""
+
+
+def rendered(
+    messages: Sequence[BaseMessage], tools: Sequence[Schema], protocol: Protocol
+) -> tuple[list[BaseMessage], dict[str, Any]]:
+    """The prompt and the request's options for that way of calling tools."""
+    if not tools:
+        return list(messages), {}
+    if protocol == "native":
+        return list(messages), {"tools": list(tools)}
+    offered = offer(tools)
+    told = SystemMessage(HOW.format(lines="\n".join(map(tool_line, offered)), **_example(offered[0])))
+    plain = [told, *map(_plain, messages)]
+    return plain, {"response_format": response_format(offered)} if protocol == "schema" else {}
+
+
+def offer(tools: Sequence[Schema]) -> list[Schema]:
+    """The tools, with a way to say something, the likeliest first."""
+    speaking = [tool for tool in tools if tool["function"]["name"] == "send_message"]
+    return [*speaking, *(t for t in tools if t not in speaking)] if speaking else [*tools, SPEAKER]
+
+
+def tool_line(tool: Schema) -> str:
+    """A tool in one line."""
+    function = tool["function"]
+    parameters = function.get("parameters", {})
+    required = parameters.get("required", ())
+    names = [name if name in required else f"{name}?" for name in parameters.get("properties", {})]
+    told = str(function.get("description", "")).split("\n")[0]
+    return f"- {function['name']}({', '.join(names)}): {told.split('. ')[0].rstrip('.')}"
+
+
+def response_format(tools: Sequence[Schema]) -> dict[str, Any]:
+    """A schema of one call: flat, without patterns and bounds, which servers' grammars trip over."""
+    calls = [
+        {
+            "type": "object", "required": ["name", "arguments"], "additionalProperties": False,
+            "properties": {"name": {"const": tool["function"]["name"]}, "arguments": _flat(tool["function"])},
+        }
+        for tool in tools
+    ]  # fmt: skip
+    return {"type": "json_schema", "json_schema": {"name": "call", "strict": True, "schema": {"anyOf": calls}}}
+
+
+def _flat(function: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = function.get("parameters", {})
+    properties = {
+        name: {k: v for k, v in schema.items() if k in ("type", "enum", "items")} or {"type": "string"}
+        for name, schema in parameters.get("properties", {}).items()
+    }
+    return {
+        "type": "object", "properties": properties, "required": list(parameters.get("required", properties)),
+        "additionalProperties": False,
+    }  # fmt: skip
+
+
+def _example(tool: Schema) -> dict[str, str]:
+    properties = tool["function"].get("parameters", {}).get("properties", {})
+    values = {"string": "…", "boolean": False, "integer": 0, "number": 0}
+    example = {name: values.get(str(schema.get("type")), "…") for name, schema in properties.items()}
+    return {"name": tool["function"]["name"], "example": json.dumps(example, ensure_ascii=False)}
+
+
+def _plain(message: BaseMessage) -> BaseMessage:
+    """A message without the API's own calls and results: they stand in its text."""
+    if isinstance(message, ToolMessage):
+        return HumanMessage(f"[result of {message.name or 'the call'}] {message.text}")
+    if isinstance(message, AIMessage) and message.tool_calls:
+        calls = [
+            json.dumps({"name": c["name"], "arguments": c["args"]}, ensure_ascii=False) for c in message.tool_calls
+        ]
+        return AIMessage("\n".join([*([message.text] if message.text else []), *calls]))
+    return message
+
+
+class KeptProtocols:
+    """The ways that the models of an endpoint were found to use, in a file of the home folder."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._known: dict[str, Protocol] = {}
+        if path is not None and path.exists():
+            read = json.loads(path.read_text(encoding="utf-8"))
+            self._known = {key: value for key, value in read.items() if value in PROTOCOLS}
+
+    def of(self, url: str, model: str) -> Protocol | None:
+        """The way of a model; None before it was found."""
+        return self._known.get(f"{url} {model}")
+
+    def keep(self, url: str, model: str, protocol: Protocol) -> None:
+        """Keep what was found."""
+        self._known[f"{url} {model}"] = protocol
+        if self._path is not None:
+            part = self._path.with_suffix(".part")
+            part.write_text(json.dumps(self._known, indent=1), encoding="utf-8")
+            part.replace(self._path)
