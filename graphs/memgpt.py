@@ -2,7 +2,7 @@
 
     START → receive → page ─┬→ think ─┬→ END
                       ↑↑    ├→ evict ─┘│           page → END: the agent has yielded, and has answered
-                      ││    └→ END     │
+                      ││    └→ (keep →) END
                       │└──── text ─────┤
                       └────── act ←────┘
 
@@ -15,6 +15,7 @@ from graphs import react, reflexion, self_refine
 from nodes.memgpt.act import act_with
 from nodes.memgpt.event import login, system_alert, timed_event, user_message
 from nodes.memgpt.evict import evict
+from nodes.memgpt.keep import keep
 from nodes.memgpt.page import after_page, page
 from nodes.memgpt.receive import receive
 from nodes.memgpt.state import Context, Input, State
@@ -27,14 +28,16 @@ builder.add_node("receive", receive)
 builder.add_node("page", page)
 builder.add_node("evict", evict)
 builder.add_node("think", think)
+builder.add_node("keep", keep)
 builder.add_node(
     "act", act_with({"react": react.graph, "self_refine": self_refine.graph, "reflexion": reflexion.graph})
 )
 builder.add_edge(START, "receive")
 builder.add_edge("receive", "page")
-builder.add_conditional_edges("page", after_page, ["think", "evict", END])
+builder.add_conditional_edges("page", after_page, ["think", "evict", "keep", END])
 builder.add_edge("evict", "think")
 builder.add_conditional_edges("think", after_think, ["act", "page", END])
 builder.add_edge("act", "page")
+builder.add_edge("keep", END)
 
 graph = builder.compile(name="memgpt")

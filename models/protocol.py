@@ -29,10 +29,16 @@ Tools (name(arguments): what it does)
 
 You act by calls alone. Reply with one call as JSON and nothing else, such as:
 {{"name": "{name}", "arguments": {example}}}"""
+GOOD_TURN = """
+Two good turns.
+The person says: "I love jazz, and my cat is called Mo."
+You: {"name": "send_message", "arguments": {"message": "Jazz, how nice! And Mo is a lovely name for a cat."}}
+The person says: "What is my cat called?"
+You: {"name": "send_message", "arguments": {"message": "Your cat is called Mo."}}"""
 
 
 def rendered(
-    messages: Sequence[BaseMessage], tools: Sequence[Schema], protocol: Protocol
+    messages: Sequence[BaseMessage], tools: Sequence[Schema], protocol: Protocol, only: Sequence[str] = ()
 ) -> tuple[list[BaseMessage], dict[str, Any]]:
     """The prompt and the request's options for that way of calling tools."""
     if not tools:
@@ -40,9 +46,11 @@ def rendered(
     if protocol == "native":
         return list(messages), {"tools": list(tools)}
     offered = offer(tools)
-    told = SystemMessage(HOW.format(lines="\n".join(map(tool_line, offered)), **_example(offered[0])))
+    how = HOW.format(lines="\n".join(map(tool_line, offered)), **_example(offered[0]))
+    told = SystemMessage(how + GOOD_TURN if offered[0]["function"]["name"] == "send_message" else how)
     plain = [told, *map(_plain, messages)]
-    return plain, {"response_format": response_format(offered)} if protocol == "schema" else {}
+    callable_now = [tool for tool in (*offered, SPEAKER) if tool["function"]["name"] in only] if only else offered
+    return plain, {"response_format": response_format(callable_now)} if protocol == "schema" else {}
 
 
 def offer(tools: Sequence[Schema]) -> list[Schema]:

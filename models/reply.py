@@ -34,8 +34,11 @@ class Stopped(RuntimeError):
 def ask(
     model: BaseChatModel, prompt: list[BaseMessage], tools: Sequence[Schema] = (), *, seconds: float,
     tags: list[str] | None = None, control: RunControl | None = None, temperature: float | None = None,
+    only: Sequence[str] = (),
 ) -> Reply:  # fmt: skip
     """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped if `control` asks for it.
+
+    `only`: names of those tools that may be called now; the others stay in the prompt, whose beginning is thus the same.
 
     429, 5xx, time-outs, broken connections and replies that end early are retried, with growing pauses or as long as the
     endpoint asks, within `seconds` in all. A reply that its bound of tokens cut off is never taken for a whole one.
@@ -44,7 +47,7 @@ def ask(
     options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
 
     def once(protocol: Protocol, messages: list[BaseMessage], offered: Sequence[Schema], **more: Any) -> Reply:
-        sent, how = rendered(messages, offered, protocol)
+        sent, how = rendered(messages, offered, protocol, only)
         message = _message(model, sent, {**options, **how, **more}, deadline, tags, control)
         return reply_of(message, offered, messages)
 

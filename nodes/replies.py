@@ -11,8 +11,10 @@ from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 
 from memory.store import QdrantStore
+from models.chat import EndpointChat
 from models.endpoint import open_model
 from models.intake import Reply
+from models.protocol import Protocol
 from models.reply import ask
 from settings import Settings
 from text import clean_text
@@ -31,14 +33,22 @@ def settings_of(runtime: Runtime[Any]) -> Settings:
 
 def reply_to(
     prompt: list[BaseMessage], model: str | BaseChatModel, runtime: Runtime[Any], tools: Sequence[dict[str, Any]] = (),
-    tags: list[str] | None = None, temperature: float | None = None,
+    tags: list[str] | None = None, temperature: float | None = None, only: Sequence[str] = (),
 ) -> Reply:  # fmt: skip
-    """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped."""
+    """The model's reply; `temperature` None is the model's own, `only` the tools to be called now. Raises ModelFailed, Stopped."""
     settings = settings_of(runtime)
     return ask(
         open_model(model or settings.model, settings), prompt, tools, seconds=settings.reply_seconds, tags=tags,
-        control=runtime.control, temperature=temperature,
+        control=runtime.control, temperature=temperature, only=only,
     )  # fmt: skip
+
+
+def protocol_of(runtime: Runtime[Any]) -> Protocol:
+    """How the run's model calls tools."""
+    settings = settings_of(runtime)
+    model = runtime.context.model or settings.model
+    found = open_model(model, settings) if isinstance(model, str) else model
+    return (found.protocol or "native") if isinstance(found, EndpointChat) else "native"
 
 
 def memory_of(store: BaseStore | None) -> QdrantStore:

@@ -64,8 +64,12 @@ class Event:
         kind = HumanMessage if self.kind == "user_message" else SystemMessage
         return kind(self.text, id=message_id, additional_kwargs={"event": fields})
 
-    def rendered(self, message_id: str | None) -> HumanMessage:
-        """The event as the model reads it."""
+    def rendered(self, message_id: str | None, plain: bool = False) -> HumanMessage:
+        """The event as the model reads it; `plain`: for models that are small. What a person says is quoted in both."""
+        if plain:
+            told = json.dumps(self.text, ensure_ascii=False)
+            is_said = self.kind == "user_message"
+            return HumanMessage(f"The person says: {told}" if is_said else f"[{self.kind}] {self.text}", id=message_id)
         content = {"type": self.kind, "message": self.text, "time": self.time}
         if self.kind == "user_message" and self.author:
             content["name"] = self.author

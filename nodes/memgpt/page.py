@@ -7,6 +7,7 @@ from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
 from nodes.memgpt.event import Event
+from nodes.memgpt.keep import should_keep
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.window import measure
@@ -33,7 +34,7 @@ def page(state: State, runtime: Runtime[Context]) -> State:
         if turn.get("asked") and context.answers and not state["replies"]:
             return _unanswered(state, runtime)
         memory_of(runtime.store).flush()
-        return {"stop": "waiting"}
+        return {"stop": "waiting", "forgot": should_keep(state, runtime)}
     return {**update, "full": measure(state, context).share >= context.flush_at}
 
 
@@ -58,10 +59,10 @@ def _unanswered(state: State, runtime: Runtime[Context]) -> State:
     }  # fmt: skip
 
 
-def after_page(state: State) -> Literal["think", "evict", "__end__"]:
-    """Rest when the turn has ended, flush when the window is full, else think."""
+def after_page(state: State) -> Literal["think", "evict", "keep", "__end__"]:
+    """Rest when the turn has ended, and keep first what the model has forgotten to; flush when the window is full, else think."""
     if state.get("stop") or "turn" not in state:
-        return "__end__"
+        return "keep" if state.get("stop") == "waiting" and state.get("forgot") else "__end__"
     return "evict" if state.get("full") else "think"
 
 

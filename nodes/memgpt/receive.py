@@ -91,6 +91,7 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         },
         "replies": [],
         "stop": "",
+        "forgot": False,
         "error": "",
     }
 

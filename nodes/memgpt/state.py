@@ -90,6 +90,8 @@ class State(TypedDict, total=False):
     """Whether this period (from one eviction to the next) has had its memory-pressure alert."""
     full: bool
     """Whether the window was full when it was last counted: then a flush comes before the next thought."""
+    forgot: bool
+    """Whether a person has told something in the last turn of which the model has kept nothing."""
     limit: int
     """Most tokens of a prompt, where the endpoint has said so."""
     calibration: float

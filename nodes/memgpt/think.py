@@ -13,7 +13,7 @@ from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, measure, message_tokens, render_prompt, room
-from nodes.replies import reply_to, settings_of, step_id, tidy
+from nodes.replies import protocol_of, reply_to, settings_of, step_id, tidy
 
 EMPTY = Event(
     "Your last reply was empty. Call a tool; to answer the person, call send_message.", "system_alert", "", "", 0
@@ -28,12 +28,13 @@ LEAST_FREE = 300  # tokens beside the instructions and the working context, for 
 def think(state: State, runtime: Runtime[Context]) -> State:
     """Plain text is a monologue and yields (MemGPT §2.4). An empty reply is asked for again, twice. Raises ModelFailed."""
     context = runtime.context
-    prompt = render_prompt(state, context)
+    plain = protocol_of(runtime) != "native"
+    prompt = render_prompt(state, context, plain)
     turn = state["turn"]
     nudge: list[BaseMessage] = []
     for attempt in range(1 + EMPTY_REPLIES):
         if attempt and measure(state, context).free > NUDGE_TOKENS:
-            nudge = [EMPTY.rendered(None)]
+            nudge = [EMPTY.rendered(None, plain)]
         try:
             reply = reply_to([*prompt, *nudge], context.model, runtime, TOOL_SCHEMAS)
         except Stopped:

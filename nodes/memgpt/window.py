@@ -217,7 +217,7 @@ def open_calls(messages: Sequence[AnyMessage]) -> list[tuple[AIMessage, list[str
 # ---- the prompt ------------------------------------------------------------------------------------------------------
 
 
-def render_prompt(state: State, context: Context) -> list[BaseMessage]:
+def render_prompt(state: State, context: Context, plain: bool = False) -> list[BaseMessage]:
     """The prompt: instructions, working context and summary in one system message, then the FIFO queue.
 
     It depends on nothing else, so that the replay of a checkpoint sends the same prompt; and until a block is edited or the window
@@ -232,7 +232,7 @@ def render_prompt(state: State, context: Context) -> list[BaseMessage]:
         elif isinstance(message, ToolMessage):
             queue.append(message)
         else:
-            queue.append(event_of(message).rendered(message.id))
+            queue.append(event_of(message).rendered(message.id, plain))
     return [head, *queue]
 
 

@@ -1,0 +1,74 @@
+"""keep: after the answer, what a person has told is kept for a model that forgets to: one short question of its own.
+
+It is asked of models that cannot use a server's own tools; those that can keep what they find worth it by themselves. The
+question is put behind the prompt as it stands, and what is kept goes into archival storage: so the server's cache stays good.
+"""
+
+import re
+
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.runtime import Runtime
+
+from memory.archival import Archival
+from models.protocol import SPEAK
+from models.refusals import ModelFailed
+from nodes.memgpt.event import event_of, is_event
+from nodes.memgpt.state import Context, State
+from nodes.memgpt.tools import TOOL_SCHEMAS
+from nodes.memgpt.window import measure, render_prompt
+from nodes.replies import memory_of, protocol_of, reply_to, step_id
+from text import clean_text, folded
+
+KEEPING = ("archival_memory_insert", "working_context_append", "working_context_replace")
+QUESTION = (
+    "[note] Call archival_memory_insert now: write in one sentence what the person's last message tells about the person, their "
+    'life or their wishes, with names as they were said, beginning with "The person". Only if it tells nothing about them: call '
+    "speak with the text nothing."
+)
+QUESTION_TOKENS = 300  # with its answer
+MOST_CHARACTERS = 400
+WORD = re.compile(r"\w{4,}")
+SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+def should_keep(state: State, runtime: Runtime[Context]) -> bool:
+    """Whether to ask: the turn is over and answered, a person has stated something, and nothing was kept of it."""
+    turn = state["turn"]
+    if not turn.get("asked") or not state["replies"] or protocol_of(runtime) == "native":
+        return False
+    number = next((n for n, m in enumerate(state["messages"]) if m.id == turn["event"]), None)
+    if number is None or not is_event(state["messages"][number]):
+        return False
+    said = event_of(state["messages"][number]).text.strip()
+    since = [m for m in state["messages"][number:] if isinstance(m, AIMessage)]
+    kept = any(call["name"] in KEEPING for message in since for call in message.tool_calls)
+    return (
+        not (kept or said.endswith("?") or len(said.split()) < 3)
+        and measure(state, runtime.context).free > QUESTION_TOKENS
+    )
+
+
+def keep(state: State, runtime: Runtime[Context]) -> State:
+    """Ask what is worth keeping, and keep it. A model that fails at this has answered already: nothing is raised."""
+    context, store = runtime.context, memory_of(runtime.store)
+    prompt = [*render_prompt(state, context, plain=True), HumanMessage(QUESTION)]
+    try:
+        reply = reply_to(
+            prompt, context.model, runtime, TOOL_SCHEMAS, ["nostream"], only=("archival_memory_insert", SPEAK)
+        )
+    except ModelFailed:
+        return {}
+    archival = Archival(store, context.agent)
+    written = [str(call["args"].get("content", "")) for call in reply.calls[:1]] or [reply.text]
+    said = event_of(next(m for m in state["messages"] if m.id == state["turn"]["event"])).text
+    if content := supported(clean_text(written[0]), said):
+        archival.insert(content, key=step_id(runtime), time=context.time())
+    store.flush()
+    return {"counters": {**state["counters"], "archival": archival.count()}}
+
+
+def supported(text: str, said: str) -> str:
+    """The sentences of a note that share a word with what was said: a small model makes others up."""
+    words = set(WORD.findall(folded(said)))
+    sentences = [s for s in SENTENCE.split(text.strip()[:MOST_CHARACTERS]) if words & set(WORD.findall(folded(s)))]
+    return " ".join(sentences)
