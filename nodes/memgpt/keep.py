@@ -27,7 +27,7 @@ QUESTION = (
 )
 QUESTION_TOKENS = 300  # with its answer
 MOST_CHARACTERS = 400
-WORD = re.compile(r"\w{4,}")
+WORD = re.compile(r"\b(?:\w{4,}|[A-Z]\w+)")
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -69,6 +69,6 @@ def keep(state: State, runtime: Runtime[Context]) -> State:
 
 def supported(text: str, said: str) -> str:
     """The sentences of a note that share a word with what was said: a small model makes others up."""
-    words = set(WORD.findall(folded(said)))
-    sentences = [s for s in SENTENCE.split(text.strip()[:MOST_CHARACTERS]) if words & set(WORD.findall(folded(s)))]
-    return " ".join(sentences)
+    words = set(map(folded, WORD.findall(said)))
+    sentences = SENTENCE.split(text.strip()[:MOST_CHARACTERS])
+    return " ".join(s for s in sentences if words & set(map(folded, WORD.findall(s))))

@@ -46,11 +46,12 @@ class FakeOpenAI:
         self.turns: list[Turn] = []
         self.requests: list[dict[str, Any]] = []
         self.url = ""
+        self.models = ["fake"]
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
         if handler.path.endswith("/models"):
-            self._send(handler, 200, json.dumps({"data": [{"id": "fake"}]}))
+            self._send(handler, 200, json.dumps({"data": [{"id": name} for name in self.models]}))
             return
         self.requests.append(json.loads(body))
         turn = self.turns.pop(0)
