@@ -28,8 +28,7 @@ from sandbox.choose import shared_sandbox
 from sandbox.python import Sandbox
 from settings import Settings
 from tasks.humanevalpack import FixTask, read_humanevalpack
-from tasks.programs import program_in
-from tasks.unit_tests import run_tests
+from tasks.unit_tests import reply_report
 
 SCRIPTED = "scripted"
 METHODS = ("self_refine", "reflexion")
@@ -45,8 +44,8 @@ def check_programs(sandbox: Sandbox, tasks: list[FixTask]) -> dict[str, int]:
 
 
 def passes(sandbox: Sandbox, task: FixTask, program: str) -> bool:
-    """Whether the program passes the hidden tests."""
-    return run_tests(sandbox, program, task.tests, [task.entry_point]).passed
+    """Whether the program, or that of a reply, passes the hidden tests."""
+    return reply_report(sandbox, program, task.tests, [task.entry_point]).passed
 
 
 def solve(runtime: Runtime, task: FixTask, method: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -74,8 +73,8 @@ def solve(runtime: Runtime, task: FixTask, method: str, arguments: argparse.Name
         model.finish()
     sandbox = shared_sandbox(Settings())
     return {
-        "first": passes(sandbox, task, program_in(tried[0])),
-        "passed": passes(sandbox, task, program_in(state["answer"])),
+        "first": passes(sandbox, task, tried[0]),
+        "passed": passes(sandbox, task, state["answer"]),
         "attempts": len(tried),
         "stop": state["stop"],
         "input_tokens": sum(u["input_tokens"] for u in usage.usage_metadata.values()),

@@ -121,6 +121,16 @@ def _json_calls(text: str, offered: Mapping[str, Schema]) -> Iterator[Written]:
         at = end if calls else at + 1
 
 
+def objects_in(text: str) -> Iterator[dict[str, Any]]:
+    """The objects of JSON that stand in a text."""
+    at = 0
+    while (at := text.find("{", at)) >= 0:
+        value, end = _decoded(text, at)
+        if isinstance(value, dict):
+            yield value
+        at = max(end, at + 1)
+
+
 def _next(text: str, at: int) -> int:
     found = [n for n in (text.find("{", at), text.find("[", at)) if n >= 0]
     return min(found) if found else -1

@@ -74,7 +74,8 @@ def program_for(text: str, function: str) -> str:
     or the lines of it that are Python. Text that defines it nowhere comes back as `program_in` has it.
     """
     text = text.replace("\r\n", "\n")
-    tries = (text, text.replace("\u00a0", " "), QUOTED.sub("", text.replace("\u00a0", " ")))
+    seen = re.sub("[\ufeff\u200b\u2060]", "", text.replace("\u00a0", " "))
+    tries = (text, seen, QUOTED.sub("", seen))
     return next((found for one in dict.fromkeys(tries) if (found := _program(one, function))), program_in(text))
 
 

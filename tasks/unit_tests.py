@@ -16,7 +16,7 @@ from typing import Any
 from sandbox.outcome import Answer, Limits
 from sandbox.python import Sandbox
 from sandbox.values import Value, source
-from tasks.programs import NOT_PYTHON
+from tasks.programs import NOT_PYTHON, program_for, program_in, simplified_variants
 from tasks.test_harness import MOST_ITEMS
 
 MOST_ROUNDS = 60
@@ -133,6 +133,45 @@ def run_tests(
     return TestReport(
         program_error=program_error, tests_error="The tests ask call after call, each by the last one's answer."
     )
+
+
+def reply_report(
+    sandbox: Sandbox, reply: str, tests: str, functions: Sequence[str] = (), limits: Limits | None = None
+) -> TestReport:
+    """`run_tests` for the program of a reply: what defines the functions that the tests call, wherever it stands there. One that
+    does not load for what is no part of its functions is tried without that. Raises SandboxFailed.
+    """
+    code = program_under_test(reply, tests, functions)
+    report = run_tests(sandbox, code, tests, functions, limits)
+    if report.program_error and not report.passed:
+        for bare in simplified_variants(code):
+            tried = run_tests(sandbox, bare, tests, functions, limits)
+            if not tried.program_error:
+                return tried
+    return report
+
+
+def program_under_test(reply: str, tests: str, functions: Sequence[str] = ()) -> str:
+    """The program of a reply that defines the function under test; without one, as `program_in` has it."""
+    for name in functions or _called(tests):
+        code = program_for(reply, name)
+        try:
+            if name in defined(code):
+                return code
+        except NOT_PYTHON:
+            continue
+    return program_in(reply)
+
+
+def _called(tests: str) -> list[str]:
+    """Names that the tests call, and neither they nor Python define."""
+    try:
+        tree = ast.parse(tests)
+    except NOT_PYTHON:
+        return []
+    names = [n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)} | set(vars(builtins))
+    return [name for name in dict.fromkeys(names) if name not in own]
 
 
 def _said(error: BaseException) -> str:

@@ -90,9 +90,12 @@ def _show_versions(method: Solver, state: dict[str, Any]) -> None:
 
 def _show_version(version: dict[str, Any], word: str, refine: bool) -> None:
     is_scored = version["score"] >= 0 if refine else version["outcome"]
+    unread = "its verdict could not be read"
     said = (
         f"score {version['score']:.2f}" + ("" if refine else f", {version['outcome']}")
         if is_scored
+        else unread
+        if refine and version["critique"]
         else "not checked yet"
     )
     with st.expander(f"{word} {version['number']} · {said}"):

@@ -15,7 +15,7 @@ from nodes.verdicts import fenced_off, verdict_of
 from sandbox.choose import shared_sandbox
 from tasks.hotpotqa import exact_match
 from tasks.programs import NOT_PYTHON, program_in
-from tasks.unit_tests import defined, run_tests
+from tasks.unit_tests import defined, reply_report
 
 OWN_TESTS = (
     "Write unit tests for the program that solves the task: six to ten Python lines, each `assert f(…) == …` with plain values, "
@@ -65,7 +65,7 @@ def _score(trial: Trial, own_tests: str, task: str, runtime: Runtime[Context]) -
         return 0.0, False, "There is no answer."
     if context.is_program:
         tests, functions = (context.tests, context.functions) if context.evaluator == "tests" else (own_tests, [])
-        report = run_tests(shared_sandbox(settings_of(runtime)), program_in(trial["answer"]), tests, functions)
+        report = reply_report(shared_sandbox(settings_of(runtime)), trial["answer"], tests, functions)
         return report.score, report.passed, report.feedback()
     if context.evaluator == "exact":
         right = exact_match(trial["answer"], context.expected)

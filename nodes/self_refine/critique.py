@@ -10,8 +10,7 @@ from nodes.replies import settings_of
 from nodes.self_refine.state import Context, Draft, State, Stop
 from nodes.verdicts import fenced_off, verdict_of
 from sandbox.choose import shared_sandbox
-from tasks.programs import program_in
-from tasks.unit_tests import run_tests
+from tasks.unit_tests import reply_report
 
 CRITICISE = (
     "You are a strict critic. Judge the version below by the task: what is wrong, what is missing, what could be better, each "
@@ -50,7 +49,7 @@ def _judge(text: str, task: str, runtime: Runtime[Context]) -> tuple[float, str]
     if context.checker is not None:
         return context.checker(text)
     if context.tests:
-        report = run_tests(shared_sandbox(settings_of(runtime)), program_in(text), context.tests, context.functions)
+        report = reply_report(shared_sandbox(settings_of(runtime)), text, context.tests, context.functions)
         return report.score if report.passed else min(report.score, 0.99), report.feedback()
     prompt = [SystemMessage(CRITICISE), HumanMessage(f"Task:\n{task}\n\nVersion to judge:\n{fenced_off(text)}")]
     return verdict_of([*prompt], context.critic or context.model, runtime, ["critique"])

@@ -386,7 +386,7 @@ def test_another_model_may_criticise_and_need_not_call(runtime: Runtime) -> None
     critic.finish()
     assert [(d["score"], d["critique"]) for d in state["drafts"]] == [
         (0.3, "Too short.\nScore: 3/10"),
-        (0.0, "still no number"),
+        (-1.0, "(The verdict could not be read.) still no number"),
     ]
 
 

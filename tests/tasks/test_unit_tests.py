@@ -13,7 +13,7 @@ from settings import Settings
 from tasks.hotpotqa import exact_match, f1, read_hotpotqa
 from tasks.humanevalpack import read_humanevalpack
 from tasks.quixbugs import read_quixbugs
-from tasks.unit_tests import TestReport, run_tests
+from tasks.unit_tests import TestReport, reply_report, run_tests
 
 TESTS = "assert f(1) == 2\nassert f([1, 2]) == 3\nassert f('a') == 'b'"
 RIGHT = "def f(x): return {1: 2, 'a': 'b'}.get(x if not isinstance(x, list) else None, 3)"
@@ -298,3 +298,24 @@ def test_what_cannot_cross_is_told(sandbox: Sandbox, code: str, tests: str, told
     report = run_tests(sandbox, code, tests)
     assert not report.passed
     assert told in report.feedback()
+
+
+ROMAN = 'def roman(n):\n    return {1: "I", 4: "IV"}[n]\n'
+REPLIES = {
+    "a block of tests after it": f"```python\n{ROMAN}```\n\n```python\ndef test_roman():\n    assert roman(1) == 'I'\n```",
+    "a helper in one block": "```python\nNAMES = {1: 'I', 4: 'IV'}\n```\n\n```python\ndef roman(n):\n    return NAMES[n]\n```",
+    "a variant of another name": f"```python\n{ROMAN}```\n\nOr:\n\n```python\ndef roman_short(n):\n    return 'V'\n```",
+    "a fence in its docstring": '```python\ndef roman(n):\n    """Such as\n\n    ```\n    roman(1)\n    ```\n    """\n    return {1: "I", 4: "IV"}[n]\n```',
+    "prose round it": f"Here is the function:\n\n{ROMAN}\nIt works for 1 and 4.",
+    "a class": "```python\nclass Solution:\n    def roman(self, n):\n        return {1: 'I', 4: 'IV'}[n]\n```",
+    "input() at its end": f"```python\n{ROMAN}\nprint(roman(int(input())))\n```",
+    "an exit at its end": f"```python\nimport sys\n{ROMAN}\nsys.exit(0)\n```",
+    "a mark of byte order": f"```python\n\ufeff{ROMAN}```",
+    "a main guard": f"```python\n{ROMAN}\nif __name__ == '__main__':\n    print(roman(1))\n```",
+}
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_the_program_of_a_reply_is_what_defines_the_function(sandbox: Sandbox, reply: str) -> None:
+    report = reply_report(sandbox, REPLIES[reply], "assert roman(1) == 'I'\nassert roman(4) == 'IV'")
+    assert report.passed, report.feedback()
