@@ -1,12 +1,15 @@
-# `make app`, `make train-demo` and `make test`: each makes its own .venv the first time.
+# `make app`, `make model`, `make train-demo` and `make test`: each makes its own .venv the first time.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app studio train-demo test format clean
+.PHONY: app model studio train-demo test format clean
 
 app: .venv/app
 	$(BIN)/streamlit run app.py
+
+model: .venv/local
+	$(BIN)/python -m models.local
 
 studio: .venv/studio
 	$(BIN)/langgraph dev
@@ -36,6 +39,10 @@ clean:
 	$(BIN)/python -m sandbox.cdn || echo "Pages that link Tailwind cannot be drawn until this succeeds: $(BIN)/python -m sandbox.cdn"
 	touch $@
 
+.venv/local: .venv/app
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local]'
+	touch $@
+
 .venv/studio: .venv/app
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[studio]'
 	touch $@
@@ -45,5 +52,5 @@ clean:
 	touch $@
 
 .venv/test: .venv/app
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,studio,postgres,train]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,local,studio,postgres,train]'
 	touch $@

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from functools import lru_cache
 from langchain_core.language_models import BaseChatModel
 
 from models.chat import EndpointChat
+from models.local import PORT, is_listening
 from models.offline import OfflineModel
 from models.refusals import ModelFailed
 from settings import Settings
 
 OFFLINE = "offline"
-LOCAL_SERVERS = {"Ollama": 11434, "LM Studio": 1234, "vLLM": 8000}
+LOCAL_SERVERS = {"Ollama": 11434, "LM Studio": 1234, "vLLM": 8000, "this machine's small model": PORT}
 OTHER_KINDS = re.compile(
     r"embed|rerank|(?:^|[/-])(?:bge|e5|gte|minilm|whisper|clip|siglip|tts|stt|asr|kokoro|piper|xtts|dall-e|sdxl|flux)(?:[-_:/\d]|$)"
     r"|minilm|moderation|transcri|stable-diffusion|text-to-speech|ocr",
@@ -90,7 +90,7 @@ def local_endpoints() -> list[Endpoint]:
     found = []
     for name, port in LOCAL_SERVERS.items():
         url = f"http://127.0.0.1:{port}/v1"
-        if _is_open(port) and (models := list_models(url, "")):
+        if is_listening(port) and (models := list_models(url, "")):
             found.append(Endpoint(name, url, models))
     return found
 
@@ -104,9 +104,3 @@ def list_models(url: str, key: str) -> list[str]:
         return [name for row in listed["data"] if not OTHER_KINDS.search(name := str(row["id"]))]
     except (OSError, ValueError, KeyError, TypeError, urllib.error.HTTPError):
         return []
-
-
-def _is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -9,8 +9,10 @@ import streamlit as st
 from langchain_core.messages import AIMessageChunk
 
 from runtime import Machine, Part
+from settings import Settings
 from ui.safe_text import escaped, one_line
 from ui.session import Session
+from ui.small_model import offer_small_model
 
 FAILURES = (ValueError, RuntimeError)
 """Of models, sandboxes, browsers, tasks and memory: each says what to do."""
@@ -71,7 +73,8 @@ def draw_run(stream: Generator[Part, None, None], label: str, steps: Mapping[str
 def no_model() -> None:
     """Say what a page needs that takes a language model."""
     st.info(
-        "This page needs a language model, and none is connected. Start Ollama, LM Studio or vLLM on this machine, or set "
-        "OPENAI_BASE_URL and OPENAI_API_KEY, and start the page again.",
+        "This page needs a language model, and none is connected. Get a small one of your own (a button in the side bar), "
+        "start Ollama, LM Studio or vLLM on this machine, or set OPENAI_BASE_URL and OPENAI_API_KEY, and start the page again.",
         icon=":material/cloud_off:",
     )
+    offer_small_model(Settings(), "page")

@@ -18,6 +18,7 @@ from nodes.memgpt.state import SMALLEST_WINDOW
 from runtime import Runtime, open_runtime
 from settings import Settings
 from ui.safe_text import escaped, one_line
+from ui.small_model import offer_small_model
 
 WINDOWS = (SMALLEST_WINDOW, 4_096, 8_192, 16_384, 32_768, 131_072)
 SHOWN_THREADS = 12
@@ -173,4 +174,5 @@ def _choose_model() -> str:
         )
     else:
         st.caption(f"at {where}")
+    offer_small_model(Settings(), "side_bar")
     return chosen
