@@ -20,6 +20,7 @@ from models.deltas import Assembly
 from models.protocol import KeptProtocols, Protocol
 from models.refusals import ModelFailed, TransientError, refusal
 from models.roles import to_wire
+from models.served import context_length
 
 OPENAI = "api.openai.com"
 BOUNDS = ("max_tokens", "max_completion_tokens")
@@ -53,6 +54,7 @@ class EndpointChat(BaseChatModel):
     _bound: str = PrivateAttr()
     _kept: KeptProtocols = PrivateAttr()
     _folds_system: bool = PrivateAttr(default=False)
+    _context: int | None = PrivateAttr(default=None)
     _guard: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     @property
@@ -64,6 +66,12 @@ class EndpointChat(BaseChatModel):
         """Keep how the model was found to call tools."""
         with self._guard:
             self._kept.keep(self.url, self.model, protocol)
+
+    def context_tokens(self) -> int | None:
+        """The model's context as it is served, once the server has told it; None where it does not, or is not there."""
+        if self._context is None and OPENAI not in self.url:
+            self._context = context_length(self.url, self.key.get_secret_value(), self.model)
+        return self._context
 
     def model_post_init(self, context: Any, /) -> None:
         self._client = httpx.Client(timeout=httpx.Timeout(self.read_seconds, connect=10.0), follow_redirects=True)

@@ -45,10 +45,22 @@ def reply_to(
 
 def protocol_of(runtime: Runtime[Any]) -> Protocol:
     """How the run's model calls tools."""
+    endpoint = _endpoint_of(runtime)
+    return (endpoint.protocol if endpoint else None) or "native"
+
+
+def served_tokens(runtime: Runtime[Any]) -> int:
+    """Most tokens of a prompt that leaves room for a reply, by what the model's server says of its context; 0 where it does not."""
+    endpoint = _endpoint_of(runtime)
+    context = endpoint.context_tokens() if endpoint else None
+    return context - min(settings_of(runtime).reply_tokens, context // 4) if context else 0
+
+
+def _endpoint_of(runtime: Runtime[Any]) -> EndpointChat | None:
     settings = settings_of(runtime)
     model = runtime.context.model or settings.model
     found = open_model(model, settings) if isinstance(model, str) else model
-    return (found.protocol or "native") if isinstance(found, EndpointChat) else "native"
+    return found if isinstance(found, EndpointChat) else None
 
 
 def memory_of(store: BaseStore | None) -> QdrantStore:

@@ -13,7 +13,7 @@ from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, measure, message_tokens, render_prompt, room
-from nodes.replies import protocol_of, reply_to, settings_of, step_id, tidy
+from nodes.replies import protocol_of, reply_to, served_tokens, settings_of, step_id, tidy
 
 EMPTY = Event(
     "Your last reply was empty. Call a tool; to answer the person, call send_message.", "system_alert", "", "", 0
@@ -29,6 +29,11 @@ def think(state: State, runtime: Runtime[Context]) -> State:
     """Plain text is a monologue and yields (MemGPT §2.4). An empty reply is asked for again, twice. Raises ModelFailed."""
     context = runtime.context
     plain = protocol_of(runtime) != "native"
+    limit = _served_limit(state, runtime)
+    if limit != state.get("limit", 0):
+        state = {**state, "limit": limit}
+        if measure(state, context).share > 1:
+            return {"limit": limit, "full": True}
     prompt = render_prompt(state, context, plain)
     turn = state["turn"]
     nudge: list[BaseMessage] = []
@@ -47,7 +52,11 @@ def think(state: State, runtime: Runtime[Context]) -> State:
     else:
         return {"stop": "empty_reply", "turn": turn}
 
-    update: State = {"turn": {**turn, "wake": ""}, "calibration": _calibrate(state, prompt, nudge, reply)}
+    update: State = {
+        "limit": limit,
+        "turn": {**turn, "wake": ""},
+        "calibration": _calibrate(state, prompt, nudge, reply),
+    }
     message = tidy(reply, step_id(runtime))
     update["queue_ids"] = [*state["queue_ids"], str(message.id)]
     if message.tool_calls:
@@ -68,6 +77,19 @@ def after_think(state: State) -> Literal["act", "page", "__end__"]:
         return "__end__"
     last = state["messages"][-1]
     return "act" if isinstance(last, AIMessage) and last.tool_calls else "page"
+
+
+def _served_limit(state: State, runtime: Runtime[Context]) -> int:
+    """The state's limit, or a smaller one that the server tells of; 0 for none. Raises ContextOverflow where it is too small."""
+    limit, served = state.get("limit", 0), served_tokens(runtime)
+    if not served or served >= (limit or runtime.context.window):
+        return limit
+    if measure({**state, "limit": served, "messages": []}, runtime.context).free < LEAST_FREE:
+        raise ContextOverflow(
+            f"The model's context leaves a prompt {served} tokens: too few for the agent's instructions, working context and "
+            "tools. Serve it with a larger context.", 0, served,
+        )  # fmt: skip
+    return served
 
 
 def _shrunk(state: State, runtime: Runtime[Context], prompt: list[BaseMessage], error: ContextOverflow) -> State:

@@ -40,16 +40,20 @@ def writes(text: str) -> Turn:
 
 
 class FakeOpenAI:
-    """`turns` in order; `requests` has the bodies that came."""
+    """`turns` in order; `requests` has the bodies that came; `told` what other paths answer."""
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
         self.requests: list[dict[str, Any]] = []
         self.url = ""
         self.models = ["fake"]
+        self.told: dict[str, Any] = {}
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        if handler.path in self.told:
+            self._send(handler, 200, json.dumps(self.told[handler.path]))
+            return
         if handler.path.endswith("/models"):
             self._send(handler, 200, json.dumps({"data": [{"id": name} for name in self.models]}))
             return
@@ -90,7 +94,7 @@ def fake_openai() -> Iterator[FakeOpenAI]:
             fake.answer(self)
 
         def do_GET(self) -> None:
-            if self.path.endswith("/models"):
+            if self.path.endswith("/models") or self.path in fake.told:
                 fake.answer(self)
             else:
                 self.send_error(404)
