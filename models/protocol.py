@@ -119,8 +119,7 @@ class KeptProtocols:
         self._path = path
         self._known: dict[str, Protocol] = {}
         if path is not None and path.exists():
-            read = json.loads(path.read_text(encoding="utf-8"))
-            self._known = {key: value for key, value in read.items() if value in PROTOCOLS}
+            self._known = _read_kept(path)
 
     def of(self, url: str, model: str) -> Protocol | None:
         """The way of a model; None before it was found."""
@@ -133,3 +132,12 @@ class KeptProtocols:
             part = self._path.with_suffix(".part")
             part.write_text(json.dumps(self._known, indent=1), encoding="utf-8")
             part.replace(self._path)
+
+
+def _read_kept(path: Path) -> dict[str, Protocol]:
+    """What stands in the file; nothing where it is damaged, since all of it can be found anew."""
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return {key: value for key, value in read.items() if value in PROTOCOLS} if isinstance(read, dict) else {}

@@ -13,6 +13,7 @@ from langgraph.store.base import SearchItem
 from graphs.memgpt import State
 from memory.blocks import save_block
 from memory.store import ResultPage
+from nodes.memgpt.page import DELIVERED
 from nodes.memgpt.receive import load_working_context
 from nodes.memgpt.state import BLOCKS
 from nodes.memgpt.window import measure
@@ -116,19 +117,32 @@ def _draw_stream(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
         if message.id != reply_id:  # a new thought, or a second attempt at one
             reply_id, parts, names, thought = message.id, {}, {}, ""
             places = {}
-        if message.text:
-            thought += message.text
-            places.setdefault("thought", st.empty()).caption(f":material/psychology: {one_line(thought, 400)}")
+        if text := message.text or str(message.additional_kwargs.get("reasoning_content") or ""):
+            thought += text
+            _draw_text(places.setdefault("thought", st.empty()), thought)
         for chunk in message.tool_call_chunks:
             number = chunk["index"] or 0
             names[number] = names.get(number, "") + (chunk["name"] or "")
             parts[number] = parts.get(number, "") + (chunk["args"] or "")
             place = places.setdefault(number, st.empty())
-            if names[number] == "send_message":
-                arguments = _partial(parts[number])
-                place.html(written_html(f"{arguments.get('message', '')} ▌"))
-            else:
-                place.caption(f"{ICONS.get(names[number], SEARCH)} {one_line(names[number])} …")
+            _draw_call(place, names[number], _partial(parts[number]))
+
+
+def _draw_text(place: Any, text: str) -> None:
+    """What the model writes: a thought, or a call as JSON, as models do that have no calls of their server's."""
+    call = _partial(text) if text.lstrip().startswith("{") else {}
+    if call.get("name") and "arguments" in call:  # then the name is whole
+        arguments = call.get("arguments")
+        _draw_call(place, str(call["name"]), arguments if isinstance(arguments, dict) else {})
+    elif not text.lstrip().startswith("{"):
+        place.caption(f":material/psychology: {one_line(text, 400)}")
+
+
+def _draw_call(place: Any, name: str, arguments: dict[str, Any]) -> None:
+    if name == "send_message":
+        place.html(written_html(f"{arguments.get('message', '')} ▌"))
+    else:
+        place.caption(f"{ICONS.get(name, SEARCH)} {one_line(name)} …")
 
 
 def _partial(text: str) -> dict[str, Any]:
@@ -176,6 +190,9 @@ def _show_history(session: Session, state: State) -> None:
             was_out = False
         was_out = was_out or (not inside and item.value["role"] in ("user", "assistant"))
         _show_record(item, results.get(item.key.removesuffix(":call") + ":result"))
+    if thoughts := state.get("thoughts"):
+        with st.expander("What it thought in the last turn", icon=":material/psychology:"):
+            st.code("\n\n".join(thoughts), language=None, wrap_lines=True)
     show_failure("failure")
     _show_ending(session, state)
 
@@ -202,6 +219,8 @@ def _show_record(item: SearchItem, result: SearchItem | None) -> None:
             (show_typed if role == "user" else show_written)(text[:20_000])
             if len(text) > 20_000:
                 st.caption(f"… {len(text) - 20_000:,} characters more, on the memory page")
+            if item.key.endswith(DELIVERED):
+                st.caption("It wrote this and sent nothing: shown here so that you have an answer.")
     elif role == "tool_call":
         name, _, arguments = text.partition("(")
         with st.expander(
@@ -241,7 +260,7 @@ def _show_ending(session: Session, state: State) -> None:
 
 def _draw_window(place: Any, session: Session, state: State) -> None:
     in_view: State = state or {"working_context": load_working_context(session.runtime.store, session.context.agent)}
-    place.html(window_html(measure(in_view, session.context), session.context))
+    place.html(window_html(measure(in_view, session.context), session.context, state.get("tokens")))
 
 
 def _show_working_context(session: Session) -> None:

@@ -11,8 +11,10 @@ from memory.blocks import Thread, list_threads
 from memory.checkpoints import CheckpointsUnavailable
 from memory.edge import MemoryDamaged, MemoryInUse
 from memory.server import MemoryUnreachable
-from models.endpoint import OFFLINE, list_models, local_endpoints
+from models.chat import EndpointChat
+from models.endpoint import OFFLINE, list_models, local_endpoints, open_model
 from models.offline import NOTICE
+from models.protocol import Protocol
 from nodes.context import check_agent
 from nodes.memgpt.state import SMALLEST_WINDOW
 from runtime import Runtime, open_runtime
@@ -22,6 +24,10 @@ from ui.small_model import offer_small_model
 
 WINDOWS = (SMALLEST_WINDOW, 4_096, 8_192, 16_384, 32_768, 131_072)
 SHOWN_THREADS = 12
+CALLS: dict[Protocol | None, str] = {
+    "native": "it calls tools by the server's own way", "schema": "it calls tools as JSON, by a schema",
+    "text": "it calls tools in its text", None: "how it calls tools is found at the first message",
+}  # fmt: skip
 
 
 @dataclass
@@ -173,6 +179,11 @@ def _choose_model() -> str:
             "OPENAI_API_KEY, and start the page again.",
         )
     else:
-        st.caption(f"at {where}")
+        st.caption(f"at {where}; {_calls(chosen)}", help="`PALIMPSEST_CALLS` sets it: native, schema or text.")
     offer_small_model(Settings(), "side_bar")
     return chosen
+
+
+def _calls(model: str) -> str:
+    found = open_model(model, Settings())
+    return CALLS[found.protocol if isinstance(found, EndpointChat) else "native"]

@@ -2,21 +2,24 @@
 
 from html import escape
 
-from nodes.memgpt.state import Context
+from nodes.memgpt.state import Context, Tokens
 from nodes.memgpt.window import Usage
 
 PARTS = {"Instructions": "#5b6b8c", "Working context": "#c2772e", "Summary": "#7a4fa3", "Queue": "#2f8f6b"}
 FREE = "rgba(128,128,128,0.18)"
 
 
-def window_html(usage: Usage, context: Context) -> str:
-    """A bar of the window's parts to scale, with its two marks and a legend. Holds numbers only, no text from outside."""
-    tokens = dict(zip(PARTS, (usage.instructions, usage.working_context, usage.summary, usage.queue), strict=True))
+def window_html(usage: Usage, context: Context, tokens: Tokens | None = None) -> str:
+    """A bar of the window's parts to scale, with its two marks and a legend; `tokens`: of the last turn.
+
+    Holds numbers only, no text from outside.
+    """
+    sizes = dict(zip(PARTS, (usage.instructions, usage.working_context, usage.summary, usage.queue), strict=True))
     scale = max(usage.window, usage.used)
     bars = "".join(
         f'<div title="{name}: {n:,} tokens" style="width:{100 * n / scale:.2f}%;background:{PARTS[name]};'
         'transition:width .4s"></div>'
-        for name, n in tokens.items()
+        for name, n in sizes.items()
     )
     marks = "".join(
         f'<div style="position:absolute;left:{100 * share * usage.window / scale:.2f}%;top:-5px;bottom:-5px;'
@@ -31,13 +34,24 @@ def window_html(usage: Usage, context: Context) -> str:
     legend = "".join(
         f'<span style="white-space:nowrap"><span style="display:inline-block;width:10px;height:10px;border-radius:2px;'
         f'background:{colour};margin-right:4px"></span>{name} {n:,}</span>'
-        for name, n, colour in [*((k, tokens[k], PARTS[k]) for k in PARTS), ("Free", usage.free, FREE)]
+        for name, n, colour in [*((k, sizes[k], PARTS[k]) for k in PARTS), ("Free", usage.free, FREE)]
     )
-    label = ", ".join(f"{name} {n} tokens" for name, n in [*tokens.items(), ("free", usage.free)])
+    label = ", ".join(f"{name} {n} tokens" for name, n in [*sizes.items(), ("free", usage.free)])
     return (
         f'<div role="img" aria-label="The window: {label}, of {usage.window} tokens" style="padding-top:26px">'
         f'<div style="position:relative"><div style="display:flex;height:22px;border-radius:5px;overflow:hidden;'
         f'background:{FREE}">{bars}</div>{marks}</div>'
         f'<div style="display:flex;flex-wrap:wrap;gap:4px 14px;margin-top:9px;font-size:13px">{legend}'
-        f'<span style="white-space:nowrap;margin-left:auto"><b>{usage.share:.0%}</b> of {usage.window:,} tokens</span></div></div>'
+        f'<span style="white-space:nowrap;margin-left:auto"><b>{usage.share:.0%}</b> of {usage.window:,} tokens</span></div>'
+        f"{_taken(tokens)}</div>"
+    )
+
+
+def _taken(tokens: Tokens | None) -> str:
+    if not tokens or not tokens["read"]:
+        return ""
+    share = f", {tokens['cached'] / tokens['read']:.0%} of them from the server's cache" if tokens["cached"] else ""
+    return (
+        f'<div style="font-size:13px;opacity:0.75;margin-top:4px">The last turn read {tokens["read"]:,} tokens{share}, '
+        f"and wrote {tokens['written']:,}.</div>"
     )

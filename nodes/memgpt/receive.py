@@ -90,6 +90,8 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
             "reminded": False,
         },
         "replies": [],
+        "tokens": {"read": 0, "cached": 0, "written": 0},
+        "thoughts": [],
         "stop": "",
         "forgot": False,
         "error": "",

@@ -68,6 +68,16 @@ class Counters(TypedDict):
     archival: int
 
 
+class Tokens(TypedDict):
+    """What a turn took, as the server has counted it; 0 where it does not count."""
+
+    read: int
+    """Of all prompts."""
+    cached: int
+    """Of these, what the server had computed before."""
+    written: int
+
+
 class State(TypedDict, total=False):
     """Plain data, bounded by the window: everything older is in recall storage."""
 
@@ -98,6 +108,10 @@ class State(TypedDict, total=False):
     """Tokens that the model counted for each that was estimated."""
     clock: Clock
     turn: TurnProgress
+    tokens: Tokens
+    """Of the last turn."""
+    thoughts: list[str]
+    """What the model thought in the last turn, where its server tells it apart: for the person; it is in no prompt."""
     replies: list[str]
     """What was sent to the person in the last turn."""
     stop: Stop

@@ -10,16 +10,18 @@ from models.refusals import ContextOverflow
 from models.reply import Stopped
 from nodes.memgpt.event import Event
 from nodes.memgpt.log import StepLog
-from nodes.memgpt.state import Context, State
+from nodes.memgpt.state import Context, State, Tokens
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, measure, message_tokens, render_prompt, room
 from nodes.replies import protocol_of, reply_to, served_tokens, settings_of, step_id, tidy
+from text import clean_text
 
 EMPTY = Event(
     "Your last reply was empty. Call a tool; to answer the person, call send_message.", "system_alert", "", "", 0
 )
 NUDGE_TOKENS = 100  # more than it takes, whatever the calibration
 EMPTY_REPLIES = 2  # tolerated in a row
+MOST_OF_THOUGHTS = 20_000  # characters, of one reply
 LEAST_RATIO, MOST_RATIO = 0.5, 2.0
 """Of a model's own count of tokens to the estimate, within which it is plausible."""
 LEAST_FREE = 300  # tokens beside the instructions and the working context, for a question and its answer
@@ -35,7 +37,7 @@ def think(state: State, runtime: Runtime[Context]) -> State:
         if measure(state, context).share > 1:
             return {"limit": limit, "full": True}
     prompt = render_prompt(state, context, plain)
-    turn = state["turn"]
+    turn, told = state["turn"], _Told(state)
     nudge: list[BaseMessage] = []
     for attempt in range(1 + EMPTY_REPLIES):
         if attempt and measure(state, context).free > NUDGE_TOKENS:
@@ -47,15 +49,17 @@ def think(state: State, runtime: Runtime[Context]) -> State:
         except ContextOverflow as error:
             return _shrunk(state, runtime, prompt, error)
         turn = {**turn, "steps": turn["steps"] + 1}
+        told.add(reply)
         if not reply.is_empty:
             break
     else:
-        return {"stop": "empty_reply", "turn": turn}
+        return {"stop": "empty_reply", "turn": turn, **told.update()}
 
     update: State = {
         "limit": limit,
         "turn": {**turn, "wake": ""},
         "calibration": _calibrate(state, prompt, nudge, reply),
+        **told.update(),
     }
     message = tidy(reply, step_id(runtime))
     update["queue_ids"] = [*state["queue_ids"], str(message.id)]
@@ -77,6 +81,24 @@ def after_think(state: State) -> Literal["act", "page", "__end__"]:
         return "__end__"
     last = state["messages"][-1]
     return "act" if isinstance(last, AIMessage) and last.tool_calls else "page"
+
+
+class _Told:
+    """What a turn's replies tell the person beside their text."""
+
+    def __init__(self, state: State) -> None:
+        self._tokens = state.get("tokens", Tokens(read=0, cached=0, written=0)).copy()
+        self._thoughts = list(state.get("thoughts", []))
+
+    def add(self, reply: Reply) -> None:
+        self._tokens["read"] += reply.input_tokens
+        self._tokens["cached"] += min(reply.cached_tokens, reply.input_tokens)
+        self._tokens["written"] += reply.output_tokens
+        if reply.thoughts:
+            self._thoughts.append(clean_text(reply.thoughts[:MOST_OF_THOUGHTS]))
+
+    def update(self) -> State:
+        return {"tokens": self._tokens, "thoughts": self._thoughts}
 
 
 def _served_limit(state: State, runtime: Runtime[Context]) -> int:

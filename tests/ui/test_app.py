@@ -1,7 +1,9 @@
 """The web page's flows, without a browser: streamlit's AppTest on the offline model."""
 
 import html
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,11 @@ from streamlit.testing.v1 import AppTest
 from graphs.memgpt import Context
 from memory.archival import Archival
 from memory.documents import Section
+from models.local import LocalModelFailed
 from nodes.memgpt.state import SMALLEST_WINDOW
 from runtime import Runtime
+from settings import Settings
+from tests.models.fake_openai import FakeOpenAI, chunk, fake_openai, writes
 from ui import session
 from ui.safe_text import escaped, one_line, written_html
 from ui.window_picture import window_html
@@ -158,6 +163,107 @@ def test_a_failing_model_is_told_and_the_message_kept(opened: Runtime, monkeypat
     assert "I have kept that" in bubbles(app)[-1]
 
 
+@pytest.fixture
+def endpoint(opened: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOpenAI]:
+    """A server with one model, which the side bar finds."""
+    with fake_openai() as fake:
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
+        monkeypatch.setenv("PALIMPSEST_CALLS", "schema")
+        opened.settings = Settings()
+        yield fake
+
+
+def test_what_a_turn_took_and_thought_is_shown(endpoint: FakeOpenAI) -> None:
+    call = json.dumps({"name": "send_message", "arguments": {"message": "Hello, Ada."}})
+    usage = {"prompt_tokens": 1_200, "completion_tokens": 30, "prompt_tokens_details": {"cached_tokens": 900}}
+    thought = [chunk({"reasoning_content": "She says "}), chunk({"reasoning_content": "**hello**."})]
+    endpoint.turns = [{"chunks": [*thought, *writes(call)["chunks"], {**chunk({}), "choices": [], "usage": usage}]}]
+    app = say(open_app(), "Hello.")
+    assert "it calls tools as JSON, by a schema" in everything(app)
+    assert bubbles(app)[-1] == "Hello, Ada."
+    assert "The last turn read 1,200 tokens, 75% of them from the server's cache, and wrote 30." in everything(app)
+    assert next(e for e in app.expander if e.label.startswith("What it thought")).code[0].value == "She says **hello**."
+    endpoint.turns = [writes(call), writes("no")]
+    say(app, "And again.")
+    assert "She says" not in json.dumps(endpoint.requests), "no thought is in a later prompt"
+
+
+def test_what_was_not_sent_is_delivered_and_said_so(endpoint: FakeOpenAI) -> None:
+    endpoint.turns = [writes("I should greet her."), writes("I greet her."), writes('{"name": "x"}'), writes("Hi.")]
+    app = say(open_app(), "Hello.")
+    assert bubbles(app)[-1].startswith("I greet her.")
+    assert "It wrote this and sent nothing: shown here so that you have an answer." in everything(app)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ('{"name": "send_mess', ""),
+        ('{"name": "send_message", "arguments": {"message": "Hel', "Hel ▌"),
+        ('{"name": "archival_memory_search", "arguments": {"que', "archival\\_memory\\_search …"),
+        ("I wonder", "I wonder"),
+        ('{"name": "send_message", "arguments": 3}', "▌"),
+        ("{", ""),
+        ("{}", ""),
+    ],
+)
+def test_a_call_that_is_written_as_json_streams_as_a_call(written: str, shown: str) -> None:
+    def page(text: str) -> None:
+        import streamlit
+
+        from ui.chat import _draw_text
+
+        _draw_text(streamlit.empty(), text)
+
+    app = run(AppTest.from_function(page, args=(written,)))
+    seen = [e.value for e in [*app.caption, *app.get("html")]]
+    assert len(seen) == bool(shown)
+    assert shown in "".join(seen)
+
+
+def test_a_small_model_is_offered_fetched_when_asked_and_stopped(
+    opened: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def fetch(settings: Settings, progress: Any) -> None:
+        progress(5, 10)
+        done.append("fetched")
+
+    monkeypatch.setattr("models.local.is_installed", lambda: True)
+    monkeypatch.setattr("models.local.is_listening", lambda: False)
+    monkeypatch.setattr("models.local.fetch", fetch)
+    monkeypatch.setattr("models.local.start", lambda settings: done.append("started"))
+    app = open_app()
+    offer = button(app, "Get a small model (1.1 GB)")
+    assert not done, "nothing is fetched unasked"
+    monkeypatch.setattr("models.local.is_ours", lambda settings: "started" in done)
+    monkeypatch.setattr("models.local.stop", lambda settings: done.remove("started"))
+    offer.click()
+    run(app)
+    assert done == ["fetched", "started"]
+    button(app, "Stop the small model").click()
+    run(app)
+    assert done == ["fetched"]
+    assert button(app, "Get a small model")
+
+
+def test_a_small_model_that_cannot_be_had_says_why(opened: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise LocalModelFailed("There is *no* room.")
+
+    monkeypatch.setattr("models.local.is_installed", lambda: True)
+    monkeypatch.setattr("models.local.is_listening", lambda: False)
+    monkeypatch.setattr("models.local.fetch", fails)
+    app = open_app()
+    button(app, "Get a small model").click()
+    run(app)
+    assert "There is *no* room." in everything(app)
+    assert "No language model" in everything(app), "the offline model stays"
+    monkeypatch.setattr("models.local.is_installed", lambda: False)
+    assert "run `make model`" in everything(run(app))
+
+
 def memory(runtime: Runtime) -> AppTest:
     def page() -> None:
         from ui import memory as page_file
@@ -265,3 +371,6 @@ def test_the_picture_is_to_scale_and_told_in_words() -> None:
     assert "width:12.21%" in picture
     assert "left:70.00%" in picture
     assert "<b>50%</b> of 8,192 tokens" in picture
+    assert "The last turn" not in picture
+    without = window_html(Usage(1_000, 500, 0, 2_596, 8_192), Context(), {"read": 1_200, "cached": 0, "written": 9})
+    assert "The last turn read 1,200 tokens, and wrote 9." in without

@@ -38,11 +38,12 @@ def serve(script: str, home: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    model = {} if "OPENAI_BASE_URL" in os.environ else {"PALIMPSEST_MODEL": "offline"}  # whatever runs on this machine
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", f"--server.port={port}"]
     server = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, "PALIMPSEST_HOME": str(home), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PALIMPSEST_HOME": str(home), "PYTHONPATH": str(ROOT), **model},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
