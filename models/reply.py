@@ -17,6 +17,7 @@ from models.protocol import Protocol, rendered
 from models.refusals import ModelFailed, TransientError
 
 ATTEMPTS = 6
+CIRCLE = 600  # characters
 PROBES = 2  # of each way
 PROBED: Schema = {
     "type": "function",
@@ -96,6 +97,7 @@ def _message(
 ) -> AIMessage:  # fmt: skip
     """The whole message, at the latest at the deadline. Raises ModelFailed and Stopped."""
     tools = options.pop("tools", None)
+    calls = bool(tools or options.get("response_format"))
     bound = model.bind_tools(tools, **options) if tools else model.bind(**options)
     patience = tenacity.wait_random_exponential(multiplier=0.5, max=10)
     seconds = max(0.0, deadline - time.monotonic())
@@ -115,7 +117,7 @@ def _message(
     try:
         for attempt in attempts:
             with attempt:
-                return _whole(bound.stream(prompt, config={"tags": tags or []}), control, deadline)
+                return _whole(bound.stream(prompt, config={"tags": tags or []}), control, deadline, calls)
     except TransientError as error:
         raise ModelFailed(
             f"The model gave no complete reply in {ATTEMPTS} attempts or {seconds:.0f} s: {error}. Your message is kept: "
@@ -132,12 +134,19 @@ def _wait(seconds: float, control: RunControl | None) -> None:
         time.sleep(min(0.2, max(0.0, until - time.monotonic())))
 
 
-def _whole(chunks: Iterator[Any], control: RunControl | None, deadline: float) -> AIMessage:
-    """The message that the chunks make."""
+def _whole(chunks: Iterator[Any], control: RunControl | None, deadline: float, calls: bool) -> AIMessage:
+    """The message that the chunks make. `calls`: it should be a call, which does not say the same over and over."""
     whole: AIMessageChunk | None = None
+    written, checked = "", 0
     _check_stop(control)
     for chunk in chunks:
         _check_stop(control)
+        if calls:
+            written += _written(chunk)
+            if len(written) >= checked + 100:
+                checked = len(written)
+                if is_circling(written):
+                    raise TransientError("the reply goes round in circles")
         if time.monotonic() > deadline:
             raise TransientError("the reply took longer than the deadline")
         whole = chunk if whole is None else whole + chunk
@@ -150,6 +159,22 @@ def _whole(chunks: Iterator[Any], control: RunControl | None, deadline: float) -
     assert isinstance(message, AIMessage)
     message.additional_kwargs["pieces"] = {str(piece["id"]): piece["args"] or "" for piece in pieces}
     return message
+
+
+def _written(chunk: Any) -> str:
+    if not isinstance(chunk, AIMessageChunk):
+        return ""
+    return chunk.text + "".join(piece["args"] or "" for piece in chunk.tool_call_chunks)
+
+
+def is_circling(text: str) -> bool:
+    """Whether the text's end is the same few words over and over, as small models write until their bound of tokens.
+
+    >>> is_circling("No. " + "I am sorry. " * 60)
+    True
+    """
+    end = text[-CIRCLE:]
+    return len(end) == CIRCLE and any(end[period:] == end[:-period] for period in range(1, CIRCLE // 4))
 
 
 def _check_stop(control: RunControl | None) -> None:

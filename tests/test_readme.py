@@ -32,7 +32,7 @@ def test_the_python_example_runs_and_remembers(home: Path) -> None:
 
 def test_its_commands_exist() -> None:
     targets = set(re.findall(r"^make ([\w-]+)", README, re.M))
-    assert targets == {"app", "test", "studio", "train-demo"}
+    assert targets == {"app", "test", "model", "studio", "train-demo"}
     assert all(re.search(rf"^{t}:", (ROOT / "Makefile").read_text(), re.M) for t in targets)
     for arguments in sorted(set(re.findall(r"-m evaluation ((?:speed \w+|[\w-]+))", README))):
         command = [sys.executable, "-m", "evaluation", *arguments.split(), "--help"]

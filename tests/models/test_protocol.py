@@ -14,6 +14,7 @@ from memory.archival import Archival
 from models.endpoint import list_models
 from models.protocol import KeptProtocols, offer, response_format, tool_line
 from models.refusals import ModelFailed
+from models.reply import is_circling
 from nodes.memgpt.keep import supported
 from nodes.memgpt.page import DELIVERED, UNANSWERED
 from nodes.memgpt.tools import TOOL_SCHEMAS
@@ -231,3 +232,27 @@ def test_the_bound_of_a_reply_goes_by_the_name_that_the_server_knows(runtime: Ru
     assert turn(runtime, "Hello")["replies"] == ["Hello."]
     assert ["max_tokens" in r for r in endpoint.requests] == [True, False]
     assert endpoint.requests[1]["max_completion_tokens"] == runtime.settings.reply_tokens
+
+
+@pytest.mark.parametrize("circle", ["I am sorry. ", " ", "\\n", "0, ", "very, very much, and then some more of it, "])
+def test_a_reply_that_goes_round_in_circles_is_ended_and_asked_for_again(
+    runtime: Runtime, endpoint: FakeOpenAI, circle: str
+) -> None:
+    set_calls(runtime, endpoint, "schema")
+    begun = '{"name": "send_message", "arguments": {"message": "Oh. '
+    endless = {"chunks": [chunk({"content": text}) for text in (begun, *[circle] * 3000)]}
+    endpoint.turns = [endless, writes(HELLO), writes("nothing to keep")]
+    assert turn(runtime, "I am Ada.")["replies"] == ["Hello, Ada."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"{n}. apples, " for n in range(300)),
+        "| a | b |\n" + "|---|---|\n" * 20 + "".join(f"| row {n} | {n * n} |\n" for n in range(60)),
+        "No. " * 100,
+        "",
+    ],
+)
+def test_lists_tables_and_a_little_stammer_are_no_circle(text: str) -> None:
+    assert not is_circling(text)
