@@ -166,14 +166,19 @@ def serve(settings: Settings, port: int = PORT) -> None:
         raise LocalModelFailed("The model is not here yet: `make model` fetches it.")
     if is_listening(port):
         raise LocalModelFailed(f"Port {port} is taken: the model may be served already, or another program uses it.")
+    serve_file(model_file(settings), NAME, port)
+
+
+def serve_file(path: Path, name: str, port: int) -> None:
+    """Serve any GGUF file by llama.cpp, one request at a time, until the process is ended."""
     from xllamacpp import CommonParams, Server
 
     parameters = CommonParams()
-    parameters.model.path = str(model_file(settings))
-    parameters.model_alias = {NAME}
+    parameters.model.path = str(path)
+    parameters.model_alias = {name}
     parameters.port, parameters.n_ctx, parameters.n_parallel, parameters.use_jinja = port, CONTEXT, 1, True
     server = Server(parameters)
-    print(f"{NAME} at {server.listening_address}/v1: `make app` finds it there. Ctrl-C ends it.", flush=True)
+    print(f"{name} at {server.listening_address}/v1: `make app` finds it there. Ctrl-C ends it.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
 

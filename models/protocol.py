@@ -129,6 +129,7 @@ class KeptProtocols:
         """Keep what was found."""
         self._known[f"{url} {model}"] = protocol
         if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             part = self._path.with_suffix(".part")
             part.write_text(json.dumps(self._known, indent=1), encoding="utf-8")
             part.replace(self._path)

@@ -59,7 +59,12 @@ def ask(
         found = "native" if _is_native(reply) else _probe(once)
         endpoint.keep_protocol(found)
         if found != "native" and not reply.calls:
+            known = found
             reply = once(found, prompt, tools)
+    if (
+        reply.is_cut_off and tools and known in ("schema", "text")
+    ):  # a small model that rambles may do better another time
+        reply = once(known, prompt, tools)
     if reply.is_cut_off:
         raise ModelFailed(
             "The reply was cut off at its bound of tokens, and half a reply is never used: set PALIMPSEST_REPLY_TOKENS higher, or "

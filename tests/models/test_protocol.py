@@ -256,3 +256,13 @@ def test_a_reply_that_goes_round_in_circles_is_ended_and_asked_for_again(
 )
 def test_lists_tables_and_a_little_stammer_are_no_circle(text: str) -> None:
     assert not is_circling(text)
+
+
+def test_a_call_that_was_cut_off_is_asked_for_once_more(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    set_calls(runtime, endpoint, "schema")
+    half = {"chunks": [chunk({"content": HELLO[:-20]}), chunk({}, "length")]}
+    endpoint.turns = [half, writes(HELLO), writes("nothing to keep")]
+    assert turn(runtime, "I am Ada.")["replies"] == ["Hello, Ada."]
+    endpoint.turns = [half, half]
+    with pytest.raises(ModelFailed, match="PALIMPSEST_REPLY_TOKENS"):
+        turn(runtime, "I like tea.")

