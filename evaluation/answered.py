@@ -11,13 +11,11 @@ import argparse
 import random
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.outputs import LLMResult
+from langchain_core.messages import ToolMessage
 from tqdm import tqdm
 
 from evaluation.report import Rows, print_table
@@ -25,6 +23,7 @@ from graphs.memgpt import Context
 from intervals import format_interval, interval
 from memory.archival import Archival
 from memory.blocks import load_blocks
+from models.refusals import ModelFailed
 from runtime import Runtime, open_runtime
 from settings import Settings
 
@@ -77,57 +76,36 @@ def conversation(seed: int) -> tuple[list[Turn], list[str]]:
     ], values
 
 
-@dataclass
-class Counter(BaseCallbackHandler):
-    """What the requests of a conversation cost."""
-
-    prompt: int = 0
-    cached: int = 0
-    written: int = 0
-    requests: int = 0
-    run_inline: bool = field(default=True)
-
-    def on_llm_end(self, response: LLMResult, **_: Any) -> None:
-        """Add a reply's tokens."""
-        for generation in response.generations[0]:
-            message = getattr(generation, "message", None)
-            usage: Any = (message.usage_metadata if isinstance(message, AIMessage) else None) or {}
-            self.requests += 1
-            self.prompt += usage.get("input_tokens", 0)
-            self.cached += usage.get("input_token_details", {}).get("cache_read", 0)
-            self.written += usage.get("output_tokens", 0)
-
-
-def hold(runtime: Runtime, seed: int, model: str, window: int) -> dict[str, Any]:
-    """One conversation, and what came of it."""
-    turns, values = conversation(seed)
+def hold(runtime: Runtime, seed: int, model: str, window: int, chain: int) -> dict[str, Any]:
+    """`chain` conversations in one thread, and what came of them. A turn that fails is one without an answer."""
+    turns, values = [], []
+    for n in range(chain):
+        more, told = conversation(seed * chain + n)
+        turns += more
+        values += told
     agent, thread = f"answered-{seed}", f"answered-{seed}"
     context = Context(agent=agent, model=model, window=window)
-    row: dict[str, Any] = {
-        "answered": [],
-        "delivered": [],
-        "right": [],
-        "seconds": [],
-        "said": [],
-        "calls": 0,
-        "sound": 0,
-    }
+    row: dict[str, Any] = {name: [] for name in ("answered", "delivered", "right", "seconds", "said", "read", "cached")}
+    calls: dict[str, bool] = {}
     for turn in turns:
         began = time.monotonic()
-        state = runtime.run("memgpt", thread, turn.text, context)
+        try:
+            state = runtime.run("memgpt", thread, turn.text, context)
+            answer = "\n".join(state["replies"])
+        except ModelFailed as error:
+            state, answer = runtime.state("memgpt", thread), ""
+            row["said"].append(str(error))
+        else:
+            row["said"].append(answer[:300])
         row["seconds"].append(round(time.monotonic() - began, 1))
-        answer = "\n".join(state["replies"])
-        sent = any(
-            c["name"] == "send_message" for m in state["messages"] if isinstance(m, AIMessage) for c in m.tool_calls
-        )
         row["answered"].append(bool(answer.strip()))
         row["delivered"].append(bool(answer.strip()) and state["turn"].get("reminded", False))
-        row["said"].append(answer[:300])
-        row["sent"] = sent
+        row["read"].append(state["tokens"]["read"])
+        row["cached"].append(state["tokens"]["cached"])
         if turn.expected:
             row["right"].append(turn.expected.lower() in answer.lower())
-    results = [m for m in state["messages"] if isinstance(m, ToolMessage)]
-    row["calls"], row["sound"] = len(results), sum(m.status == "success" for m in results)
+        calls |= {str(m.id): m.status == "success" for m in state["messages"] if isinstance(m, ToolMessage)}
+    row["calls"], row["sound"] = len(calls), sum(calls.values())
     blocks = "\n".join(load_blocks(runtime.store, agent).values())
     kept = "\n".join(str(item.value["text"]) for item in runtime.store.all(Archival(runtime.store, agent).namespace))
     row["kept"] = [value.lower() in f"{blocks}\n{kept}".lower() for value in values]
@@ -142,27 +120,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conversations", type=int, default=30)
     parser.add_argument("--first", type=int, default=0, help="seed of the first conversation")
     parser.add_argument("--window", type=int, default=4_096)
+    parser.add_argument(
+        "--chain", type=int, default=1, help="conversations one after another in each thread: 10 are 60 turns"
+    )
     parser.add_argument("--calls", nargs="+", choices=["auto", "native", "schema", "text"], default=["auto"])
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Hold the conversations in each way of calling tools, and report."""
-    setting = {"model": arguments.model or Settings().model, "window": arguments.window, "first": arguments.first}
+    setting = {
+        "model": arguments.model or Settings().model,
+        "window": arguments.window,
+        "first": arguments.first,
+        "chain": arguments.chain,
+    }
     rows = Rows(arguments.out, setting, arguments.resume)
     table, result = [], {}
     for way in arguments.calls:
-        counter = Counter()
         with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder), calls=way)) as runtime:
             for seed in tqdm(range(arguments.first, arguments.first + arguments.conversations), desc=way, disable=None):
                 if f"{way} {seed}" not in rows.done:
-                    rows.add(f"{way} {seed}", hold(runtime, seed, arguments.model, arguments.window))
+                    rows.add(f"{way} {seed}", hold(runtime, seed, arguments.model, arguments.window, arguments.chain))
         done = [rows.done[f"{way} {n}"] for n in range(arguments.first, arguments.first + arguments.conversations)]
         result[way] = summary(done)
         table.append([way, *(format_interval(result[way][name], 2) for name in result[way])])
-        del counter
     print_table(
-        f"{arguments.conversations} conversations of 6 turns, window {arguments.window}",
+        f"{arguments.conversations} conversations of {6 * arguments.chain} turns, window {arguments.window}",
         ["calls", *next(iter(result.values()))],
         table,
     )
@@ -176,4 +160,6 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
         for name in ("answered", "delivered", "right", "kept", "seconds")
     }
     sound = [row["sound"] / row["calls"] for row in rows if row["calls"]]
-    return {**{name: interval(values) for name, values in flat.items()}, "sound calls": interval(sound)}
+    cached = [sum(row["cached"]) / sum(row["read"]) for row in rows if sum(row["read"])]
+    shares = {"sound calls": interval(sound), "cached": interval(cached)}
+    return {**{name: interval(values) for name, values in flat.items()}, **shares}
