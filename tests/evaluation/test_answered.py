@@ -29,22 +29,20 @@ def test_conversations_are_the_same_for_a_seed_and_ask_what_was_told() -> None:
 
 
 def test_what_was_answered_right_kept_and_cached_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns, values = conversation(7)
+    turns, _ = conversation(7)
     with fake_openai() as fake:
         monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
         right = next(turn.expected for turn in turns if turn.expected)
-        keep = [
-            {
-                "id": "k",
-                "index": 0,
-                "function": {"name": "archival_memory_insert", "arguments": json.dumps({"content": turns[0].text})},
-            }
-        ]
+        keep = {"name": "archival_memory_insert", "arguments": json.dumps({"content": turns[0].text})}
         fake.turns = [
-            {"chunks": [chunk({"tool_calls": keep}), chunk({}, "tool_calls")]},
-            sends("Hello.", 1_300, 0), {"status": 401, "body": "{}"}, sends("Good.", 1_500, 1_400), sends(f"It is {right}.", 1_600, 1_500),
-            sends("Good.", 1_700, 1_600), sends("I do not know.", 1_800, 1_700),
-        ]  # fmt: skip
+            {"chunks": [chunk({"tool_calls": [{"id": "k", "index": 0, "function": keep}]}), chunk({}, "tool_calls")]},
+            sends("Hello.", 1_300, 0),
+            {"status": 401, "body": "{}"},
+            sends("Good.", 1_500, 1_400),
+            sends(f"It is {right}.", 1_600, 1_500),
+            sends("Good.", 1_700, 1_600),
+            sends("I do not know.", 1_800, 1_700),
+        ]
         out = tmp_path / "answered.json"
         result = evaluate(
             "answered", "--model", "fake", "--first", "7", "--conversations", "1", "--calls", "native", out=out
