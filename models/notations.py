@@ -102,9 +102,9 @@ def _written(text: str, offered: Mapping[str, Schema]) -> Iterator[Written]:
     for found in GEMMA.finditer(text):
         if found[1] in offered:
             yield Written(found[1], _gemma_arguments(found[2]), found.start(), found.end())
-    for found in re.finditer(r"<function(?:=|\s+name=\")([\w.-]+)\"?>(.*?)</function>", text, re.S):
-        if found[1] in offered and (parameters := PARAMETER.findall(found[2])):
-            yield Written(found[1], {k: v.strip("\n") for k, v in parameters}, found.start(), found.end())
+    for found in re.finditer(r"<(function|invoke)(?:=|\s+name=\")([\w.-]+)\"?>(.*?)</\1>", text, re.S):
+        if found[2] in offered and (parameters := PARAMETER.findall(found[3])):
+            yield Written(found[2], {k: v.strip("\n") for k, v in parameters}, found.start(), found.end())
 
 
 def _json_calls(text: str, offered: Mapping[str, Schema]) -> Iterator[Written]:

@@ -10,6 +10,9 @@ CHANNEL = re.compile(
     r"(?:<\|start\|>assistant)?<\|channel\|>(\w+)(?:[^<]*)<\|message\|>(.*?)(?=<\|start\|>|<\|channel\|>|<\|end\|>|<\|return\|>|<\|call\|>|\Z)",
     re.S,
 )
+OPENING = re.compile(r"\[THINK\]|◁think▷|<seed:think>|<\|channel>thought\n")
+CLOSING = re.compile(r"\[/THINK\]|◁/think▷|</seed:think>|<channel\|>")
+"""Other models' marks of thought, taken as the usual tags where both stand."""
 MARK = re.compile(r"<\|(?:end|return|start|call)\|>(?:assistant)?")
 
 
@@ -24,6 +27,8 @@ def split_thoughts(text: str) -> tuple[str, str]:
         thoughts = [said.strip() for channel, said in channels if channel != "final"]
         text = "".join(said for channel, said in channels if channel == "final")
         text = MARK.sub("", text)
+    if OPENING.search(text) and CLOSING.search(text):
+        text = CLOSING.sub("</think>", OPENING.sub("<think>", text))
     while leading := LEADING.match(text):
         thoughts.append(leading[2].strip())
         text = text[leading.end() :]

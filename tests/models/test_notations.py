@@ -40,6 +40,7 @@ NOTATIONS = {
     "line breaks in JSON": CALL.replace("\\n", "\n"),
     "after words": f"I will answer.\n{CALL}\n",
     "Qwen's coder": f"<tool_call>\n<function=send_message>\n<parameter=message>\n{ARGUMENTS['message']}\n</parameter>\n</function>\n</tool_call>",
+    "Anthropic's": f'<function_calls><invoke name="send_message"><parameter name="message">{ARGUMENTS["message"]}</parameter></invoke></function_calls>',
     "FunctionGemma": f"<start_function_call>call:send_message{{message:<escape>{ARGUMENTS['message'].replace('{so} ', '')}<escape>}}<end_function_call>",
 }
 
@@ -99,3 +100,23 @@ def test_no_text_breaks_the_search(text: str) -> None:
 )
 def test_no_heap_of_marks_breaks_the_search(marks: list[str]) -> None:
     assert isinstance(calls_in("".join(marks), TOOL_SCHEMAS)[0], list)
+
+
+@pytest.mark.parametrize(
+    ("text", "thoughts", "said"),
+    [
+        ('why\n</think>{"sources": ["calendar"]}', "why", '{"sources": ["calendar"]}'),
+        ("Use `<think>draft</think>` as the example.", "", "Use `<think>draft</think>` as the example."),
+        ("Hello <think>I should say", "I should say", "Hello"),
+        ("one</think>A <reasoning>two</reasoning> B", "one\ntwo", "A  B"),
+        ("<thought>2+2.\nThat is 4.</thought>\n\\boxed{4}", "2+2.\nThat is 4.", "\\boxed{4}"),
+        ("<thinking>a</thinking><thinking>b</thinking>c", "a\nb", "c"),
+        ("[THINK]why[/THINK]Hello.", "why", "Hello."),
+        ("◁think▷why◁/think▷Hello.", "why", "Hello."),
+        ("<seed:think>why</seed:think>Hello.", "why", "Hello."),
+        ("<|channel>thought\nwhy<channel|>Hello.", "why", "Hello."),
+        ("The mark [THINK] opens it.", "", "The mark [THINK] opens it."),
+    ],
+)
+def test_thoughts_in_every_mark(text: str, thoughts: str, said: str) -> None:
+    assert split_thoughts(text) == (thoughts, said)
