@@ -8,6 +8,7 @@ import tenacity
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.utils import message_chunk_to_message
+from langgraph.constants import TAG_NOSTREAM
 from langgraph.runtime import RunControl
 
 from models.chat import EndpointChat
@@ -49,7 +50,8 @@ def ask(
 
     def once(protocol: Protocol, messages: list[BaseMessage], offered: Sequence[Schema], **more: Any) -> Reply:
         sent, how = rendered(messages, offered, protocol, only)
-        message = _message(model, sent, {**options, **how, **more}, deadline, tags, control)
+        told = [*(tags or []), TAG_NOSTREAM] if offered == [PROBED] else tags  # a probe is nothing to show
+        message = _message(model, sent, {**options, **how, **more}, deadline, told, control)
         return reply_of(message, offered, messages)
 
     endpoint = model if isinstance(model, EndpointChat) else None

@@ -1,6 +1,7 @@
 """The chat page: the conversation, the window as a picture, and the working context beside it."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, cast
@@ -41,6 +42,8 @@ ICONS = {
     "working_context_replace": ":material/edit_note:",
     "archival_memory_insert": ":material/archive:",
 }
+WRAPPING = re.compile(r"^\s*(?:```\w*|<tool_call>)?\s*")
+"""What may stand before a call that is written as text."""
 HEIGHT = 560  # pixels of the conversation: the window's picture stays in view above it
 
 
@@ -130,11 +133,12 @@ def _draw_stream(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
 
 def _draw_text(place: Any, text: str) -> None:
     """What the model writes: a thought, or a call as JSON, as models do that have no calls of their server's."""
-    call = _partial(text) if text.lstrip().startswith("{") else {}
+    text = WRAPPING.sub("", text)
+    call = _partial(text) if text.startswith("{") else {}
     if call.get("name") and "arguments" in call:  # then the name is whole
         arguments = call.get("arguments")
         _draw_call(place, str(call["name"]), arguments if isinstance(arguments, dict) else {})
-    elif not text.lstrip().startswith("{"):
+    elif text and not text.startswith("{"):
         place.caption(f":material/psychology: {one_line(text, 400)}")
 
 

@@ -54,6 +54,21 @@ def test_a_model_with_native_calls_is_never_probed(runtime: Runtime, endpoint: F
     assert KeptProtocols(runtime.settings.folder / "protocols.json").of(endpoint.url, "fake") == "native"
 
 
+def test_probes_are_not_shown(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    endpoint.turns = [
+        writes("I see."),
+        writes("I note it."),
+        writes(NOTE),
+        writes(NOTE),
+        writes(HELLO),
+        writes("nothing"),
+    ]
+    parts = list(runtime.stream("memgpt", "t", "I am Ada.", Context(agent="ada")))
+    shown = "".join(part["data"][0].text for part in parts if part["type"] == "messages")
+    assert "Hello, Ada." in shown
+    assert "note" not in shown
+
+
 def test_a_model_that_writes_its_calls_is_probed_once_and_then_asked_by_schema(
     runtime: Runtime, endpoint: FakeOpenAI
 ) -> None:

@@ -202,6 +202,8 @@ def test_what_was_not_sent_is_delivered_and_said_so(endpoint: FakeOpenAI) -> Non
         ('{"name": "send_message", "arguments": {"message": "Hel', "Hel ▌"),
         ('{"name": "archival_memory_search", "arguments": {"que', "archival\\_memory\\_search …"),
         ("I wonder", "I wonder"),
+        ('```json\n{"name": "send_message", "arguments": {"message": "Hel', "Hel ▌"),
+        ("```json\n", ""),
         ('{"name": "send_message", "arguments": 3}', "▌"),
         ("{", ""),
         ("{}", ""),
