@@ -15,6 +15,7 @@ from models.chat import EndpointChat
 from models.endpoint import OFFLINE, list_models, local_endpoints, open_model
 from models.offline import NOTICE
 from models.protocol import Protocol
+from models.refusals import ModelFailed
 from nodes.context import check_agent
 from nodes.memgpt.state import SMALLEST_WINDOW
 from runtime import Runtime, open_runtime
@@ -185,5 +186,8 @@ def _choose_model() -> str:
 
 
 def _calls(model: str) -> str:
-    found = open_model(model, Settings())
+    try:
+        found = open_model(model, Settings())
+    except ModelFailed:  # it was there when models were listed
+        return "it does not answer now"
     return CALLS[found.protocol if isinstance(found, EndpointChat) else "native"]

