@@ -7,6 +7,7 @@ Qwen2.5-Coder-1.5B-Instruct (Apache-2.0), 4 bits a weight, 1.1 GB: from its usua
 """
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -67,6 +68,17 @@ def fetch(settings: Settings, progress: Progress | None = None) -> Path:
     if is_fetched(settings):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LocalModelFailed(
+                "The model is being fetched already, by another page or terminal: wait for it."
+            ) from error
+        return _fetch_alone(path, progress)
+
+
+def _fetch_alone(path: Path, progress: Progress | None) -> Path:
     part = path.with_suffix(".part")
     missing = SIZE - _size(part)
     if shutil.disk_usage(path.parent).free < missing + (64 << 20):

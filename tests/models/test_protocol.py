@@ -257,7 +257,9 @@ def test_a_reply_that_goes_round_in_circles_is_ended_and_asked_for_again(
     begun = '{"name": "send_message", "arguments": {"message": "Oh. '
     endless = {"chunks": [chunk({"content": text}) for text in (begun, *[circle] * 3000)]}
     endpoint.turns = [endless, writes(HELLO), writes("nothing to keep")]
-    assert turn(runtime, "I am Ada.")["replies"] == ["Hello, Ada."]
+    parts = list(runtime.stream("memgpt", "t", "I am Ada.", Context(agent="ada")))
+    assert runtime.state("memgpt", "t")["replies"] == ["Hello, Ada."]
+    assert sum(len(part["data"][0].text) for part in parts if part["type"] == "messages") < 1_500, "not read to its end"
 
 
 @pytest.mark.parametrize(
