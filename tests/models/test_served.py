@@ -91,3 +91,12 @@ def test_a_conversation_goes_on_when_the_server_has_more_room(runtime: Runtime) 
     with fake_openai() as fake:
         fake.told = {"/props": {"default_generation_settings": {"n_ctx": 8_000}}}
         assert play(runtime, fake, 2)["replies"] == ["Noted."]
+
+
+def test_a_full_queue_is_evicted_before_a_smaller_server_sees_it(runtime: Runtime) -> None:
+    with fake_openai() as large:
+        play(runtime, large, 14)
+    with fake_openai() as small:
+        small.told = {"/props": {"default_generation_settings": {"n_ctx": 4_000}}}
+        assert play(runtime, small, 1)["evicted"]["total"] > 0
+        assert max(sum(estimate(str(m["content"])) for m in r["messages"]) for r in small.requests) <= 3_500
