@@ -35,8 +35,9 @@ class Settings(BaseSettings):
     person_key: SecretStr = SecretStr("")
     """Key of `person_url` (PALIMPSEST_PERSON_KEY). The agent's key is never sent there."""
 
-    reply_tokens: int = Field(default=1024, ge=64)
-    """Most tokens of one reply. The prompt's bound is `Context.window`; the two together must fit the model."""
+    reply_tokens: int = Field(default=4_096, ge=64)
+    """Most tokens of one reply. At most 1,024 are asked for; a reply that needs more is asked for again with all of these, or with
+    what the model's context leaves beside the prompt, whose bound is `Context.window`."""
 
     reply_seconds: float = Field(default=180.0, gt=0)
     """Total deadline of one reply, its retries included."""

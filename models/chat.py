@@ -23,6 +23,9 @@ from models.roles import to_wire
 from models.served import context_length
 
 OPENAI = "api.openai.com"
+FIRST_ROOM = 1_024
+"""Tokens of a reply at the first request: small models ramble, and most replies are short."""
+CONTEXT_MARGIN = 16  # tokens between a prompt with its reply and the end of the context
 BOUNDS = ("max_tokens", "max_completion_tokens")
 """Names of the bound of a reply: what most servers read, and what OpenAI's do."""
 NO_SYSTEM_ROLE = (
@@ -32,8 +35,6 @@ NO_SYSTEM_ROLE = (
     "roles must alternate user/assistant",
 )
 """In the refusals of templates that have none."""
-
-
 UNKNOWN = re.compile("unsupported|unknown|unrecognized|unexpected|not permitted|instead", re.I)
 
 
@@ -43,7 +44,8 @@ class EndpointChat(BaseChatModel):
     model: str
     url: str
     key: SecretStr = SecretStr("")
-    reply_tokens: int = 1024
+    reply_tokens: int = 4 * FIRST_ROOM
+    """Most of one reply. FIRST_ROOM are asked for, or `room` where a request says so."""
     read_seconds: float = 60.0
     """Most between two pieces of a reply."""
     calls: Literal["auto", "native", "schema", "text"] = "auto"
@@ -67,11 +69,20 @@ class EndpointChat(BaseChatModel):
         with self._guard:
             self._kept.keep(self.url, self.model, protocol)
 
-    def context_tokens(self) -> int | None:
-        """The model's context as it is served, once the server has told it; None where it does not, or is not there."""
-        if self._context is None and OPENAI not in self.url:
-            self._context = context_length(self.url, self.key.get_secret_value(), self.model)
-        return self._context
+    def context_tokens(self) -> int:
+        """The model's context as it is served, which a server is asked for once; 0 where it does not say, or is not there."""
+        if self._context is None:
+            self._context = (
+                0 if OPENAI in self.url else context_length(self.url, self.key.get_secret_value(), self.model)
+            )
+        return self._context or 0
+
+    def most_room(self, prompt_tokens: int) -> int:
+        """Most tokens of a reply to a prompt of that many: the bound, or what the context leaves where that is known."""
+        context = self.context_tokens()
+        if not context:
+            return self.reply_tokens
+        return min(self.reply_tokens, context - (prompt_tokens or context // 2) - CONTEXT_MARGIN)
 
     def model_post_init(self, context: Any, /) -> None:
         self._client = httpx.Client(timeout=httpx.Timeout(self.read_seconds, connect=10.0), follow_redirects=True)
@@ -100,10 +111,11 @@ class EndpointChat(BaseChatModel):
         options = {
             name: kwargs[name] for name in ("tools", "temperature", "response_format") if kwargs.get(name) is not None
         }
+        room = kwargs.get("room") or min(FIRST_ROOM, self.reply_tokens)
         try:
             for _attempt in range(3):  # the server may have rules that its refusal names
                 try:
-                    yield from map(_chunk, self._pieces(messages, options))
+                    yield from map(_chunk, self._pieces(messages, options, room))
                     return
                 except ModelFailed as error:
                     if not self._learns(str(error)):
@@ -116,11 +128,11 @@ class EndpointChat(BaseChatModel):
             raise TransientError(f"the answer was not a chat completion ({type(error).__name__})") from error
         raise ModelFailed("The model's endpoint takes no prompt in any form that is known here.")
 
-    def _pieces(self, messages: list[BaseMessage], options: dict[str, Any]) -> Iterator[AIMessageChunk]:
+    def _pieces(self, messages: list[BaseMessage], options: dict[str, Any], room: int) -> Iterator[AIMessageChunk]:
         key = self.key.get_secret_value()
         body = {
             "model": self.model, "messages": to_wire(messages, self._folds_system), "stream": True,
-            "stream_options": {"include_usage": True}, self._bound: self.reply_tokens, **options,
+            "stream_options": {"include_usage": True}, self._bound: room, **options,
         }  # fmt: skip
         headers = {"Authorization": f"Bearer {key or 'none'}"}
         path = f"{self.url.rstrip('/')}/chat/completions"

@@ -11,7 +11,7 @@ from langchain_core.messages.utils import message_chunk_to_message
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.runtime import RunControl
 
-from models.chat import EndpointChat
+from models.chat import FIRST_ROOM, EndpointChat
 from models.intake import Reply, reply_of
 from models.notations import Schema
 from models.protocol import Protocol, rendered
@@ -63,14 +63,16 @@ def ask(
         if found != "native" and not reply.calls:
             known = found
             reply = once(found, prompt, tools)
-    if (
-        reply.is_cut_off and tools and known in ("schema", "text")
-    ):  # a small model that rambles may do better another time
-        reply = once(known, prompt, tools)
+    if reply.is_cut_off and endpoint:
+        room = endpoint.most_room(reply.input_tokens)
+        if room > FIRST_ROOM:
+            reply = once(known or "native", prompt, tools, room=room)
+        elif tools and known in ("schema", "text"):  # a small model that rambles may do better another time
+            reply = once(known, prompt, tools)
     if reply.is_cut_off:
         raise ModelFailed(
-            "The reply was cut off at its bound of tokens, and half a reply is never used: set PALIMPSEST_REPLY_TOKENS higher, or "
-            "ask for less. Your message is kept."
+            f"The reply was cut off after {reply.output_tokens or 'all its'} tokens, and half a reply is never used: set "
+            "PALIMPSEST_REPLY_TOKENS higher, serve the model with a larger context, or ask for less. Your message is kept."
         )
     return reply
 

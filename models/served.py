@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,20 +13,27 @@ LEAST = 128  # tokens; less is no context length
 
 
 def context_length(url: str, key: str, model: str) -> int | None:
-    """The context of the model as it is served, in tokens; None where the server does not say."""
+    """The context of the model as it is served, in tokens; 0 where the server does not say, None where it is not there."""
     root = re.sub(r"/v\d+/?$", "", url.rstrip("/"))
+    is_there = False
 
     def read(address: str, body: dict[str, Any] | None = None) -> Any:
+        nonlocal is_there
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {key or 'none'}", "Content-Type": "application/json"}
         try:
             with urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=TIMEOUT) as answer:
+                is_there = True
                 return json.loads(answer.read(1 << 20))
+        except urllib.error.HTTPError:
+            is_there = True
+            return None
         except (OSError, ValueError):
             return None
 
     told = (n for n in _told(root, url.rstrip("/"), model, read) if type(n) is int and n >= LEAST)
-    return next(told, None)
+    found = next(told, 0)
+    return found if is_there else None
 
 
 def _told(root: str, url: str, model: str, read: Callable[..., Any]) -> Iterator[Any]:

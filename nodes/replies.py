@@ -11,7 +11,7 @@ from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 
 from memory.store import QdrantStore
-from models.chat import EndpointChat
+from models.chat import FIRST_ROOM, EndpointChat
 from models.endpoint import open_model
 from models.intake import Reply
 from models.protocol import Protocol
@@ -52,8 +52,13 @@ def protocol_of(runtime: Runtime[Any]) -> Protocol:
 def served_tokens(runtime: Runtime[Any]) -> int:
     """Most tokens of a prompt that leaves room for a reply, by what the model's server says of its context; 0 where it does not."""
     endpoint = _endpoint_of(runtime)
-    context = endpoint.context_tokens() if endpoint else None
-    return context - min(settings_of(runtime).reply_tokens, context // 4) if context else 0
+    context = endpoint.context_tokens() if endpoint else 0
+    return prompt_tokens(context, settings_of(runtime))
+
+
+def prompt_tokens(context: int, settings: Settings) -> int:
+    """Most tokens of a prompt in a context of that many, beside the first try at a reply."""
+    return context - min(FIRST_ROOM, settings.reply_tokens, context // 4)
 
 
 def _endpoint_of(runtime: Runtime[Any]) -> EndpointChat | None:

@@ -11,10 +11,6 @@ SAID = "OUTPUT:"
 ANSWERS = re.compile(rf"(?<![\"'‘“]){MARKER}")
 """The marker, but for one that is only talked about."""
 SAYS = re.compile(rf"(?<![\"'`\w]){SAID}")
-LEADING = re.compile(r"\s*<think(?:ing)?>(.*?)</think(?:ing)?>", re.S | re.I)
-THOUGHT = re.compile(r"<think(?:ing)?>(.*?)(?:</think(?:ing)?>|\Z)", re.S | re.I)
-UNOPENED = re.compile(r"((?:(?!<think(?:ing)?>).)*?)</think(?:ing)?>", re.S | re.I)
-"""Thought whose opening mark the chat template has written."""
 TAG = re.compile(r"(?<!`)<(?P<end>/?)html[\s>]", re.I)
 BODY = re.compile(r"(?<!`)<(?:body|head|link|style)[\s>]", re.I)
 BODY_END = re.compile(r"(?<!`)</body\s*>", re.I)
@@ -22,28 +18,19 @@ DOCTYPE = re.compile(r"<!doctype[^>]*>\s*\Z", re.I)
 
 
 def split_reply(reply: str) -> tuple[str, str]:
-    """(thought, what is said) of a reply: thinking tags and all before `OUTPUT:` are thought.
+    """(thought, what is said) of a reply without the model's own thoughts: all before `OUTPUT:` is thought.
 
     >>> split_reply("He may mean euros. OUTPUT: Which currency?")
     ('He may mean euros.', 'Which currency?')
     """
-    thoughts = []
-    while leading := LEADING.match(reply):  # may name the marker
-        thoughts.append(leading[1].strip())
-        reply = reply[leading.end() :]
-    if unopened := UNOPENED.match(reply):
-        thoughts.append(unopened[1].strip())
-        reply = reply[unopened.end() :]
     begun = ANSWERS.search(reply)
     head, marker, answer = (reply[: begun.start()], MARKER, reply[begun.end() :]) if begun else (reply, "", "")
-    thoughts += [t.strip() for t in THOUGHT.findall(head)]
-    head = THOUGHT.sub("", head)
+    thought = ""
     if found := SAYS.search(outside_fences(head)):
-        thoughts.append(head[: found.start()].strip())
-        head = head[found.end() :]
+        thought, head = head[: found.start()].strip(), head[found.end() :]
     if marker:
         head = f"{head}{marker}{answer.lstrip().removeprefix(SAID) if answer.lstrip().startswith(SAID) else answer}"
-    return "\n".join(t for t in thoughts if t), head.strip()
+    return thought, head.strip()
 
 
 def answer_in(said: str) -> str | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from models.thoughts import split_thoughts
 from tasks.answers import split_reply
 from tasks.dialogue import Message
 from tasks.trajectory import Trajectory
@@ -81,7 +82,7 @@ def sample_candidates(
         part = fitting[at : at + at_once]
         prompts = [ids for _, _, ids in part for _ in range(samples)]
         replies = generate(start, prompts, most=most, temperature=1.0, seed=seed * 1_000_003 + 500_000 + at)
-        texts = [split_reply(start.tokenizer.decode(r, skip_special_tokens=True))[1] for r in replies]  # what is said
+        texts = [said_in(start.tokenizer.decode(r, skip_special_tokens=True)) for r in replies]
         for n, (task, messages, _) in enumerate(part):
             said = Counter(t for t in texts[n * samples : (n + 1) * samples] if t)
             if said:
@@ -89,6 +90,11 @@ def sample_candidates(
     too_long = len(turns) - len(fitting)
     left_out = {"turns longer than the window": too_long, "turns whose replies are all empty": len(fitting) - len(made)}
     return made, left_out
+
+
+def said_in(reply: str) -> str:
+    """What the person is told, without thoughts."""
+    return split_reply(split_thoughts(reply)[1])[1]
 
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:

@@ -130,7 +130,7 @@ class Context(RunContext):
     """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
 
     window: int = 8_192
-    """Most tokens of a prompt. Leave room for the reply: the model's context length less `reply_tokens`."""
+    """Most tokens of a prompt. Leave room for the reply: the model's context length less 1,024."""
     warn_at: float = 0.7
     """Share of the window from which the agent is warned (MemGPT §2.2)."""
     flush_at: float = 1.0

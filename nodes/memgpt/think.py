@@ -13,7 +13,7 @@ from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, State, Tokens
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, measure, message_tokens, render_prompt, room
-from nodes.replies import protocol_of, reply_to, served_tokens, settings_of, step_id, tidy
+from nodes.replies import prompt_tokens, protocol_of, reply_to, served_tokens, settings_of, step_id, tidy
 from text import clean_text
 
 EMPTY = Event(
@@ -116,9 +116,8 @@ def _served_limit(state: State, runtime: Runtime[Context]) -> int:
 
 def _shrunk(state: State, runtime: Runtime[Context], prompt: list[BaseMessage], error: ContextOverflow) -> State:
     """The window as large as the endpoint says, and smaller than what it refused. Raises the error where that is too small."""
-    reserved = settings_of(runtime).reply_tokens
     size = int((estimate(prompt[0].text) + TOOL_TOKENS + sum(map(_tokens, prompt[1:]))) * state.get("calibration", 1.0))
-    limit = error.limit - min(reserved, error.limit // 4) if error.limit else int(0.8 * size)
+    limit = prompt_tokens(error.limit, settings_of(runtime)) if error.limit else int(0.8 * size)
     limit = min(limit, int(0.8 * size))  # its count is what holds
     usage = measure({**state, "limit": limit, "messages": []}, runtime.context)
     if usage.free < LEAST_FREE:

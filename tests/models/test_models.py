@@ -15,6 +15,7 @@ from graphs.memgpt import Context
 from graphs.react import Context as ReactContext
 from graphs.self_refine import Context as RefineContext
 from memory.documents import Section
+from models.chat import CONTEXT_MARGIN, FIRST_ROOM
 from models.endpoint import list_models, local_endpoints, open_model
 from models.offline import OfflineModel, digest, is_question
 from models.refusals import ModelFailed
@@ -169,9 +170,26 @@ def test_a_reply_cut_by_the_token_limit_is_told_and_not_half_used(
         "react": ReactContext(),
         "self_refine": RefineContext(),
     }
+    runtime.settings = runtime.settings.model_copy(update={"reply_tokens": 200})
     with pytest.raises(ModelFailed, match="PALIMPSEST_REPLY_TOKENS"):
         runtime.run(machine, "cut", "Tell me a long story.", contexts[machine])
-    assert len(endpoint.requests) == 1, "the same limit would cut it again"
+    assert [r["max_tokens"] for r in endpoint.requests] == [200], "the same limit would cut it again"
+
+
+@pytest.mark.parametrize(("context", "room"), [(0, 3_000), (100_000, 3_000), (4_000, 4_000 - 1_500 - CONTEXT_MARGIN)])
+def test_a_reply_that_was_cut_off_is_asked_for_with_what_room_there_is(
+    runtime: Runtime, endpoint: FakeOpenAI, context: int, room: int
+) -> None:
+    endpoint.told = {"/props": {"default_generation_settings": {"n_ctx": context}}}
+    runtime.settings = runtime.settings.model_copy(update={"reply_tokens": 3_000})
+    half = says("A long story")
+    half["chunks"] = [*half["chunks"][:2], chunk({}, "length"), half["chunks"][-1]]
+    endpoint.turns = [half, says("A long story, whole."), half, half]
+    assert reply(runtime)["replies"] == ["A long story, whole."]
+    assert [r["max_tokens"] for r in endpoint.requests] == [FIRST_ROOM, room]
+    with pytest.raises(ModelFailed, match="after 9 tokens.* PALIMPSEST_REPLY_TOKENS"):
+        reply(runtime)
+    assert not endpoint.turns, "asked twice, and no more"
 
 
 def test_without_an_endpoint_there_is_the_offline_model(monkeypatch: pytest.MonkeyPatch) -> None:

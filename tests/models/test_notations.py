@@ -102,6 +102,9 @@ def test_no_heap_of_marks_breaks_the_search(marks: list[str]) -> None:
     assert isinstance(calls_in("".join(marks), TOOL_SCHEMAS)[0], list)
 
 
+PROGRAM = '```python\nimport re\n\ndef f(s):\n    """Drop <think> and [THINK] parts."""\n    return re.sub("<think>.*?</think>", "", s)\n```'
+
+
 @pytest.mark.parametrize(
     ("text", "thoughts", "said"),
     [
@@ -116,7 +119,21 @@ def test_no_heap_of_marks_breaks_the_search(marks: list[str]) -> None:
         ("<seed:think>why</seed:think>Hello.", "why", "Hello."),
         ("<|channel>thought\nwhy<channel|>Hello.", "why", "Hello."),
         ("The mark [THINK] opens it.", "", "The mark [THINK] opens it."),
+        ("Strip [THINK] and [/THINK].", "", "Strip [THINK] and [/THINK]."),
+        (PROGRAM, "", PROGRAM),
+        (f"<think>a</think>{PROGRAM}", "a", PROGRAM),
+        (f"Draft:\n{PROGRAM}\nGood.</think>\n{PROGRAM}", f"Draft:\n{PROGRAM}\nGood.", PROGRAM),
+        (f"{PROGRAM}\nSo <think>is it right?</think> it is.", "is it right?", f"{PROGRAM}\nSo  it is."),
+        ("def f(x):\n    'INPUT: x. OUTPUT: <think>'\n    return x", "", None),
+        ("def f(s):\n    return s.split('</think>')[-1]", "", None),
+        ('{"name": "send_message", "arguments": {"message": "Use <think> for thoughts."}}', "", None),
     ],
 )
-def test_thoughts_in_every_mark(text: str, thoughts: str, said: str) -> None:
-    assert split_thoughts(text) == (thoughts, said)
+def test_thoughts_in_every_mark(text: str, thoughts: str, said: str | None) -> None:
+    """`said` None: all of it, since the marks are a program's own, or only talked about."""
+    assert split_thoughts(text) == (thoughts, text if said is None else said)
+
+
+@pytest.mark.parametrize("part", ["<think>", "</think>", "<think></think>", "```\n", "~~~~ ", "{", "[THINK]"])
+def test_a_reply_of_one_mark_many_times_is_soon_read(part: str) -> None:
+    assert len(split_thoughts(part * 20_000)) == 2  # the suite's time limit fails what is quadratic

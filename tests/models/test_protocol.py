@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from graphs.memgpt import Context
 from graphs.react import Context as ReactContext
 from memory.archival import Archival
+from models.chat import FIRST_ROOM
 from models.endpoint import list_models
 from models.protocol import KeptProtocols, offer, response_format, tool_line
 from models.refusals import ModelFailed
@@ -37,8 +38,8 @@ def endpoint(runtime: Runtime) -> Iterator[FakeOpenAI]:
         yield fake
 
 
-def set_calls(runtime: Runtime, fake: FakeOpenAI, calls: str) -> None:
-    given = {"base_url": fake.url, "api_key": SecretStr("sk-x"), "reply_seconds": 20.0, "calls": calls}
+def set_calls(runtime: Runtime, fake: FakeOpenAI, calls: str, **more: Any) -> None:
+    given = {"base_url": fake.url, "api_key": SecretStr("sk-x"), "reply_seconds": 20.0, "calls": calls, **more}
     runtime.settings = runtime.settings.model_copy(update=given)
 
 
@@ -246,7 +247,7 @@ def test_the_bound_of_a_reply_goes_by_the_name_that_the_server_knows(runtime: Ru
     endpoint.turns = [{"status": 400, "body": json.dumps({"error": {"message": told}})}, says("Hello.")]
     assert turn(runtime, "Hello")["replies"] == ["Hello."]
     assert ["max_tokens" in r for r in endpoint.requests] == [True, False]
-    assert endpoint.requests[1]["max_completion_tokens"] == runtime.settings.reply_tokens
+    assert endpoint.requests[1]["max_completion_tokens"] == FIRST_ROOM
 
 
 @pytest.mark.parametrize("circle", ["I am sorry. ", " ", "\\n", "0, ", "very, very much, and then some more of it, "])
@@ -276,7 +277,7 @@ def test_lists_tables_and_a_little_stammer_are_no_circle(text: str) -> None:
 
 
 def test_a_call_that_was_cut_off_is_asked_for_once_more(runtime: Runtime, endpoint: FakeOpenAI) -> None:
-    set_calls(runtime, endpoint, "schema")
+    set_calls(runtime, endpoint, "schema", reply_tokens=500)
     half = {"chunks": [chunk({"content": HELLO[:-20]}), chunk({}, "length")]}
     endpoint.turns = [half, writes(HELLO), writes("nothing to keep")]
     assert turn(runtime, "I am Ada.")["replies"] == ["Hello, Ada."]

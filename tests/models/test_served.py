@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from graphs.memgpt import Context
+from models.chat import EndpointChat
 from models.refusals import ModelFailed
 from models.served import context_length
 from nodes.memgpt.window import estimate
@@ -25,14 +26,14 @@ OLLAMA = {"/api/version": {"version": "0.9.0"}}
         ({**OLLAMA, "/api/ps": {"models": [{"name": "fake:latest", "context_length": 6000}]}}, 6000),
         ({**OLLAMA, "/api/ps": {"models": []}, "/api/show": {"parameters": "stop  <end>\nnum_ctx    12288"}}, 12288),
         ({**OLLAMA, "/api/ps": {"models": []}, "/api/show": {"model_info": {"qwen2.context_length": 32768}}}, 4096),
-        ({}, None),
-        ({"/props": "no props here"}, None),
-        ({"/props": [8192]}, None),
-        ({"/props": {"default_generation_settings": {"n_ctx": 0}}}, None),
-        ({"/props": {"default_generation_settings": {"n_ctx": "8192"}}}, None),
-        ({"/v1/models": {"data": None}}, None),
-        ({"/v1/models": {"data": ["fake"]}}, None),
-        ({"/v1/models": {"data": [{"id": "fake", "max_model_len": None, "context_length": True}]}}, None),
+        ({}, 0),
+        ({"/props": "no props here"}, 0),
+        ({"/props": [8192]}, 0),
+        ({"/props": {"default_generation_settings": {"n_ctx": 0}}}, 0),
+        ({"/props": {"default_generation_settings": {"n_ctx": "8192"}}}, 0),
+        ({"/v1/models": {"data": None}}, 0),
+        ({"/v1/models": {"data": ["fake"]}}, 0),
+        ({"/v1/models": {"data": [{"id": "fake", "max_model_len": None, "context_length": True}]}}, 0),
     ],
 )  # fmt: skip
 def test_each_server_tells_it_in_its_place(told: dict[str, Any], expected: int | None) -> None:
@@ -43,6 +44,24 @@ def test_each_server_tells_it_in_its_place(told: dict[str, Any], expected: int |
 
 def test_a_server_that_is_not_there_tells_nothing() -> None:
     assert context_length("http://127.0.0.1:9/v1", "", "fake") is None
+
+
+def test_a_server_is_asked_once_whatever_it_says() -> None:
+    for told in ({}, {"/props": {"default_generation_settings": {"n_ctx": 4_000}}}):
+        with fake_openai() as fake:
+            fake.told = told
+            model = EndpointChat(model="fake", url=fake.url)
+            before = model.context_tokens()
+            fake.told = {"/props": {"default_generation_settings": {"n_ctx": 9_999}}}
+            assert model.context_tokens() == before
+
+
+def test_a_server_that_was_not_there_is_asked_again() -> None:
+    with fake_openai() as fake:
+        model = EndpointChat(model="fake", url="http://127.0.0.1:9/v1")
+        assert model.context_tokens() == 0
+        model.url, fake.told = fake.url, {"/props": {"default_generation_settings": {"n_ctx": 4_000}}}
+        assert model.context_tokens() == 4_000
 
 
 class Turns(list[Turn]):

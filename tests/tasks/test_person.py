@@ -148,9 +148,7 @@ def test_the_last_page_counts(text: str, page: str | None) -> None:
     assert page_in(text).rstrip("\n") == (text if page is None else page).rstrip("\n")
 
 
-@pytest.mark.parametrize(
-    "part", ["<html>", "<html></html>", "<style>", "```html\n", "OUTPUT: ", "</think>", "<think></think>"]
-)
+@pytest.mark.parametrize("part", ["<html>", "<html></html>", "<style>", "```html\n", "OUTPUT: "])
 def test_a_reply_of_one_part_many_times_is_soon_read(part: str) -> None:
     assert isinstance(page_in(part * 20_000), str)  # the suite's time limit fails what is quadratic
     assert len(split_reply(part * 20_000)) == 2
@@ -158,16 +156,12 @@ def test_a_reply_of_one_part_many_times_is_soon_read(part: str) -> None:
 
 def test_a_marker_that_is_only_talked_about_ends_nothing() -> None:
     assert answer_in(f'I shall say "{MARKER}" when I am done. Which unit?') is None
-    assert split_reply("thought</think>Which unit?") == ("thought", "Which unit?")
     code = "```python\nprint('INPUT: 1')\nprint( OUTPUT: )\n```"
     assert split_reply(f"{code}\nIs it so?") == ("", f"{code}\nIs it so?")
 
 
 def test_replies_are_taken_apart() -> None:
-    assert split_reply("<think>a</think>b") == ("a", "b")
-    assert split_reply("<think>never closed") == ("never closed", "")
     assert split_reply(f"{MARKER} OUTPUT: 1") == ("", f"{MARKER} 1")
-    assert split_reply(f"<think>not {MARKER} yet</think>What?") == (f"not {MARKER} yet", "What?")
     code = "def f(x):\n    'INPUT: x. OUTPUT: <think>'\n    return x"
     assert split_reply(f"So. OUTPUT: Here. {MARKER}\n{code}") == ("So.", f"Here. {MARKER}\n{code}")
     assert answer_in(f"x {MARKER} a {MARKER} b") == f"a {MARKER} b"
