@@ -187,7 +187,7 @@ def test_a_reply_that_was_cut_off_is_asked_for_with_what_room_there_is(
     endpoint.turns = [half, says("A long story, whole."), half, half]
     assert reply(runtime)["replies"] == ["A long story, whole."]
     assert [r["max_tokens"] for r in endpoint.requests] == [FIRST_ROOM, room]
-    with pytest.raises(ModelFailed, match="after 9 tokens.* PALIMPSEST_REPLY_TOKENS"):
+    with pytest.raises(ModelFailed, match=r"after 9 tokens.* PALIMPSEST_REPLY_TOKENS"):
         reply(runtime)
     assert not endpoint.turns, "asked twice, and no more"
 
