@@ -40,6 +40,10 @@ class ModelFailed(RuntimeError):
         self.status = status
 
 
+class CutOff(ModelFailed):
+    """The reply was cut off at its bound of tokens: half a reply, which is never used."""
+
+
 class ContextOverflow(ModelFailed):
     """The prompt is longer than the model's context, of `limit` tokens; 0 where the endpoint does not say."""
 

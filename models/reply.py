@@ -15,7 +15,7 @@ from models.chat import FIRST_ROOM, EndpointChat
 from models.intake import Reply, reply_of
 from models.notations import Schema
 from models.protocol import Protocol, rendered
-from models.refusals import ModelFailed, TransientError
+from models.refusals import CutOff, ModelFailed, TransientError
 
 ATTEMPTS = 6
 CIRCLE = 600  # characters
@@ -36,11 +36,12 @@ class Stopped(RuntimeError):
 def ask(
     model: BaseChatModel, prompt: list[BaseMessage], tools: Sequence[Schema] = (), *, seconds: float,
     tags: list[str] | None = None, control: RunControl | None = None, temperature: float | None = None,
-    only: Sequence[str] = (),
+    only: Sequence[str] = (), is_short: bool = False,
 ) -> Reply:  # fmt: skip
     """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped if `control` asks for it.
 
     `only`: names of those tools that may be called now; the others stay in the prompt, whose beginning is thus the same.
+    `is_short`: one that needs more than FIRST_ROOM rambles, and is not asked for with more.
 
     429, 5xx, time-outs, broken connections and replies that end early are retried, with growing pauses or as long as the
     endpoint asks, within `seconds` in all. A reply that its bound of tokens cut off is never taken for a whole one.
@@ -63,14 +64,14 @@ def ask(
         if found != "native" and not reply.calls:
             known = found
             reply = once(found, prompt, tools)
-    if reply.is_cut_off and endpoint:
+    if reply.is_cut_off and endpoint and not is_short:
         room = endpoint.most_room(reply.input_tokens)
         if room > FIRST_ROOM:
             reply = once(known or "native", prompt, tools, room=room)
         elif tools and known in ("schema", "text"):  # a small model that rambles may do better another time
             reply = once(known, prompt, tools)
     if reply.is_cut_off:
-        raise ModelFailed(
+        raise CutOff(
             f"The reply was cut off after {reply.output_tokens or 'all its'} tokens, and half a reply is never used: set "
             "PALIMPSEST_REPLY_TOKENS higher, serve the model with a larger context, or ask for less. Your message is kept."
         )

@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 from langgraph.runtime import Runtime
 
+from models.refusals import CutOff
 from nodes.memgpt.event import event_of
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, Evicted, State
@@ -119,11 +120,14 @@ def _summarise(state: State, leaving: list[AnyMessage], runtime: Runtime[Context
         SystemMessage(SUMMARISE),
         HumanMessage(f"Old summary:\n{state.get('summary') or '(none)'}\n\nWhat leaves:\n{body}"),
     ]
-    text = reply_to(prompt, context.model, runtime, tags=["nostream"]).text.strip()
+    try:
+        text = reply_to(prompt, context.model, runtime, tags=["nostream"], is_short=True).text.strip()
+    except CutOff:
+        text = ""
     room_for = int(free * SUMMARY_SHARE)
     if text:
         return fit_lines(text, room_for)
-    # A model that answers nothing must not cost the agent its past: the old summary stays, and what room it leaves is for
+    # A model that answers nothing, or rambles, must not cost the agent its past: the old summary stays, and what room it leaves is for
     # the last lines of what leaves.
     old = clip(state.get("summary", ""), room_for // 2, "the rest is in recall storage")
     return "\n".join(part for part in (old, fit_lines("\n".join(lines), room_for - estimate(old))) if part)

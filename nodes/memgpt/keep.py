@@ -54,7 +54,13 @@ def keep(state: State, runtime: Runtime[Context]) -> State:
     prompt = [*render_prompt(state, context, plain=True), HumanMessage(QUESTION)]
     try:
         reply = reply_to(
-            prompt, context.model, runtime, TOOL_SCHEMAS, ["nostream"], only=("archival_memory_insert", SPEAK)
+            prompt,
+            context.model,
+            runtime,
+            TOOL_SCHEMAS,
+            ["nostream"],
+            only=("archival_memory_insert", SPEAK),
+            is_short=True,
         )
     except ModelFailed:
         return {}
