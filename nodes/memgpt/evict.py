@@ -127,8 +127,8 @@ def _summarise(state: State, leaving: list[AnyMessage], runtime: Runtime[Context
     room_for = int(free * SUMMARY_SHARE)
     if text:
         return fit_lines(text, room_for)
-    # A model that answers nothing, or rambles, must not cost the agent its past: the old summary stays, and what room it leaves is for
-    # the last lines of what leaves.
+    # A model that answers nothing, or rambles, must not cost the agent its past: the old summary stays, and what room it
+    # leaves is for the last lines of what leaves.
     old = clip(state.get("summary", ""), room_for // 2, "the rest is in recall storage")
     return "\n".join(part for part in (old, fit_lines("\n".join(lines), room_for - estimate(old))) if part)
 

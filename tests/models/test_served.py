@@ -11,7 +11,7 @@ from models.refusals import ModelFailed
 from models.served import context_length
 from nodes.memgpt.window import estimate
 from runtime import Runtime
-from tests.models.fake_openai import FakeOpenAI, Turn, fake_openai, says, writes
+from tests.models.fake_openai import FakeOpenAI, Turn, chunk, fake_openai, says, writes
 
 OLLAMA = {"/api/version": {"version": "0.9.0"}}
 
@@ -67,17 +67,20 @@ def test_a_server_that_was_not_there_is_asked_again() -> None:
 class Turns(list[Turn]):
     """A call where tools are offered, a summary where none are."""
 
-    def __init__(self, fake: FakeOpenAI) -> None:
+    def __init__(self, fake: FakeOpenAI, summary: Turn) -> None:
         self.fake = fake
+        self.summary = summary
 
     def pop(self, index: Any = -1) -> Turn:
-        return says("Noted.") if "tools" in self.fake.requests[-1] else writes("They talked of apples.")
+        return says("Noted.") if "tools" in self.fake.requests[-1] else self.summary
 
 
-def play(runtime: Runtime, fake: FakeOpenAI, count: int) -> Any:
-    given = {"base_url": fake.url, "api_key": SecretStr("sk-x"), "reply_tokens": 500}
+def play(runtime: Runtime, fake: FakeOpenAI, count: int, summary: str = "They talked of apples.", **more: Any) -> Any:
+    given = {"base_url": fake.url, "api_key": SecretStr("sk-x"), "reply_tokens": 500, **more}
     runtime.settings = runtime.settings.model_copy(update=given)
-    fake.turns = Turns(fake)
+    fake.turns = Turns(
+        fake, writes(summary) if summary else {"chunks": [chunk({"content": "They"}), chunk({}, "length")]}
+    )
     for n in range(count):
         text = f"Message {n}: {'apples and pears ' * 60}"
         state = runtime.run("memgpt", "t", text, Context(agent="ada", window=32_768))
@@ -92,6 +95,16 @@ def test_no_prompt_is_larger_than_what_the_server_takes(runtime: Runtime) -> Non
         assert state["limit"] == 3_500
         assert state["evicted"]["total"] > 0
         assert max(sum(estimate(str(m["content"])) for m in r["messages"]) for r in fake.requests) <= 3_500
+
+
+def test_a_summary_that_is_cut_off_costs_no_turn(runtime: Runtime) -> None:
+    with fake_openai() as fake:
+        fake.told = {"/props": {"default_generation_settings": {"n_ctx": 4_000}}}
+        state = play(runtime, fake, 14, summary="", reply_tokens=3_000)
+        assert state["replies"] == ["Noted."]
+        assert "apples and pears" in state["summary"], "what leaves stands for it"
+        summaries = [r["messages"][-1]["content"] for r in fake.requests if "tools" not in r]
+        assert len(summaries) == len(set(summaries)) > 0, "each was asked for once: a longer one is no better"
 
 
 def test_a_context_too_small_for_the_instructions_is_said_before_anything_is_sent(runtime: Runtime) -> None:
