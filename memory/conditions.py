@@ -7,6 +7,8 @@ from langgraph.store.base import MatchCondition
 from qdrant_client import models
 
 Namespace = tuple[str, ...]
+TAGGED = frozenset({"value.role", "value.thread", "value.source"})
+"""Fields whose texts stand in a payload's `tags`, as does every true and false."""
 
 
 def inside(namespace: Namespace, *conditions: models.Condition) -> models.Filter:
@@ -51,13 +53,15 @@ def _operator(field: str, name: str, operand: Any) -> models.Condition:
 def _equals(field: str, value: Any) -> models.Condition:
     if value is None:
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=field))
-    if isinstance(value, bool):
-        return models.FieldCondition(key="flags", match=models.MatchValue(value=f"{field}={value}"))
+    if isinstance(value, bool) or (isinstance(value, str) and field in TAGGED):
+        return models.FieldCondition(key="tags", match=models.MatchValue(value=f"{field}={value}"))
     if isinstance(value, int | str):
         return models.FieldCondition(key=field, match=models.MatchValue(value=value))
     if isinstance(value, float):
         return models.FieldCondition(key=field, range=models.Range(gte=value, lte=value))
     if isinstance(value, list | tuple) and value and all(isinstance(v, str) for v in value):
+        if field in TAGGED:
+            return models.FieldCondition(key="tags", match=models.MatchAny(any=[f"{field}={v}" for v in value]))
         return models.FieldCondition(key=field, match=models.MatchAny(any=list(value)))
     raise ValueError(f"Cannot filter {field} by {value!r}: use text, a number, true, false, null or a list of texts.")
 

@@ -10,10 +10,12 @@ from tqdm import tqdm
 
 from memory.conditions import Namespace, inside
 from memory.embedder import Embedder, EmbeddingFailed
-from memory.points import COLLECTION
+from memory.points import COLLECTION, PENDING
 from memory.server import Client
 
 BATCH = 128  # texts
+MARKED_AT_ONCE = 1_000  # memories
+READ = ["passage", "tags", "updated_at"]
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) after each batch."""
@@ -40,8 +42,7 @@ class PendingEmbeddings:
         What cannot be embedded stays marked. Raises EmbeddingFailed and WeightsMissing.
         """
         self._open()
-        marked = models.FieldCondition(key="pending", match=models.MatchValue(value=self._embedder.name))
-        where = inside(namespace, marked)
+        where = inside(namespace, self._marked())
         with self._agents["".join(namespace[:1])]:
             total = self._client.count(COLLECTION, count_filter=where).count
             total = total if limit is None else min(total, limit)
@@ -49,37 +50,49 @@ class PendingEmbeddings:
             with tqdm(total=total, desc="Embedding", unit="memory", disable=None if total > BATCH else True) as bar:
                 while done < total:
                     size = min(BATCH, total - done)
-                    records, _ = self._client.scroll(
-                        COLLECTION, scroll_filter=where, limit=size, with_payload=["passage"]
-                    )
+                    records, _ = self._client.scroll(COLLECTION, scroll_filter=where, limit=size, with_payload=READ)
                     if not records:  # deleted meanwhile
                         break
-                    self._embed_batch({str(r.id): str(r.payload["passage"]) for r in records})
+                    self._embed_batch({str(r.id): r.payload for r in records})
                     done += len(records)
                     bar.update(len(records))
                     if progress:
                         progress(done, total)
         return done
 
-    def _embed_batch(self, passages: dict[str, str]) -> None:
-        vectors = self.embed(list(passages.values()))
+    def _embed_batch(self, read: dict[str, dict[str, Any]]) -> None:
+        vectors = self.embed([str(payload["passage"]) for payload in read.values()])
         points = [
-            models.PointVectors(id=i, vector={self._embedder.name: cast(Any, v)})
-            for i, v in zip(passages, vectors, strict=True)
+            models.PointVectors.model_construct(id=i, vector={self._embedder.name: v})
+            for i, v in zip(read, vectors, strict=True)
         ]
         try:
             self._client.update_vectors(COLLECTION, points=points)
         except Exception:
-            there = {str(r.id) for r in self._client.retrieve(COLLECTION, ids=list(passages), with_payload=False)}
+            there = {str(r.id) for r in self._client.retrieve(COLLECTION, ids=list(read), with_payload=False)}
             points = [p for p in points if p.id in there]
-            if len(points) == len(passages):
+            if len(points) == len(read):
                 raise
             if points:  # the others were deleted while they were embedded
                 self._client.update_vectors(COLLECTION, points=points)
-        # Only where the text is still the same: one that was written anew meanwhile has its mark for the new text.
-        same = models.FieldCondition(key="passage", match=models.MatchAny(any=list(set(passages.values()))))
-        done = models.Filter(must=[models.HasIdCondition(has_id=list(passages)), same])
-        self._client.delete_payload(COLLECTION, keys=["pending"], points=done)
+        self._tag(read, "")
+
+    def _tag(self, read: dict[str, dict[str, Any]], mark: str) -> None:
+        """Set the mark of these points, as they were read. One that was written anew meanwhile keeps the mark of its new text."""
+        by_tags: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+        for i, payload in read.items():
+            by_tags[tuple(payload.get("tags", ()))].append(i)
+        for before, ids in by_tags.items():
+            tags = [*(tag for tag in before if not tag.startswith(PENDING)), *([mark] if mark else [])]
+            same = [
+                models.FieldCondition(key=field, match=models.MatchAny(any=list({str(read[i][field]) for i in ids})))
+                for field in ("passage", "updated_at")
+            ]
+            where = models.Filter(must=[models.HasIdCondition(has_id=cast(Any, ids)), *same])
+            self._client.set_payload(COLLECTION, {"tags": tags}, points=where)
+
+    def _marked(self) -> models.FieldCondition:
+        return models.FieldCondition(key="tags", match=models.MatchValue(value=PENDING + self._embedder.name))
 
     def _open(self) -> None:
         """Once: make the vectors' name, and mark what another embedder, or an earlier version, has left without a vector."""
@@ -103,11 +116,13 @@ class PendingEmbeddings:
                 must_not=[
                     models.HasVectorCondition(has_vector=name),
                     models.IsEmptyCondition(is_empty=models.PayloadField(key="passage")),
-                    models.FieldCondition(key="pending", match=models.MatchValue(value=name)),
+                    self._marked(),
                 ]
             )
-            if self._client.count(COLLECTION, count_filter=unmarked).count:
-                self._client.set_payload(COLLECTION, payload={"pending": name}, points=unmarked)
+            while records := self._client.scroll(
+                COLLECTION, scroll_filter=unmarked, limit=MARKED_AT_ONCE, with_payload=READ
+            )[0]:
+                self._tag({str(r.id): r.payload for r in records}, PENDING + name)
             self._opened = True
 
     def _has_vectors(self, name: str) -> bool:

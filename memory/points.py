@@ -10,7 +10,7 @@ from typing import Any
 from langgraph.store.base import Item, SearchItem
 from qdrant_client import models
 
-from memory.conditions import Namespace, field_path
+from memory.conditions import TAGGED, Namespace, field_path
 from memory.words import ENGLISH, language_of, words_of
 from text import folded, normalised
 
@@ -30,19 +30,19 @@ OTHER_WORDS = models.TextIndexParams(
 INDEXES: dict[str, models.PayloadSchemaParams] = {
     "agent": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     "scopes": KEYWORD,
-    "path": KEYWORD,
+    "tags": KEYWORD,
     "normalised": KEYWORD,
     "folded": KEYWORD,
     "terms": ENGLISH_WORDS,
     "words": OTHER_WORDS,
-    "language": KEYWORD,
-    "pending": KEYWORD,
     "time": models.DatetimeIndexParams(type=models.DatetimeIndexType.DATETIME),
     "sequence": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True),
-    "value.role": KEYWORD,
-    "value.thread": KEYWORD,
-    "value.source": KEYWORD,
 }
+"""Few, because each one costs about 2 ms of every flush: what is only compared for equality shares `tags`."""
+LANGUAGE = ".."
+"""Begins the entry of `scopes` that tells the language of a text's words; no namespace does, since it has no empty label."""
+PENDING = "pending="
+"""Begins the tag of what an embedder, whose name follows, has still to embed."""
 COLLECTION = "palimpsest"
 POINTS = uuid.UUID("6f1d3c52-64b5-4e0e-9f7e-6a1c41a9d0b7")  # namespace of the point ids
 PASSAGE = 1_200  # characters; MiniLM reads 256 word pieces
@@ -76,9 +76,6 @@ def point_of(namespace: Namespace, memory: Memory, sequence: int, embedder: str)
     said = memory.time or now
     said = said if said.tzinfo else said.replace(tzinfo=UTC)
     payload: dict[str, Any] = {
-        "agent": namespace[0],
-        "scopes": [".".join(namespace[: n + 1]) for n in range(len(namespace))],
-        "path": ".".join(namespace),
         "key": memory.key,
         "value": dict(memory.value),
         "time": said.isoformat(),
@@ -86,24 +83,26 @@ def point_of(namespace: Namespace, memory: Memory, sequence: int, embedder: str)
         "created_at": now.isoformat(),
         "updated_at": now.isoformat(),
     }
-    if flags := _flags("value", memory.value):
-        payload["flags"] = flags
-    payload |= searchable(memory.value, memory.terms)
+    payload |= searched_fields(namespace, memory.value, memory.terms, embedder if memory.passage else "")
     if memory.passage:
-        payload |= {"passage": memory.passage, "pending": embedder}
-    return models.PointStruct(id=point_id(namespace, memory.key), vector={}, payload=payload)
+        payload["passage"] = memory.passage
+    # Not validated: it is made of checked parts, and there is one for every message.
+    return models.PointStruct.model_construct(id=point_id(namespace, memory.key), vector={}, payload=payload)
 
 
-def searchable(value: Mapping[str, Any], terms: str) -> dict[str, Any]:
-    """The fields of a payload that searches by exact text and by words read."""
+def searched_fields(namespace: Namespace, value: Mapping[str, Any], terms: str, embedder: str) -> dict[str, Any]:
+    """The fields of a payload that searches read; `embedder` has still to embed it, if one is named."""
     text = value.get("text")
-    fields: dict[str, Any] = {}
+    scopes = [".".join(namespace[: n + 1]) for n in range(len(namespace))]
+    fields: dict[str, Any] = {"agent": namespace[0], "scopes": scopes}
+    fields["tags"] = [*_tags("value", value), *([PENDING + embedder] if embedder else [])]
     if isinstance(text, str):
-        fields = {"normalised": normalised(text), "folded": folded(text)}
+        fields |= {"normalised": normalised(text), "folded": folded(text)}
     if terms:
         words = words_of(terms, language_of(text if isinstance(text, str) and text.strip() else terms))
-        other = "" if words.language == ENGLISH else words.language
-        fields |= {"terms": words.english, "words": words.other, "language": other}
+        fields |= {"terms": words.english, "words": words.other}
+        if words.language != ENGLISH:
+            scopes.append(LANGUAGE + words.language)
     return {name: content for name, content in fields.items() if content}
 
 
@@ -127,7 +126,7 @@ def item_of(payload: dict[str, Any]) -> Item:
     return Item(
         value=payload["value"],
         key=payload["key"],
-        namespace=tuple(payload["path"].split(".")),
+        namespace=_namespace_of(payload["scopes"]),
         created_at=datetime.fromisoformat(payload["created_at"]),
         updated_at=datetime.fromisoformat(payload["updated_at"]),
     )
@@ -146,12 +145,18 @@ def place_of(payload: dict[str, Any]) -> tuple[str, int] | None:
     return (str(value.get("thread", "")), position) if isinstance(position, int) else None
 
 
-def _flags(path: str, value: Mapping[str, Any]) -> list[str]:
-    """The true and false in a value as words: Edge 0.9 finds no point by a boolean."""
-    flags = []
+def _namespace_of(scopes: Sequence[str]) -> Namespace:
+    innermost = next(scope for scope in reversed(scopes) if not scope.startswith(LANGUAGE))
+    return tuple(innermost.split("."))
+
+
+def _tags(path: str, value: Mapping[str, Any]) -> list[str]:
+    """What filters compare for equality, as words: some fields, and true and false, by which Edge 0.9 finds no point."""
+    tags = []
     for key, part in value.items():
-        if isinstance(part, bool):
-            flags.append(f"{field_path(path, key)}={part}")
+        field = field_path(path, key)
+        if isinstance(part, bool) or (isinstance(part, str) and field in TAGGED):
+            tags.append(f"{field}={part}")
         elif isinstance(part, dict):
-            flags += _flags(field_path(path, key), part)
-    return flags
+            tags += _tags(field, part)
+    return tags

@@ -22,7 +22,19 @@ from memory.conditions import Namespace, inside, matches, value_conditions
 from memory.edge import EdgeClient
 from memory.embedder import Embedder, open_embedder, reads
 from memory.pending import PendingEmbeddings, Progress
-from memory.points import COLLECTION, INDEXES, PASSAGE, Memory, item_of, match_of, place_of, point_id, point_of, text_of
+from memory.points import (
+    COLLECTION,
+    INDEXES,
+    LANGUAGE,
+    PASSAGE,
+    Memory,
+    item_of,
+    match_of,
+    place_of,
+    point_id,
+    point_of,
+    text_of,
+)
 from memory.server import Client, ServerClient
 from memory.upgrade import upgrade
 from memory.words import words_of_query
@@ -134,12 +146,20 @@ class QdrantStore(BaseStore):
         return self._ordered(where, op.offset, op.limit)
 
     def _list_namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
-        hits = self.client.facet(COLLECTION, key="path", limit=100_000, exact=True).hits
-        found = {tuple(str(hit.value).split(".")) for hit in hits}
+        scopes = {scope: count for scope, count in self._scopes(None).items() if not scope.startswith(LANGUAGE)}
+        inner: Counter[str] = Counter()
+        for scope, count in scopes.items():
+            inner[scope.rpartition(".")[0]] += count
+        found = {tuple(scope.split(".")) for scope, count in scopes.items() if count > inner[scope]}
         found = {n for n in found if all(matches(condition, n) for condition in op.match_conditions or ())}
         if op.max_depth is not None:
             found = {n[: op.max_depth] for n in found}
         return sorted(found)[op.offset : op.offset + op.limit]
+
+    def _scopes(self, where: models.Filter | None) -> dict[str, int]:
+        """How many memories are in each scope: namespaces with all that is below them, and languages."""
+        hits = self.client.facet(COLLECTION, key="scopes", facet_filter=where, limit=100_000, exact=True).hits
+        return {str(hit.value): hit.count for hit in hits}
 
     # ---- beyond BaseStore -----------------------------------------------------------------------------------------
 
@@ -293,8 +313,8 @@ class QdrantStore(BaseStore):
         """Ids and scores, best first."""
         self._pending.embed_pending(prefix, progress=progress)
         selector, corpus = inside(prefix, *conditions), inside(prefix)
-        hits = self.client.facet(COLLECTION, key="language", facet_filter=corpus, limit=100, exact=True).hits
-        words = words_of_query(query, sorted(str(hit.value) for hit in hits))
+        languages = sorted(s.removeprefix(LANGUAGE) for s in self._scopes(corpus) if s.startswith(LANGUAGE))
+        words = words_of_query(query, languages)
         weights = self.weights if reads(self.embedder, words.language) else self.weights.for_unread
         requests = [self._nearest_request(query, selector)]
         requests += [
