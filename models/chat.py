@@ -111,7 +111,7 @@ class EndpointChat(BaseChatModel):
         options = {
             name: kwargs[name] for name in ("tools", "temperature", "response_format") if kwargs.get(name) is not None
         }
-        room = kwargs.get("room") or min(FIRST_ROOM, self.reply_tokens)
+        room = min(self.reply_tokens, kwargs.get("room") or FIRST_ROOM)
         try:
             for _attempt in range(3):  # the server may have rules that its refusal names
                 try:

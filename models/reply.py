@@ -18,7 +18,8 @@ from models.protocol import Protocol, rendered
 from models.refusals import CutOff, ModelFailed, TransientError
 
 ATTEMPTS = 6
-CIRCLE = 600  # characters
+CIRCLE = 600  # characters that are the same few words over and over
+LONGEST_PERIOD = 500  # characters after which they begin again
 PROBES = 2  # of each way
 PROBED: Schema = {
     "type": "function",
@@ -36,23 +37,24 @@ class Stopped(RuntimeError):
 def ask(
     model: BaseChatModel, prompt: list[BaseMessage], tools: Sequence[Schema] = (), *, seconds: float,
     tags: list[str] | None = None, control: RunControl | None = None, temperature: float | None = None,
-    only: Sequence[str] = (), is_short: bool = False,
+    only: Sequence[str] = (), most: int = 0,
 ) -> Reply:  # fmt: skip
     """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped if `control` asks for it.
 
     `only`: names of those tools that may be called now; the others stay in the prompt, whose beginning is thus the same.
-    `is_short`: one that needs more than FIRST_ROOM rambles, and is not asked for with more.
+    `most`: tokens of a short reply; one that takes more rambles, and is not asked for again. 0: the endpoint's bound.
 
     429, 5xx, time-outs, broken connections and replies that end early are retried, with growing pauses or as long as the
     endpoint asks, within `seconds` in all. A reply that its bound of tokens cut off is never taken for a whole one.
     """
     deadline = time.monotonic() + seconds
     options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
+    short = {"room": most} if most and isinstance(model, EndpointChat) else {}
 
     def once(protocol: Protocol, messages: list[BaseMessage], offered: Sequence[Schema], **more: Any) -> Reply:
         sent, how = rendered(messages, offered, protocol, only)
         told = [*(tags or []), TAG_NOSTREAM] if offered == [PROBED] else tags  # a probe is nothing to show
-        message = _message(model, sent, {**options, **how, **more}, deadline, told, control)
+        message = _message(model, sent, {**options, **how, **short, **more}, deadline, told, control)
         return reply_of(message, offered, messages)
 
     endpoint = model if isinstance(model, EndpointChat) else None
@@ -64,7 +66,7 @@ def ask(
         if found != "native" and not reply.calls:
             known = found
             reply = once(found, prompt, tools)
-    if reply.is_cut_off and endpoint and not is_short:
+    if reply.is_cut_off and endpoint and not most:
         room = endpoint.most_room(reply.input_tokens)
         if room > FIRST_ROOM:
             reply = once(known or "native", prompt, tools, room=room)
@@ -178,13 +180,13 @@ def _written(chunk: Any) -> str:
 
 
 def is_circling(text: str) -> bool:
-    """Whether the text's end is the same few words over and over, as small models write until their bound of tokens.
+    """Whether the text's end is the same words three times or more, as small models write until their bound of tokens.
 
     >>> is_circling("No. " + "I am sorry. " * 60)
     True
     """
-    end = text[-CIRCLE:]
-    return len(end) == CIRCLE and any(end[period:] == end[:-period] for period in range(1, CIRCLE // 4))
+    ends = ((period, text[-max(CIRCLE, 3 * period) :]) for period in range(1, min(LONGEST_PERIOD, len(text) // 3) + 1))
+    return len(text) >= CIRCLE and any(end[period:] == end[:-period] for period, end in ends)
 
 
 def _check_stop(control: RunControl | None) -> None:

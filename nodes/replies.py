@@ -33,13 +33,13 @@ def settings_of(runtime: Runtime[Any]) -> Settings:
 
 def reply_to(
     prompt: list[BaseMessage], model: str | BaseChatModel, runtime: Runtime[Any], tools: Sequence[dict[str, Any]] = (),
-    tags: list[str] | None = None, temperature: float | None = None, only: Sequence[str] = (), is_short: bool = False,
+    tags: list[str] | None = None, temperature: float | None = None, only: Sequence[str] = (), most: int = 0,
 ) -> Reply:  # fmt: skip
     """The model's reply, by the run's settings; see models.reply.ask. Raises ModelFailed, Stopped."""
     settings = settings_of(runtime)
     return ask(
         open_model(model or settings.model, settings), prompt, tools, seconds=settings.reply_seconds, tags=tags,
-        control=runtime.control, temperature=temperature, only=only, is_short=is_short,
+        control=runtime.control, temperature=temperature, only=only, most=most,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ QUESTION = (
     "speak with the text nothing."
 )
 QUESTION_TOKENS = 300  # with its answer
+NOTE_TOKENS = 256
 MOST_CHARACTERS = 400
 WORD = re.compile(r"\b(?:\w{4,}|[A-Z]\w+)")
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
@@ -60,7 +61,7 @@ def keep(state: State, runtime: Runtime[Context]) -> State:
             TOOL_SCHEMAS,
             ["nostream"],
             only=("archival_memory_insert", SPEAK),
-            is_short=True,
+            most=NOTE_TOKENS,
         )
     except ModelFailed:
         return {}

@@ -11,12 +11,13 @@ from pydantic import SecretStr
 from graphs.memgpt import Context
 from graphs.react import Context as ReactContext
 from memory.archival import Archival
+from memory.archival import Archival
 from models.chat import FIRST_ROOM
 from models.endpoint import list_models
 from models.protocol import KeptProtocols, offer, response_format, tool_line
 from models.refusals import ModelFailed
 from models.reply import is_circling
-from nodes.memgpt.keep import supported
+from nodes.memgpt.keep import NOTE_TOKENS, supported
 from nodes.memgpt.page import DELIVERED, UNANSWERED
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import estimate
@@ -206,6 +207,18 @@ def test_the_prompt_before_is_the_beginning_of_the_next(runtime: Runtime, endpoi
         assert all(then.startswith(first) for first, then in itertools.pairwise(prompts))
 
 
+def test_a_note_that_rambles_is_short_and_costs_nothing(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    set_calls(runtime, endpoint, "schema")
+    note = json.dumps({"name": "archival_memory_insert", "arguments": {"content": "The person is Ada."}})
+    half = {"chunks": [chunk({"content": note[:-9]}), chunk({}, "length")]}
+    endpoint.turns = [writes(HELLO), half, writes(HELLO), writes(note)]
+    assert turn(runtime, "I am Ada.")["replies"] == ["Hello, Ada."]
+    assert Archival(runtime.store, "ada").count() == 0, "half a note is none"
+    assert turn(runtime, "I am Ada.")["replies"] == ["Hello, Ada."]
+    assert Archival(runtime.store, "ada").count() == 1
+    assert [r["max_tokens"] for r in endpoint.requests] == [FIRST_ROOM, NOTE_TOKENS, FIRST_ROOM, NOTE_TOKENS]
+
+
 def test_a_note_keeps_no_sentence_that_was_made_up() -> None:
     note = "The person works as a gardener in Ghent. They hope to travel the world."
     assert supported(note, "I work as a gardener.") == "The person works as a gardener in Ghent."
@@ -250,7 +263,17 @@ def test_the_bound_of_a_reply_goes_by_the_name_that_the_server_knows(runtime: Ru
     assert endpoint.requests[1]["max_completion_tokens"] == FIRST_ROOM
 
 
-@pytest.mark.parametrize("circle", ["I am sorry. ", " ", "\\n", "0, ", "very, very much, and then some more of it, "])
+@pytest.mark.parametrize(
+    "circle",
+    [
+        "I am sorry. ",
+        " ",
+        "\\n",
+        "0, ",
+        "very, very much, and then some more of it, ",
+        "".join(f"They like {x}, and live in {x}. " for x in "abcdefghijklm"),
+    ],
+)
 def test_a_reply_that_goes_round_in_circles_is_ended_and_asked_for_again(
     runtime: Runtime, endpoint: FakeOpenAI, circle: str
 ) -> None:
