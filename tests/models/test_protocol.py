@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from graphs.memgpt import Context
 from graphs.react import Context as ReactContext
 from memory.archival import Archival
-from memory.archival import Archival
 from models.chat import FIRST_ROOM
 from models.endpoint import list_models
 from models.protocol import KeptProtocols, offer, response_format, tool_line
