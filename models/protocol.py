@@ -29,6 +29,8 @@ Tools (name(arguments): what it does)
 
 You act by calls alone. Reply with one call as JSON and nothing else, such as:
 {{"name": "{name}", "arguments": {example}}}"""
+EXAMPLES = ("jazz", "Mo")
+"""What the person of the good turns tells: small models take it for what their own person has told."""
 GOOD_TURN = """
 Two good turns.
 The person says: "I love jazz, and my cat is called Mo."

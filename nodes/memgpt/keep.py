@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.runtime import Runtime
 
 from memory.archival import Archival
-from models.protocol import SPEAK
+from models.protocol import EXAMPLES, SPEAK
 from models.refusals import ModelFailed
 from nodes.memgpt.event import event_of, is_event
 from nodes.memgpt.state import Context, State
@@ -75,7 +75,10 @@ def keep(state: State, runtime: Runtime[Context]) -> State:
 
 
 def supported(text: str, said: str) -> str:
-    """The sentences of a note that share a word with what was said: a small model makes others up."""
+    """The sentences of a note that share a word with what was said, and tell nothing of the prompt's example: a small model
+    makes up others.
+    """
     words = set(map(folded, WORD.findall(said)))
-    sentences = SENTENCE.split(text.strip()[:MOST_CHARACTERS])
-    return " ".join(s for s in sentences if words & set(map(folded, WORD.findall(s))))
+    examples = set(map(folded, EXAMPLES)) - words
+    sentences = [(s, set(map(folded, WORD.findall(s)))) for s in SENTENCE.split(text.strip()[:MOST_CHARACTERS])]
+    return " ".join(s for s, written in sentences if written & words and not written & examples)

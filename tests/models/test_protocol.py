@@ -222,6 +222,9 @@ def test_a_note_keeps_no_sentence_that_was_made_up() -> None:
     note = "The person works as a gardener in Ghent. They hope to travel the world."
     assert supported(note, "I work as a gardener.") == "The person works as a gardener in Ghent."
     assert supported("nothing", "It has been raining.") == ""
+    copied = "Their cat is called Mo. The person has a dog called Ziggy."
+    assert supported(copied, "My dog is called Ziggy.") == "The person has a dog called Ziggy."
+    assert supported("The person loves jazz.", "I love jazz!") == "The person loves jazz."
 
 
 def test_an_answer_in_a_stream_without_an_end_is_taken(runtime: Runtime, endpoint: FakeOpenAI) -> None:
