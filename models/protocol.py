@@ -29,14 +29,18 @@ Tools (name(arguments): what it does)
 
 You act by calls alone. Reply with one call as JSON and nothing else, such as:
 {{"name": "{name}", "arguments": {example}}}"""
-EXAMPLES = ("jazz", "Mo")
+GOOD_TURNS = (
+    ("I love jazz, and my cat is called Mo.", "Jazz, how nice! And Mo is a lovely name for a cat."),
+    ("What is my cat called?", "Your cat is called Mo."),
+    ("It has been raining.", "Then a cup of tea may help."),
+    ("I work in a bank.", "In a bank! How do you like it there?"),
+)
+"""What a person says, and the answer that is sent."""
+TOLD = 2
+"""Of these stand in the prompt of the schema way. In the text way, where nothing else holds a model to the form, all are turns of
+their own: SmolLM2-135M then makes 19 sound calls of 20, and none with two in the prompt."""
+EXAMPLES = ("jazz", "Mo", "bank")
 """What the person of the good turns tells: small models take it for what their own person has told."""
-GOOD_TURN = """
-Two good turns.
-The person says: "I love jazz, and my cat is called Mo."
-You: {"name": "send_message", "arguments": {"message": "Jazz, how nice! And Mo is a lovely name for a cat."}}
-The person says: "What is my cat called?"
-You: {"name": "send_message", "arguments": {"message": "Your cat is called Mo."}}"""
 
 
 def rendered(
@@ -49,10 +53,27 @@ def rendered(
         return list(messages), {"tools": list(tools)}
     offered = offer(tools)
     how = HOW.format(lines="\n".join(map(tool_line, offered)), **_example(offered[0]))
-    told = SystemMessage(how + GOOD_TURN if offered[0]["function"]["name"] == "send_message" else how)
+    turns = GOOD_TURNS if offered[0]["function"]["name"] == "send_message" else ()
+    if protocol == "text":
+        first = next((n for n, m in enumerate(messages) if not isinstance(m, SystemMessage)), len(messages))
+        return [SystemMessage(how), *messages[:first], *_as_messages(turns), *map(_plain, messages[first:])], {}
+    told = SystemMessage("\n".join([how, *(["Two good turns."] if turns else []), *_as_lines(turns[:TOLD])]))
     plain = [told, *map(_plain, messages)]
     callable_now = [tool for tool in (*offered, SPEAKER) if tool["function"]["name"] in only] if only else offered
-    return plain, {"response_format": response_format(callable_now)} if protocol == "schema" else {}
+    return plain, {"response_format": response_format(callable_now)}
+
+
+def _as_lines(turns: Sequence[tuple[str, str]]) -> list[str]:
+    return [f'The person says: "{said}"\nYou: {_sent(answer)}' for said, answer in turns]
+
+
+def _as_messages(turns: Sequence[tuple[str, str]]) -> list[BaseMessage]:
+    pairs = [(HumanMessage(f'The person says: "{said}"'), AIMessage(_sent(answer))) for said, answer in turns]
+    return [message for pair in pairs for message in pair]
+
+
+def _sent(answer: str) -> str:
+    return json.dumps({"name": "send_message", "arguments": {"message": answer}})
 
 
 def offer(tools: Sequence[Schema]) -> list[Schema]:
