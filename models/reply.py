@@ -30,6 +30,10 @@ PROBED: Schema = {
 }  # fmt: skip
 
 
+class Circling(TransientError):
+    """The reply says the same over and over."""
+
+
 class Stopped(RuntimeError):
     """The run was asked to stop while a step was under way. Going on repeats that step."""
 
@@ -114,6 +118,10 @@ def _message(
     patience = tenacity.wait_random_exponential(multiplier=0.5, max=10)
     seconds = max(0.0, deadline - time.monotonic())
 
+    def is_chance(error: BaseException) -> bool:
+        """At temperature 0 the same circle comes again."""
+        return not (isinstance(error, Circling) and options.get("temperature") == 0)
+
     def pause(retry: tenacity.RetryCallState) -> float:
         error = retry.outcome.exception() if retry.outcome else None
         asked = error.after if isinstance(error, TransientError) else 0.0
@@ -123,7 +131,7 @@ def _message(
         stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(seconds),
         wait=pause,
         sleep=lambda seconds: _wait(seconds, control),
-        retry=tenacity.retry_if_exception_type(TransientError),
+        retry=tenacity.retry_if_exception_type(TransientError) & tenacity.retry_if_exception(is_chance),
         reraise=True,
     )
     try:
@@ -132,7 +140,7 @@ def _message(
                 return _whole(bound.stream(prompt, config={"tags": tags or []}), control, deadline, calls)
     except TransientError as error:
         raise ModelFailed(
-            f"The model gave no complete reply in {ATTEMPTS} attempts or {seconds:.0f} s: {error}. Your message is kept: "
+            f"The model gave no complete reply in up to {ATTEMPTS} attempts or {seconds:.0f} s: {error}. Your message is kept: "
             "send another, or try again when the endpoint answers.",
             error.status,
         ) from error
@@ -158,7 +166,7 @@ def _whole(chunks: Iterator[Any], control: RunControl | None, deadline: float, c
             if len(written) >= checked + 100:
                 checked = len(written)
                 if is_circling(written):
-                    raise TransientError("the reply goes round in circles")
+                    raise Circling("the reply goes round in circles")
         if time.monotonic() > deadline:
             raise TransientError("the reply took longer than the deadline")
         whole = chunk if whole is None else whole + chunk

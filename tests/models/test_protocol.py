@@ -288,6 +288,16 @@ def test_a_reply_that_goes_round_in_circles_is_ended_and_asked_for_again(
     assert sum(len(part["data"][0].text) for part in parts if part["type"] == "messages") < 1_500, "not read to its end"
 
 
+def test_a_probe_that_goes_round_in_circles_is_not_repeated(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    set_calls(runtime, endpoint, "auto")
+    endless = {"chunks": [chunk({"content": "I am sorry. "}) for _ in range(100)]}
+    endpoint.turns = [writes("Hello!"), endless, endless, writes(HELLO), writes("nothing to keep")]
+    assert turn(runtime, "Are you there?")["replies"] == ["Hello, Ada."]
+    assert [r.get("temperature") for r in endpoint.requests] == [None, 0.0, 0.0, None], (
+        "at temperature 0 it comes again"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
