@@ -17,6 +17,7 @@ from langchain_core.tools import BaseTool
 from pydantic import PrivateAttr, SecretStr
 
 from models.deltas import Assembly
+from models.ollama import Ollama, find_ollama, piece_of
 from models.protocol import KeptProtocols, Protocol
 from models.refusals import ModelFailed, TransientError, refusal
 from models.roles import to_wire
@@ -25,6 +26,8 @@ from models.served import context_length
 OPENAI = "api.openai.com"
 FIRST_ROOM = 1_024
 """Tokens of a reply at the first request: small models ramble, and most replies are short."""
+WINDOW = 8_192
+"""Tokens that a server which is asked for a context makes room for, beside a reply, where no window is larger."""
 CONTEXT_MARGIN = 16  # tokens between a prompt with its reply and the end of the context
 BOUNDS = ("max_tokens", "max_completion_tokens")
 """Names of the bound of a reply: what most servers read, and what OpenAI's do."""
@@ -36,6 +39,10 @@ NO_SYSTEM_ROLE = (
 )
 """In the refusals of templates that have none."""
 UNKNOWN = re.compile("unsupported|unknown|unrecognized|unexpected|not permitted|instead", re.I)
+
+
+class NotOllama(Exception):
+    """The server has answered as Ollama does, and has none of its API for chats: the OpenAI API it is."""
 
 
 class EndpointChat(BaseChatModel):
@@ -57,6 +64,8 @@ class EndpointChat(BaseChatModel):
     _kept: KeptProtocols = PrivateAttr()
     _folds_system: bool = PrivateAttr(default=False)
     _context: int | None = PrivateAttr(default=None)
+    _ollama: Ollama | None = PrivateAttr(default=None)
+    _looked_for_ollama: bool = PrivateAttr(default=False)
     _guard: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     @property
@@ -71,11 +80,21 @@ class EndpointChat(BaseChatModel):
 
     def context_tokens(self) -> int:
         """The model's context as it is served, which a server is asked for once; 0 where it does not say, or is not there."""
+        if (ollama := self._served_by()) is not None:
+            return ollama.context
         if self._context is None:
             self._context = (
                 0 if OPENAI in self.url else context_length(self.url, self.key.get_secret_value(), self.model)
             )
         return self._context or 0
+
+    def _served_by(self) -> Ollama | None:
+        """Ollama, where that is the server; it is looked for once."""
+        with self._guard:
+            if not self._looked_for_ollama:
+                self._ollama = find_ollama(self.url, self.key.get_secret_value(), self.model)
+                self._looked_for_ollama = True
+            return self._ollama
 
     def most_room(self, prompt_tokens: int) -> int:
         """Most tokens of a reply to a prompt of that many: the bound, or what the context leaves where that is known."""
@@ -115,8 +134,10 @@ class EndpointChat(BaseChatModel):
         try:
             for _attempt in range(3):  # the server may have rules that its refusal names
                 try:
-                    yield from map(_chunk, self._pieces(messages, options, room))
+                    yield from map(_chunk, self._pieces(messages, options, room, kwargs.get("window") or 0))
                     return
+                except NotOllama:
+                    self._ollama = None
                 except ModelFailed as error:
                     if not self._learns(str(error)):
                         raise
@@ -128,7 +149,9 @@ class EndpointChat(BaseChatModel):
             raise TransientError(f"the answer was not a chat completion ({type(error).__name__})") from error
         raise ModelFailed("The model's endpoint takes no prompt in any form that is known here.")
 
-    def _pieces(self, messages: list[BaseMessage], options: dict[str, Any], room: int) -> Iterator[AIMessageChunk]:
+    def _pieces(
+        self, messages: list[BaseMessage], options: dict[str, Any], room: int, window: int
+    ) -> Iterator[AIMessageChunk]:
         key = self.key.get_secret_value()
         body = {
             "model": self.model, "messages": to_wire(messages, self._folds_system), "stream": True,
@@ -136,8 +159,12 @@ class EndpointChat(BaseChatModel):
         }  # fmt: skip
         headers = {"Authorization": f"Bearer {key or 'none'}"}
         path = f"{self.url.rstrip('/')}/chat/completions"
+        if ollama := self._served_by():
+            path, body = ollama.url, ollama.request(body, max(WINDOW, window) + self.reply_tokens)
         assembly, done = Assembly(), False
         with self._client.stream("POST", path, json=body, headers=headers) as answer:
+            if answer.status_code == 404 and ollama and self.model not in answer.read().decode(errors="replace"):
+                raise NotOllama
             if answer.status_code >= 400:
                 raise refusal(answer.status_code, answer.read().decode(errors="replace"), key, answer.headers)
             for payload in _payloads(answer):
@@ -145,8 +172,7 @@ class EndpointChat(BaseChatModel):
                     done = True
                     break
                 piece = json.loads(payload)
-                if isinstance(piece, list):
-                    piece = piece[0]
+                piece = piece_of(piece[0] if isinstance(piece, list) else piece)
                 if piece.get("error") and not piece.get("choices"):
                     raise refusal(0, piece, key)
                 yield from assembly.take(piece)

@@ -1,6 +1,8 @@
 """One reply of a chat model: streamed, stopped when asked, retried on transient errors until a deadline."""
 
+import re
 import time
+import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,12 +17,15 @@ from models.chat import FIRST_ROOM, EndpointChat
 from models.intake import Reply, reply_of
 from models.notations import Schema
 from models.protocol import Protocol, rendered
-from models.refusals import CutOff, ModelFailed, TransientError
+from models.refusals import ContextOverflow, CutOff, ModelFailed, TransientError
 
 ATTEMPTS = 6
 CIRCLE = 600  # characters that are the same few words over and over
 LONGEST_PERIOD = 500  # characters after which they begin again
 PROBES = 2  # of each way
+REFUSED = (400, 404, 422, 500, 501)
+ABOUT_CALLS = re.compile("tool|function.?call|response_format|schema|grammar", re.I)
+"""In the refusal of a server that knows no calls, or not of this model."""
 PROBED: Schema = {
     "type": "function",
     "function": {
@@ -28,6 +33,14 @@ PROBED: Schema = {
         "parameters": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
     },
 }  # fmt: skip
+
+
+class Once(typing.Protocol):
+    """One request in a way of calling tools."""
+
+    def __call__(
+        self, protocol: Protocol, messages: list[BaseMessage], offered: Sequence[Schema], **more: Any
+    ) -> Reply: ...
 
 
 class Circling(TransientError):
@@ -41,41 +54,36 @@ class Stopped(RuntimeError):
 def ask(
     model: BaseChatModel, prompt: list[BaseMessage], tools: Sequence[Schema] = (), *, seconds: float,
     tags: list[str] | None = None, control: RunControl | None = None, temperature: float | None = None,
-    only: Sequence[str] = (), most: int = 0,
+    only: Sequence[str] = (), most: int = 0, window: int = 0,
 ) -> Reply:  # fmt: skip
     """The model's reply; `temperature` None is the model's own. Raises ModelFailed, and Stopped if `control` asks for it.
 
     `only`: names of those tools that may be called now; the others stay in the prompt, whose beginning is thus the same.
+    `window`: most tokens of a prompt, for a server that can be asked for a context.
     `most`: tokens of a short reply; one that takes more rambles, and is not asked for again. 0: the endpoint's bound.
 
     429, 5xx, time-outs, broken connections and replies that end early are retried, with growing pauses or as long as the
     endpoint asks, within `seconds` in all. A reply that its bound of tokens cut off is never taken for a whole one.
     """
     deadline = time.monotonic() + seconds
+    endpoint = model if isinstance(model, EndpointChat) else None
     options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
-    short = {"room": most} if most and isinstance(model, EndpointChat) else {}
+    if endpoint:
+        options |= {"room": most, "window": window}
 
     def once(protocol: Protocol, messages: list[BaseMessage], offered: Sequence[Schema], **more: Any) -> Reply:
         sent, how = rendered(messages, offered, protocol, only)
         told = [*(tags or []), TAG_NOSTREAM] if offered == [PROBED] else tags  # a probe is nothing to show
-        message = _message(model, sent, {**options, **how, **short, **more}, deadline, told, control)
+        message = _message(model, sent, {**options, **how, **more}, deadline, told, control)
         return reply_of(message, offered, messages)
 
-    endpoint = model if isinstance(model, EndpointChat) else None
-    known = endpoint.protocol if endpoint else "native"
-    reply = once(known or "native", prompt, tools)
-    if endpoint and tools and known is None:
-        found = "native" if _is_native(reply) else _probe(once)
-        endpoint.keep_protocol(found)
-        if found != "native" and not reply.calls:
-            known = found
-            reply = once(found, prompt, tools)
+    protocol, reply = _by_protocol(endpoint, once, prompt, tools)
     if reply.is_cut_off and endpoint and not most:
         room = endpoint.most_room(reply.input_tokens)
         if room > FIRST_ROOM:
-            reply = once(known or "native", prompt, tools, room=room)
-        elif tools and known in ("schema", "text"):  # a small model that rambles may do better another time
-            reply = once(known, prompt, tools)
+            reply = once(protocol, prompt, tools, room=room)
+        elif tools and protocol != "native":  # a small model that rambles may do better another time
+            reply = once(protocol, prompt, tools)
     if reply.is_cut_off:
         raise CutOff(
             f"The reply was cut off after {reply.output_tokens or 'all its'} tokens, and half a reply is never used: set "
@@ -84,12 +92,43 @@ def ask(
     return reply
 
 
+def _by_protocol(
+    endpoint: EndpointChat | None, once: Once, prompt: list[BaseMessage], tools: Sequence[Schema]
+) -> tuple[Protocol, Reply]:
+    """The reply in the way that the model is known to call tools, which is found out first where nothing is known.
+
+    A server that refuses the way that was found (it was started anew without a parser of calls) is probed again.
+    """
+    known = endpoint.protocol if endpoint else "native"
+    reply = None
+    try:
+        reply = once(known or "native", prompt, tools)
+    except ModelFailed as error:
+        refuses = (
+            tools
+            and endpoint
+            and endpoint.calls == "auto"
+            and error.status in REFUSED
+            and ABOUT_CALLS.search(str(error))
+        )
+        if not refuses or isinstance(error, ContextOverflow):
+            raise
+    if not endpoint or not tools or (known and reply):
+        assert reply is not None
+        return known or "native", reply
+    found = "native" if reply and _is_native(reply) else _probe(once)
+    endpoint.keep_protocol(found)
+    if reply and (found == "native" or reply.calls):
+        return "native", reply
+    return found, once(found, prompt, tools)
+
+
 def _is_native(reply: Reply) -> bool:
     """Whether the server has told the calls apart itself."""
     return any(not str(call["id"]).startswith("text_") for call in reply.calls) or bool(reply.malformed)
 
 
-def _probe(once: Any) -> Protocol:
+def _probe(once: Once) -> Protocol:
     """The first way in which the model makes a plain call each time."""
     for protocol in ("native", "schema"):
         words = ("The cat is called Byron.", "The meeting is at four.")[:PROBES]
@@ -98,10 +137,10 @@ def _probe(once: Any) -> Protocol:
     return "text"
 
 
-def _notes(once: Any, protocol: Protocol, said: str) -> bool:
+def _notes(once: Once, protocol: Protocol, said: str) -> bool:
     prompt = [SystemMessage("Use the tool to write down what you are told."), HumanMessage(said)]
     try:
-        reply: Reply = once(protocol, prompt, [PROBED], temperature=0.0)
+        reply = once(protocol, prompt, [PROBED], temperature=0.0)
     except ModelFailed:
         return False  # it takes no tools, or no schema
     return len(reply.calls) == 1 and (protocol != "native" or _is_native(reply))

@@ -19,21 +19,26 @@ def context_length(url: str, key: str, model: str) -> int | None:
 
     def read(address: str, body: dict[str, Any] | None = None) -> Any:
         nonlocal is_there
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {key or 'none'}", "Content-Type": "application/json"}
-        try:
-            with urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=TIMEOUT) as answer:
-                is_there = True
-                return json.loads(answer.read(1 << 20))
-        except urllib.error.HTTPError:
-            is_there = True
-            return None
-        except (OSError, ValueError):
-            return None
+        answered, value = read_json(address, key, body)
+        is_there |= answered
+        return value
 
     told = (n for n in _told(root, url.rstrip("/"), model, read) if type(n) is int and n >= LEAST)
     found = next(told, 0)
     return found if is_there else None
+
+
+def read_json(address: str, key: str, body: dict[str, Any] | None = None) -> tuple[bool, Any]:
+    """Whether something answers at the address, and the JSON that it says; None where it says none."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {key or 'none'}", "Content-Type": "application/json"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=TIMEOUT) as answer:
+            return True, json.loads(answer.read(1 << 20))
+    except (urllib.error.HTTPError, ValueError):
+        return True, None
+    except OSError:
+        return False, None
 
 
 def _told(root: str, url: str, model: str, read: Callable[..., Any]) -> Iterator[Any]:

@@ -40,6 +40,7 @@ def reply_to(
     return ask(
         open_model(model or settings.model, settings), prompt, tools, seconds=settings.reply_seconds, tags=tags,
         control=runtime.control, temperature=temperature, only=only, most=most,
+        window=getattr(runtime.context, "window", 0),
     )  # fmt: skip
 
 

@@ -40,11 +40,12 @@ def writes(text: str) -> Turn:
 
 
 class FakeOpenAI:
-    """`turns` in order; `requests` has the bodies that came; `told` what other paths answer."""
+    """`turns` in order; `requests` has the bodies that came, `paths` where to; `told` what other paths answer."""
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
         self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.url = ""
         self.models = ["fake"]
         self.told: dict[str, Any] = {}
@@ -58,6 +59,7 @@ class FakeOpenAI:
             self._send(handler, 200, json.dumps({"data": [{"id": name} for name in self.models]}))
             return
         self.requests.append(json.loads(body))
+        self.paths.append(handler.path)
         turn = self.turns.pop(0)
         time.sleep(turn.get("wait", 0))
         if "status" in turn:
@@ -65,6 +67,10 @@ class FakeOpenAI:
             return
         if "html" in turn:
             self._send(handler, 200, turn["html"], {"content-type": "text/html"})
+            return
+        if "lines" in turn:
+            lines = "".join(f"{json.dumps(line)}\n" for line in turn["lines"])
+            self._send(handler, 200, lines, {"content-type": "application/x-ndjson"})
             return
         handler.send_response(200)
         handler.send_header("content-type", "text/event-stream")

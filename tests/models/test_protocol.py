@@ -22,7 +22,7 @@ from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import estimate
 from runtime import Runtime
 from tests.graphs.test_memgpt import log, play
-from tests.models.fake_openai import FakeOpenAI, chunk, fake_openai, says, writes
+from tests.models.fake_openai import FakeOpenAI, Turn, chunk, fake_openai, says, writes
 
 NOTE = json.dumps({"name": "note", "arguments": {"text": "x"}})
 HELLO = json.dumps({"name": "send_message", "arguments": {"message": "Hello, Ada."}})
@@ -93,6 +93,20 @@ def test_a_model_without_schemas_is_asked_in_its_text(runtime: Runtime, endpoint
     assert turn(runtime, "And who am I?")["replies"] == ["Hello, Ada."]
     assert not {"tools", "response_format"} & endpoint.requests[-1].keys()
     assert "- send_message(message):" in endpoint.requests[-1]["messages"][0]["content"]
+
+
+@pytest.mark.parametrize("status", [400, 422, 501])
+@pytest.mark.parametrize("before", [[], [says("Yes.")]], ids=["a new one", "one that took them before"])
+def test_a_server_that_refuses_tools_is_probed(
+    runtime: Runtime, endpoint: FakeOpenAI, status: int, before: list[Turn]
+) -> None:
+    told = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+    refused = {"status": status, "body": json.dumps({"error": {"message": told, "code": status}})}
+    endpoint.turns = [*before, refused, refused, writes(NOTE), writes(NOTE), writes(HELLO)]
+    for _ in before:
+        assert turn(runtime, "Are you there?")["replies"] == ["Yes."]
+    assert turn(runtime, "Who is there?")["replies"] == ["Hello, Ada."]
+    assert KeptProtocols(runtime.settings.folder / "protocols.json").of(endpoint.url, "fake") == "schema"
 
 
 def test_the_way_can_be_set(runtime: Runtime, endpoint: FakeOpenAI) -> None:
