@@ -32,15 +32,18 @@ You act by calls alone. Reply with one call as JSON and nothing else, such as:
 GOOD_TURNS = (
     ("I love jazz, and my cat is called Mo.", "Jazz, how nice! And Mo is a lovely name for a cat."),
     ("What is my cat called?", "Your cat is called Mo."),
-    ("It has been raining.", "Then a cup of tea may help."),
-    ("I work in a bank.", "In a bank! How do you like it there?"),
 )
-"""What a person says, and the answer that is sent."""
-TOLD = 2
-"""Of these stand in the prompt of the schema way. In the text way, where nothing else holds a model to the form, all are turns of
-their own: SmolLM2-135M then makes 19 sound calls of 20, and none with two in the prompt."""
-EXAMPLES = ("jazz", "Mo", "bank")
+"""What a person says, and the answer that is sent: they stand in the prompt of the schema way."""
+EXAMPLES = ("jazz", "Mo")
 """What the person of the good turns tells: small models take it for what their own person has told."""
+FIRST_TURNS = (
+    ("Hello!", "Hello! What is on your mind?"),
+    ("It has been raining.", "Then a cup of tea may help."),
+    ("How many days has a leap year?", "A leap year has 366 days."),
+    ("Thank you.", "You are welcome."),
+)
+"""In the text way, where nothing else holds a model to the form, they begin the dialogue: SmolLM2-135M then makes 19 sound calls of
+20, and none with the good turns in the prompt. They tell nothing of the person."""
 
 
 def rendered(
@@ -53,11 +56,16 @@ def rendered(
         return list(messages), {"tools": list(tools)}
     offered = offer(tools)
     how = HOW.format(lines="\n".join(map(tool_line, offered)), **_example(offered[0]))
-    turns = GOOD_TURNS if offered[0]["function"]["name"] == "send_message" else ()
+    speaks = offered[0]["function"]["name"] == "send_message"
     if protocol == "text":
         first = next((n for n, m in enumerate(messages) if not isinstance(m, SystemMessage)), len(messages))
-        return [SystemMessage(how), *messages[:first], *_as_messages(turns), *map(_plain, messages[first:])], {}
-    told = SystemMessage("\n".join([how, *(["Two good turns."] if turns else []), *_as_lines(turns[:TOLD])]))
+        return [
+            SystemMessage(how),
+            *messages[:first],
+            *_as_messages(FIRST_TURNS if speaks else ()),
+            *map(_plain, messages[first:]),
+        ], {}
+    told = SystemMessage("\n".join([how, "Two good turns.", *_as_lines(GOOD_TURNS)]) if speaks else how)
     plain = [told, *map(_plain, messages)]
     callable_now = [tool for tool in (*offered, SPEAKER) if tool["function"]["name"] in only] if only else offered
     return plain, {"response_format": response_format(callable_now)}

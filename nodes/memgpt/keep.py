@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.runtime import Runtime
 
 from memory.archival import Archival
+from models.intake import Reply
 from models.protocol import EXAMPLES, SPEAK
 from models.refusals import ModelFailed
 from nodes.memgpt.event import event_of, is_event
@@ -66,12 +67,23 @@ def keep(state: State, runtime: Runtime[Context]) -> State:
     except ModelFailed:
         return {}
     archival = Archival(store, context.agent)
-    written = [str(call["args"].get("content", "")) for call in reply.calls[:1]] or [reply.text]
+    written = note_in(reply)
     said = event_of(next(m for m in state["messages"] if m.id == state["turn"]["event"])).text
-    if content := supported(clean_text(written[0]), said):
+    if content := supported(clean_text(written), said):
         archival.insert(content, key=step_id(runtime), time=context.time())
     store.flush()
     return {"counters": {**state["counters"], "archival": archival.count()}}
+
+
+def note_in(reply: Reply) -> str:
+    """The note of the first call, or the text of a reply without one; another tool's only where it begins as was asked."""
+    if not reply.calls:
+        return reply.text
+    call = reply.calls[0]
+    if call["name"] == KEEPING[0]:
+        return str(call["args"].get("content", ""))
+    said = (str(call["args"].get(name, "")) for name in ("content", "message", "text"))
+    return next((text for text in said if text.startswith("The person")), "")
 
 
 def supported(text: str, said: str) -> str:
