@@ -161,7 +161,7 @@ class EndpointChat(BaseChatModel):
         path = f"{self.url.rstrip('/')}/chat/completions"
         if ollama := self._served_by():
             path, body = ollama.url, ollama.request(body, max(WINDOW, window) + self.reply_tokens)
-        assembly, done = Assembly(), False
+        assembly, done = Assembly(room), False
         with self._client.stream("POST", path, json=body, headers=headers) as answer:
             if answer.status_code == 404 and ollama and self.model not in answer.read().decode(errors="replace"):
                 raise NotOllama

@@ -39,6 +39,8 @@ class OpenCall:
 class Assembly:
     """One reply. `take` gives each piece as LangChain merges it: every call has an index and an id of its own."""
 
+    room: int = 0
+    """Most tokens that were asked for; 0: not known."""
     calls: list[OpenCall] = field(default_factory=list)
     finish_reason: str = ""
     usage: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +76,8 @@ class Assembly:
     def end(self) -> AIMessageChunk:
         """The last piece: why it ended, and its tokens."""
         reason = self.finish_reason or ("tool_calls" if self.calls else "stop")
+        if self.calls and reason != "stop" and 0 < self.room <= _count(self.usage.get("completion_tokens")):
+            reason = "length"  # vLLM says tool_calls wherever it has found one, cut off or not
         return AIMessageChunk(
             content="", response_metadata={"finish_reason": reason}, usage_metadata=_usage(self.usage)
         )

@@ -223,7 +223,8 @@ def _whole(chunks: Iterator[Any], control: RunControl | None, deadline: float, c
 def _written(chunk: Any) -> str:
     if not isinstance(chunk, AIMessageChunk):
         return ""
-    return chunk.text + "".join(piece["args"] or "" for piece in chunk.tool_call_chunks)
+    thought = str(chunk.additional_kwargs.get("reasoning_content", ""))
+    return thought + chunk.text + "".join(piece["args"] or "" for piece in chunk.tool_call_chunks)
 
 
 def is_circling(text: str) -> bool:

@@ -2,11 +2,10 @@
 
 import re
 
-LEADING = re.compile(r"\s*<(think|thinking|thought|reasoning)>(.*?)</\1>", re.S | re.I)
-ANYWHERE = re.compile(r"(?<![`\"'])<(think|thinking|thought|reasoning)>(?![`\"'])(.*?)(?:</\1>|\Z)", re.S | re.I)
-"""A mark beside a quote is only talked about."""
-UNOPENED = re.compile(r"((?:(?!<think|<reasoning).)*?)(?<![`\"'])</(?:think|thinking|thought|reasoning)>", re.S | re.I)
-"""Thought whose opening mark the chat template has written."""
+NAMES = "think|thinking|thought|reasoning"
+LEADING = re.compile(rf"\s*<({NAMES})\s*>", re.I)
+TAG = re.compile(rf"(?<![`\"'])<(?:(?:{NAMES})\s*>(?![`\"'])|(/)(?:{NAMES})\s*>)", re.I)
+"""A mark of thought; one beside a quote is only talked about."""
 FENCED = re.compile(r"^([`~]{3,}).*?^\1", re.S | re.M)
 CHANNEL = re.compile(
     r"(?:<\|start\|>assistant)?<\|channel\|>(\w+)(?:[^<]*)<\|message\|>(.*?)(?=<\|start\|>|<\|channel\|>|<\|end\|>|<\|return\|>|<\|call\|>|\Z)",
@@ -32,17 +31,41 @@ def split_thoughts(text: str) -> tuple[str, str]:
     if OPENING.match(text) and CLOSING.search(text):
         text = CLOSING.sub("</think>", OPENING.sub("<think>", text, count=1), count=1)
     while leading := LEADING.match(text):
-        thoughts.append(leading[2].strip())
-        text = text[leading.end() :]
-    if unopened := UNOPENED.match(_without_code(text)):
-        thoughts.append(text[: unopened.end(1)].strip())
-        text = text[unopened.end() :]
-    said, end = "", 0
-    for found in ANYWHERE.finditer(_without_code(text)):
-        thoughts.append(text[slice(*found.span(2))].strip())
-        said, end = said + text[end : found.start()], found.end()
-    text = said + text[end:]
-    return "\n".join(t for t in thoughts if t), text.strip() if thoughts else text
+        end, after = _closing(text, leading.end())
+        thoughts.append(text[leading.end() : end].strip())
+        text = text[after:]
+    thoughts_between, said = _taken_out(text, has_begun=bool(thoughts))
+    thoughts += thoughts_between
+    return "\n".join(t for t in thoughts if t), said.strip() if thoughts else text
+
+
+def _closing(text: str, begin: int) -> tuple[int, int]:
+    """Where the thought that begins there ends, and what follows it begins: thoughts may stand in thoughts, all closed."""
+    depth, first = 1, (len(text), len(text))
+    for tag in TAG.finditer(text, begin):
+        depth += -1 if tag[1] else 1
+        if tag[1] and first[0] == len(text):
+            first = tag.span()
+        if not depth:
+            return tag.span()
+    return first
+
+
+def _taken_out(text: str, has_begun: bool) -> tuple[list[str], str]:
+    """The thoughts between what is said, and that. The template may have written the first opening mark: then only its closing
+    one stands there. Others that close nothing go.
+    """
+    thoughts: list[str] = []
+    said: list[str] = []
+    at, depth = 0, 0
+    for tag in TAG.finditer(_without_code(text)):
+        part = text[at : tag.start()]
+        unopened = tag[1] and not depth and not has_begun
+        (thoughts if depth or unopened else said).append(part)
+        depth = max(0, depth - 1) if tag[1] else 1
+        at, has_begun = tag.end(), True
+    (thoughts if depth else said).append(text[at:])
+    return [t.strip() for t in thoughts], "".join(said) if has_begun else text
 
 
 def _without_code(text: str) -> str:

@@ -176,3 +176,12 @@ def test_tokens_are_those_of_the_last_word_on_them(usages: list[Any], read_token
     pieces = [{**chunk({"content": "x"}), "usage": usage} for usage in usages]
     reply = read(*pieces)
     assert (reply.input_tokens, reply.cached_tokens) == (read_tokens, cached)
+
+
+@pytest.mark.parametrize(("tokens", "ended"), [(200, "length"), (199, "tool_calls")])
+def test_a_call_that_ends_at_the_bound_is_cut_off_whatever_the_server_says(tokens: int, ended: str) -> None:
+    assembly = Assembly(room=200)
+    call = {"index": 0, "id": "a", "function": {"name": "note", "arguments": '{"text": "half a'}}
+    list(assembly.take({"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}))
+    list(assembly.take({"choices": [], "usage": {"prompt_tokens": 90, "completion_tokens": tokens}}))
+    assert assembly.end().response_metadata["finish_reason"] == ended
