@@ -6,6 +6,7 @@ NAMES = "think|thinking|thought|reasoning"
 LEADING = re.compile(rf"\s*<({NAMES})\s*>", re.I)
 TAG = re.compile(rf"(?<![`\"'])<(?:(?:{NAMES})\s*>(?![`\"'])|(/)(?:{NAMES})\s*>)", re.I)
 """A mark of thought; one beside a quote is only talked about."""
+MENTIONED = re.compile(rf"<(?:{NAMES})\s*>", re.I)
 FENCED = re.compile(r"^([`~]{3,}).*?^\1", re.S | re.M)
 CHANNEL = re.compile(
     r"(?:<\|start\|>assistant)?<\|channel\|>(\w+)(?:[^<]*)<\|message\|>(.*?)(?=<\|start\|>|<\|channel\|>|<\|end\|>|<\|return\|>|<\|call\|>|\Z)",
@@ -58,7 +59,10 @@ def _taken_out(text: str, has_begun: bool) -> tuple[list[str], str]:
     thoughts: list[str] = []
     said: list[str] = []
     at, depth = 0, 0
-    for tag in TAG.finditer(_without_code(text)):
+    outside = _without_code(text)
+    for tag in TAG.finditer(outside):
+        if tag[1] and not depth and MENTIONED.search(outside, at, tag.start()):
+            continue  # it closes one that is only talked about
         part = text[at : tag.start()]
         unopened = tag[1] and not depth and not has_begun
         (thoughts if depth or unopened else said).append(part)
