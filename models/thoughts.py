@@ -31,8 +31,9 @@ def split_thoughts(text: str) -> tuple[str, str]:
         text = MARK.sub("", text)
     if OPENING.match(text) and CLOSING.search(text):
         text = CLOSING.sub("</think>", OPENING.sub("<think>", text, count=1), count=1)
+    nested = len(tags := TAG.findall(text)) == 2 * len([closing for closing in tags if closing])
     while leading := LEADING.match(text):
-        end, after = _closing(text, leading.end())
+        end, after = _closing(text, leading.end(), nested)
         thoughts.append(text[leading.end() : end].strip())
         text = text[after:]
     thoughts_between, said = _taken_out(text, has_begun=bool(thoughts))
@@ -40,16 +41,15 @@ def split_thoughts(text: str) -> tuple[str, str]:
     return "\n".join(t for t in thoughts if t), said.strip() if thoughts else text
 
 
-def _closing(text: str, begin: int) -> tuple[int, int]:
-    """Where the thought that begins there ends, and what follows it begins: thoughts may stand in thoughts, all closed."""
-    depth, first = 1, (len(text), len(text))
+def _closing(text: str, begin: int, nested: bool) -> tuple[int, int]:
+    """Where the thought that begins there ends, and what follows it begins; `nested`: thoughts may stand in it, all closed."""
+    depth = 1
     for tag in TAG.finditer(text, begin):
-        depth += -1 if tag[1] else 1
-        if tag[1] and first[0] == len(text):
-            first = tag.span()
+        if tag[1] or nested:
+            depth += -1 if tag[1] else 1
         if not depth:
             return tag.span()
-    return first
+    return len(text), len(text)
 
 
 def _taken_out(text: str, has_begun: bool) -> tuple[list[str], str]:

@@ -141,6 +141,8 @@ def test_thoughts_in_every_mark(text: str, thoughts: str, said: str | None) -> N
     assert split_thoughts(text) == (thoughts, text if said is None else said)
 
 
-@pytest.mark.parametrize("part", ["<think>", "</think>", "<think></think>", "```\n", "~~~~ ", "{", "[THINK]"])
+@pytest.mark.parametrize(
+    "part", ["<think>", "</think>", "<think></think>", "<think><think></think>", "```\n", "~~~~ ", "{", "[THINK]"]
+)
 def test_a_reply_of_one_mark_many_times_is_soon_read(part: str) -> None:
     assert len(split_thoughts(part * 20_000)) == 2  # the suite's time limit fails what is quadratic
