@@ -52,6 +52,9 @@ class EdgeClient:
     files cannot be read.
     """
 
+    is_shared = False
+    """Whether other processes write to the memory too."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.shard_folder = folder / "shard"

@@ -20,6 +20,8 @@ class ServerClient:
     Raises MemoryUnreachable when the server does not answer or refuses the key.
     """
 
+    is_shared = True
+
     def __init__(self, **options: Any) -> None:
         try:
             self._client = QdrantClient(**options)

@@ -7,7 +7,7 @@ This is the one place that queries Qdrant: every query is confined to a namespac
 import asyncio
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,6 +70,10 @@ class QdrantStore(BaseStore):
         self._pending = PendingEmbeddings(client, embedder)
         self._sequence = 0
         self._counting = threading.Lock()
+        self._languages: defaultdict[str, set[str]] = defaultdict(set)
+        self._have_read: set[str] = set()
+        """The agents whose languages were read from the store; those that are written since are added."""
+        self._telling = threading.Lock()
         indexed = client.indexed_fields()
         for field, schema in INDEXES.items():
             if field not in indexed:
@@ -136,6 +140,7 @@ class QdrantStore(BaseStore):
             if i in before:
                 point.payload = {**(point.payload or {}), **{f: before[i][f] for f in ("created_at", "sequence")}}
             points.append(point)
+        self._note_languages(points)
         self.client.upsert(COLLECTION, points=points)
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
@@ -183,7 +188,9 @@ class QdrantStore(BaseStore):
 
     def _points(self, namespace: Namespace, memories: Sequence[Memory]) -> list[models.PointStruct]:
         numbered = zip(memories, self._numbers(len(memories)), strict=True)
-        return [point_of(namespace, memory, sequence, self.embedder.name) for memory, sequence in numbered]
+        points = [point_of(namespace, memory, sequence, self.embedder.name) for memory, sequence in numbered]
+        self._note_languages(points)
+        return points
 
     def _numbers(self, count: int) -> range:
         """Sequence numbers: microseconds, but always above the last ones, whatever is done to the clock."""
@@ -313,8 +320,7 @@ class QdrantStore(BaseStore):
         """Ids and scores, best first."""
         self._pending.embed_pending(prefix, progress=progress)
         selector, corpus = inside(prefix, *conditions), inside(prefix)
-        languages = sorted(s.removeprefix(LANGUAGE) for s in self._scopes(corpus) if s.startswith(LANGUAGE))
-        words = words_of_query(query, languages)
+        words = words_of_query(query, self._languages_of(prefix))
         weights = self.weights if reads(self.embedder, words.language) else self.weights.for_unread
         requests = [self._nearest_request(query, selector)]
         requests += [
@@ -332,6 +338,26 @@ class QdrantStore(BaseStore):
         places = {str(r.id): place_of(r.payload or {}) for r in records}
         scores = ranking.spread_to_neighbours({i: fused[i] for i in places}, places, weights)
         return sorted(scores.items(), key=lambda found: (-found[1], found[0]))
+
+    def _note_languages(self, points: Sequence[models.PointStruct]) -> None:
+        """Before they are written, so that no search misses them."""
+        for point in points:
+            payload = point.payload or {}
+            if payload["scopes"][-1].startswith(LANGUAGE):
+                with self._telling:
+                    self._languages[payload["agent"]].add(payload["scopes"][-1].removeprefix(LANGUAGE))
+
+    def _languages_of(self, prefix: Namespace) -> list[str]:
+        """The languages, other than English, of the agent's words: read once from a memory that no other process writes to."""
+        agent = "".join(prefix[:1])
+        if self.client.is_shared or not agent or agent not in self._have_read:
+            scopes = self._scopes(inside(prefix[:1]))
+            read = {scope.removeprefix(LANGUAGE) for scope in scopes if scope.startswith(LANGUAGE)}
+            with self._telling:
+                self._languages[agent] |= read
+                self._have_read.add(agent)
+        with self._telling:
+            return sorted(self._languages[agent])
 
     def _nearest_request(self, query: str, selector: models.Filter) -> models.QueryRequest:
         return models.QueryRequest(

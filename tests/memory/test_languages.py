@@ -4,6 +4,7 @@ import pytest
 
 from memory.edge import EdgeClient
 from memory.embedder import LocalEmbedder
+from memory.points import Memory
 from memory.recall import Message, Recall
 from memory.store import QdrantStore
 from memory.words import language_of, words_of, words_of_query
@@ -150,3 +151,14 @@ def test_words_are_stemmed_where_a_stemmer_is_there_and_left_alone_elsewhere() -
     assert words_of("Tea in 北京 today", "en").english == "tea in   today"
     assert words_of("Tea in 北京", "en").other.split() == ["北", "京", "北京"]
     assert words_of_query("京", []).other == "京"
+
+
+def test_a_language_that_is_new_to_the_memory_is_found_at_once(store: QdrantStore) -> None:
+    for agent in ("ada", "bob"):
+        store.write((agent, "note"), [Memory("en", {"text": "The train is late."}, terms="The train is late.")])
+        assert store.rank((agent,), "trenes").total == 0
+    text = "El tren llega a las nueve de la noche."
+    store.put(("ada", "note"), "es", {"text": text})
+    store.write(("bob", "note"), [Memory("es", {"text": text}, terms=text)])
+    for prefix in (("ada",), ("bob", "note"), ()):
+        assert store.rank(prefix, "trenes").items[0].key == "es"

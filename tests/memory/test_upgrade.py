@@ -36,7 +36,7 @@ def second_layout(text: str, payload: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "scopes": scopes, "path": "ada.message", "flags": ["value.said=True"], "pending": "words", **more}
 
 
-LAYOUTS = {
+LAYOUTS: dict[Callable[[str, dict[str, Any]], dict[str, Any]], list[str]] = {
     first_layout: ["value.text", "path", "value.role"],
     second_layout: ["path", "language", "pending", "value.role"],
 }
