@@ -7,10 +7,11 @@ This is the one place that queries Qdrant: every query is confined to a namespac
 import asyncio
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from math import ceil
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from memory import ranking
 from memory.conditions import Namespace, inside, matches, value_conditions
 from memory.edge import EdgeClient
 from memory.embedder import Embedder, open_embedder, reads
+from memory.languages import Languages
 from memory.pending import PendingEmbeddings, Progress
 from memory.points import (
     COLLECTION,
@@ -70,10 +72,7 @@ class QdrantStore(BaseStore):
         self._pending = PendingEmbeddings(client, embedder)
         self._sequence = 0
         self._counting = threading.Lock()
-        self._languages: defaultdict[str, set[str]] = defaultdict(set)
-        self._have_read: set[str] = set()
-        """The agents whose languages were read from the store; those that are written since are added."""
-        self._telling = threading.Lock()
+        self._languages = Languages()
         indexed = client.indexed_fields()
         for field, schema in INDEXES.items():
             if field not in indexed:
@@ -140,7 +139,7 @@ class QdrantStore(BaseStore):
             if i in before:
                 point.payload = {**(point.payload or {}), **{f: before[i][f] for f in ("created_at", "sequence")}}
             points.append(point)
-        self._note_languages(points)
+        self._languages.note(points)
         self.client.upsert(COLLECTION, points=points)
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
@@ -189,7 +188,7 @@ class QdrantStore(BaseStore):
     def _points(self, namespace: Namespace, memories: Sequence[Memory]) -> list[models.PointStruct]:
         numbered = zip(memories, self._numbers(len(memories)), strict=True)
         points = [point_of(namespace, memory, sequence, self.embedder.name) for memory, sequence in numbered]
-        self._note_languages(points)
+        self._languages.note(points)
         return points
 
     def _numbers(self, count: int) -> range:
@@ -320,7 +319,10 @@ class QdrantStore(BaseStore):
         """Ids and scores, best first."""
         self._pending.embed_pending(prefix, progress=progress)
         selector, corpus = inside(prefix, *conditions), inside(prefix)
-        words = words_of_query(query, self._languages_of(prefix))
+        is_shared = self.client.is_shared or not prefix
+        scopes_of_agent = partial(self._scopes, inside(prefix[:1]))
+        languages = self._languages.of("".join(prefix[:1]), scopes_of_agent, is_shared=is_shared)
+        words = words_of_query(query, languages)
         weights = self.weights if reads(self.embedder, words.language) else self.weights.for_unread
         requests = [self._nearest_request(query, selector)]
         requests += [
@@ -338,26 +340,6 @@ class QdrantStore(BaseStore):
         places = {str(r.id): place_of(r.payload or {}) for r in records}
         scores = ranking.spread_to_neighbours({i: fused[i] for i in places}, places, weights)
         return sorted(scores.items(), key=lambda found: (-found[1], found[0]))
-
-    def _note_languages(self, points: Sequence[models.PointStruct]) -> None:
-        """Before they are written, so that no search misses them."""
-        for point in points:
-            payload = point.payload or {}
-            if payload["scopes"][-1].startswith(LANGUAGE):
-                with self._telling:
-                    self._languages[payload["agent"]].add(payload["scopes"][-1].removeprefix(LANGUAGE))
-
-    def _languages_of(self, prefix: Namespace) -> list[str]:
-        """The languages, other than English, of the agent's words: read once from a memory that no other process writes to."""
-        agent = "".join(prefix[:1])
-        if self.client.is_shared or not agent or agent not in self._have_read:
-            scopes = self._scopes(inside(prefix[:1]))
-            read = {scope.removeprefix(LANGUAGE) for scope in scopes if scope.startswith(LANGUAGE)}
-            with self._telling:
-                self._languages[agent] |= read
-                self._have_read.add(agent)
-        with self._telling:
-            return sorted(self._languages[agent])
 
     def _nearest_request(self, query: str, selector: models.Filter) -> models.QueryRequest:
         return models.QueryRequest(

@@ -8,6 +8,7 @@ from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 
 from memory.recall import Trust
+from models.protocol import Protocol
 from nodes.context import RunContext, check
 
 BLOCKS = ("persona", "human")
@@ -102,6 +103,8 @@ class State(TypedDict, total=False):
     """Whether the window was full when it was last counted: then a flush comes before the next thought."""
     forgot: bool
     """Whether a person has told something in the last turn of which the model has kept nothing."""
+    calls: Protocol
+    """How the model was told of its tools at the last thought; native before the first."""
     limit: int
     """Most tokens of a prompt, where the endpoint has said so."""
     calibration: float

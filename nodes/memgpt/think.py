@@ -12,7 +12,7 @@ from nodes.memgpt.event import Event
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, State, Tokens
 from nodes.memgpt.tools import TOOL_SCHEMAS
-from nodes.memgpt.window import REPLY_SHARE, TOOL_TOKENS, clip, estimate, measure, message_tokens, render_prompt, room
+from nodes.memgpt.window import REPLY_SHARE, clip, estimate, measure, message_tokens, render_prompt, room, tool_tokens
 from nodes.replies import prompt_tokens, protocol_of, reply_to, served_tokens, settings_of, step_id, tidy
 from text import clean_text
 
@@ -30,12 +30,13 @@ LEAST_FREE = 300  # tokens beside the instructions and the working context, for 
 def think(state: State, runtime: Runtime[Context]) -> State:
     """Plain text is a monologue and yields (MemGPT §2.4). An empty reply is asked for again, twice. Raises ModelFailed."""
     context = runtime.context
-    plain = protocol_of(runtime) != "native"
+    state = {**state, "calls": protocol_of(runtime)}
+    plain = state["calls"] != "native"
     limit = _served_limit(state, runtime)
     if limit != state.get("limit", 0):
         state = {**state, "limit": limit}
         if measure(state, context).share > 1:
-            return {"limit": limit, "full": True}
+            return {"limit": limit, "calls": state["calls"], "full": True}
     prompt = render_prompt(state, context, plain)
     turn, told = state["turn"], _Told(state)
     nudge: list[BaseMessage] = []
@@ -55,8 +56,10 @@ def think(state: State, runtime: Runtime[Context]) -> State:
     else:
         return {"stop": "empty_reply", "turn": turn, **told.update()}
 
+    state = {**state, "calls": protocol_of(runtime)}  # it may have been found out just now
     update: State = {
         "limit": limit,
+        "calls": state["calls"],
         "turn": {**turn, "wake": ""},
         "calibration": _calibrate(state, prompt, nudge, reply),
         **told.update(),
@@ -116,7 +119,10 @@ def _served_limit(state: State, runtime: Runtime[Context]) -> int:
 
 def _shrunk(state: State, runtime: Runtime[Context], prompt: list[BaseMessage], error: ContextOverflow) -> State:
     """The window as large as the endpoint says, and smaller than what it refused. Raises the error where that is too small."""
-    size = int((estimate(prompt[0].text) + TOOL_TOKENS + sum(map(_tokens, prompt[1:]))) * state.get("calibration", 1.0))
+    size = int(
+        (estimate(prompt[0].text) + tool_tokens(state["calls"]) + sum(map(_tokens, prompt[1:])))
+        * state.get("calibration", 1.0)
+    )
     limit = prompt_tokens(error.limit, settings_of(runtime)) if error.limit else int(0.8 * size)
     limit = min(limit, int(0.8 * size))  # its count is what holds
     usage = measure({**state, "limit": limit, "messages": []}, runtime.context)
@@ -132,7 +138,7 @@ def _calibrate(state: State, prompt: list[BaseMessage], nudge: list[BaseMessage]
     """
     before = state.get("calibration", 1.0)
     first, *queue = prompt
-    estimated = estimate(first.text) + TOOL_TOKENS + sum(_tokens(m) for m in [*queue, *nudge])
+    estimated = estimate(first.text) + tool_tokens(state["calls"]) + sum(_tokens(m) for m in [*queue, *nudge])
     ratio = reply.input_tokens / estimated
     if not LEAST_RATIO <= ratio <= MOST_RATIO:
         return before

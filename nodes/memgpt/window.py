@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage, ToolMessage
 
+from models.protocol import PROTOCOLS, Protocol, rendered
 from nodes.memgpt.event import event_of, is_event
 from nodes.memgpt.state import BLOCKS, Context, Counters, Evicted, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
@@ -76,6 +77,16 @@ def _count(text: str) -> int:
 
 _remembered = lru_cache(maxsize=4_096)(_count)
 TOOL_TOKENS = estimate(json.dumps(TOOL_SCHEMAS))
+"""Of the tools as a server takes them; told in the prompt, they take less."""
+
+
+@lru_cache(maxsize=len(PROTOCOLS))
+def tool_tokens(calls: Protocol) -> int:
+    """Estimated tokens by which a model is told of its tools in that way."""
+    if calls == "native":
+        return TOOL_TOKENS
+    told, _ = rendered([], TOOL_SCHEMAS, calls)
+    return sum(estimate(message.text) for message in told)
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ def measure(state: State, context: Context) -> Usage:
     """What the prompt of `state` takes of the window."""
     factor = state.get("calibration", 1.0)
     parts = (
-        estimate(INSTRUCTIONS) + TOOL_TOKENS + FRAME + SEPARATORS,
+        estimate(INSTRUCTIONS) + tool_tokens(state.get("calls", "native")) + FRAME + SEPARATORS,
         estimate(render_working_context(state, context)),
         estimate(render_summary(state)),
         sum(message_tokens(m) for m in state.get("messages", [])),

@@ -19,7 +19,7 @@ from models.reply import is_circling
 from nodes.memgpt.keep import NOTE_TOKENS, supported
 from nodes.memgpt.page import DELIVERED, UNANSWERED
 from nodes.memgpt.tools import TOOL_SCHEMAS
-from nodes.memgpt.window import estimate
+from nodes.memgpt.window import estimate, measure
 from runtime import Runtime
 from tests.graphs.test_memgpt import log, play
 from tests.models.fake_openai import FakeOpenAI, Turn, chunk, fake_openai, says, writes
@@ -116,6 +116,19 @@ def test_the_way_can_be_set(runtime: Runtime, endpoint: FakeOpenAI) -> None:
     (request,) = endpoint.requests
     assert "response_format" in request
     assert request["messages"][-1]["content"] == 'The person says: "Who is there?"'
+
+
+def test_the_window_counts_the_tools_as_they_are_told(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    sizes = {}
+    for calls, reply in (("native", says("Hello.")), ("schema", writes(HELLO)), ("text", writes(HELLO))):
+        set_calls(runtime, endpoint, calls)
+        endpoint.turns = [reply]
+        usage = measure(turn(runtime, "Who is there?"), Context(agent="ada"))
+        sizes[calls] = usage.instructions + usage.working_context
+        sent = endpoint.requests[-1]
+        told = estimate(sent["messages"][0]["content"]) + estimate(json.dumps(sent.get("tools", "")))
+        assert 0.9 * told < sizes[calls] < 1.1 * told + 100
+    assert sizes["schema"] < 0.6 * sizes["native"]
 
 
 def test_react_speaks_its_answer_by_schema(runtime: Runtime, endpoint: FakeOpenAI) -> None:
