@@ -1,5 +1,6 @@
 """A chat model at an endpoint that speaks the OpenAI API: one request a reply, streamed, with whatever the server makes of it."""
 
+import contextlib
 import json
 import re
 import threading
@@ -89,11 +90,12 @@ class EndpointChat(BaseChatModel):
         return self._context or 0
 
     def _served_by(self) -> Ollama | None:
-        """Ollama, where that is the server; it is looked for once."""
+        """Ollama, where that is the server; a server that is there is asked once."""
         with self._guard:
-            if not self._looked_for_ollama:
-                self._ollama = find_ollama(self.url, self.key.get_secret_value(), self.model)
-                self._looked_for_ollama = True
+            if not self._looked_for_ollama and OPENAI not in self.url:
+                with contextlib.suppress(ConnectionError):
+                    self._ollama = find_ollama(self.url, self.key.get_secret_value(), self.model)
+                    self._looked_for_ollama = True
             return self._ollama
 
     def most_room(self, prompt_tokens: int) -> int:

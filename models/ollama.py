@@ -42,9 +42,17 @@ class Ollama:
 
 
 def find_ollama(url: str, key: str, model: str) -> Ollama | None:
-    """The model at an OpenAI-compatible endpoint, if Ollama serves it and says how long its context can be."""
+    """The model at an OpenAI-compatible endpoint, if Ollama serves it and says how long its context can be.
+
+    Raises ConnectionError where nothing answers.
+    """
     root = re.sub(r"/v1/?$", "", url)
-    if root == url or "version" not in _dict(read_json(f"{root}/api/version", key)[1]):
+    if root == url:
+        return None
+    is_there, version = read_json(f"{root}/api/version", key)
+    if not is_there:
+        raise ConnectionError(f"Nothing answers at {root}.")
+    if "version" not in _dict(version):
         return None
     shown = _dict(read_json(f"{root}/api/show", key, {"model": model})[1])
     lengths = [n for name, n in _dict(shown.get("model_info")).items() if name.endswith(".context_length")]
@@ -58,7 +66,8 @@ def piece_of(line: dict[str, Any]) -> dict[str, Any]:
     """A line of the answer as a piece of a stream of the OpenAI API; errors stay as they are."""
     if "message" not in line:
         return line
-    piece: dict[str, Any] = {"choices": [{"delta": line["message"], "finish_reason": line.get("done_reason")}]}
+    reason = line.get("done_reason") or ("stop" if line.get("done") else None)
+    piece: dict[str, Any] = {"choices": [{"delta": line["message"], "finish_reason": reason}]}
     if line.get("done"):
         piece["usage"] = {"prompt_tokens": line.get("prompt_eval_count"), "completion_tokens": line.get("eval_count")}
     return piece

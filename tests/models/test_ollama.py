@@ -28,7 +28,7 @@ def ollama(runtime: Runtime) -> Iterator[FakeOpenAI]:
         yield fake
 
 
-def lines(*messages: dict[str, Any], reason: str = "stop") -> dict[str, Any]:
+def lines(*messages: dict[str, Any], reason: str | None = "stop") -> dict[str, Any]:
     end = {"done": True, "done_reason": reason, "prompt_eval_count": 1_500, "eval_count": 9}
     parts = [{"model": "fake", "message": {"role": "assistant", "content": "", **m}, "done": False} for m in messages]
     return {"lines": [*parts, {"message": {"role": "assistant", "content": ""}, **end}]}
@@ -92,6 +92,22 @@ def test_thoughts_counts_and_reasons_come_back(runtime: Runtime, ollama: FakeOpe
     ollama.turns = [lines({"content": "A long"}, reason="length"), lines({"content": "A long"}, reason="length")]
     with pytest.raises(ModelFailed, match="cut off after 9 tokens"):
         runtime.run("memgpt", "t", "A story, please.", Context(agent="ada"))
+
+
+def test_an_old_one_does_not_say_why_it_ended_and_a_new_one_ends_with_the_calls(
+    runtime: Runtime, ollama: FakeOpenAI
+) -> None:
+    last = {**lines()["lines"][-1], "message": sends("Yes.")["lines"][0]["message"]}
+    ollama.turns = [lines(sends("Hello.")["lines"][0]["message"], reason=None), {"lines": [last]}]
+    for said, answer in (("I am Ada.", "Hello."), ("Are you there?", "Yes.")):
+        assert runtime.run("memgpt", "t", said, Context(agent="ada"))["replies"] == [answer]
+
+
+def test_one_that_is_started_later_is_found(ollama: FakeOpenAI) -> None:
+    model = EndpointChat(model="fake", url="http://127.0.0.1:9/v1")
+    assert model.context_tokens() == 0
+    model.url = ollama.url
+    assert model.context_tokens() == 32_768
 
 
 @pytest.mark.parametrize(
