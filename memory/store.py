@@ -29,6 +29,7 @@ from memory.points import (
     INDEXES,
     LANGUAGE,
     PASSAGE,
+    TENANT,
     Memory,
     item_of,
     match_of,
@@ -74,10 +75,11 @@ class QdrantStore(BaseStore):
         self._counting = threading.Lock()
         self._languages = Languages()
         indexed = client.indexed_fields()
-        for field, schema in INDEXES.items():
+        wanted = {**INDEXES, **(TENANT if client.is_shared else {})}
+        for field, schema in wanted.items():
             if field not in indexed:
                 client.create_payload_index(COLLECTION, field_name=field, field_schema=schema)
-        upgrade(client, indexed)
+        upgrade(client, sorted(indexed - wanted.keys()))
 
     def __enter__(self) -> "QdrantStore":
         return self
