@@ -12,11 +12,13 @@ TAGGED = frozenset({"value.role", "value.thread", "value.source"})
 
 
 def inside(namespace: Namespace, *conditions: models.Condition) -> models.Filter:
-    """Confine to a namespace and all below it; its first label is the agent, whose memories no other's search sees."""
-    if not namespace:
-        return models.Filter(must=list(conditions))
-    scope = models.FieldCondition(key="scopes", match=models.MatchValue(value=".".join(namespace)))
-    return models.Filter(must=[scope, *conditions])
+    """Confine to a namespace and all below it; its first label is the tenant."""
+    must: list[models.Condition] = list(conditions)
+    if namespace:
+        tenant = models.FieldCondition(key="agent", match=models.MatchValue(value=namespace[0]))
+        scope = models.FieldCondition(key="scopes", match=models.MatchValue(value=".".join(namespace)))
+        must = [tenant, scope, *must]
+    return models.Filter(must=must)
 
 
 def value_conditions(wanted: Mapping[str, Any], path: str = "value") -> list[models.Condition]:

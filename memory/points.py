@@ -28,6 +28,7 @@ OTHER_WORDS = models.TextIndexParams(
     type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WHITESPACE, lowercase=False, scoring=True
 )
 INDEXES: dict[str, models.PayloadSchemaParams] = {
+    "agent": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     "scopes": KEYWORD,
     "tags": KEYWORD,
     "normalised": KEYWORD,
@@ -38,8 +39,6 @@ INDEXES: dict[str, models.PayloadSchemaParams] = {
     "sequence": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True),
 }
 """Few, because each one costs about 2 ms of every flush: what is only compared for equality shares `tags`."""
-TENANT = {"agent": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)}
-"""On a server: it keeps an agent's memories together on disk. Searches are confined by `scopes`, whose first is the agent."""
 LANGUAGE = ".."
 """Begins the entry of `scopes` that tells the language of a text's words; no namespace does, since it has no empty label."""
 PENDING = "pending="

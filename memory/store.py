@@ -29,7 +29,6 @@ from memory.points import (
     INDEXES,
     LANGUAGE,
     PASSAGE,
-    TENANT,
     Memory,
     item_of,
     match_of,
@@ -75,11 +74,10 @@ class QdrantStore(BaseStore):
         self._counting = threading.Lock()
         self._languages = Languages()
         indexed = client.indexed_fields()
-        wanted = {**INDEXES, **(TENANT if client.is_shared else {})}
-        for field, schema in wanted.items():
+        for field, schema in INDEXES.items():
             if field not in indexed:
                 client.create_payload_index(COLLECTION, field_name=field, field_schema=schema)
-        upgrade(client, sorted(indexed - wanted.keys()))
+        upgrade(client, indexed)
 
     def __enter__(self) -> "QdrantStore":
         return self

@@ -8,7 +8,7 @@ from typing import Any
 from qdrant_client import models
 from tqdm import tqdm
 
-from memory.points import COLLECTION, LANGUAGE, searched_fields
+from memory.points import COLLECTION, INDEXES, LANGUAGE, searched_fields
 from memory.server import Client
 
 GONE = ["path", "flags", "language", "pending"]
@@ -16,8 +16,9 @@ GONE = ["path", "flags", "language", "pending"]
 READ_AT_ONCE = 500
 
 
-def upgrade(client: Client, old: list[str]) -> None:
-    """Work out the fields anew, if there are `old` indexes, which then go; killed on the way, it goes on with what is left."""
+def upgrade(client: Client, indexed: set[str]) -> None:
+    """Work out the fields anew, with a progress bar; killed on the way, it goes on with what is left."""
+    old = sorted(indexed - INDEXES.keys())
     if not old:
         return
     offset: Any = None
