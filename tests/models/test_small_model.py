@@ -90,7 +90,9 @@ def insist(runtime: Runtime, machine: Machine, given: Any, context: Any, tries: 
     return runtime.run(machine, "t", given, context)
 
 
-def sound_calls(model: EndpointChat, instructions: str, tools: Sequence[Schema], temperature: float | None = None) -> int:
+def sound_calls(
+    model: EndpointChat, instructions: str, tools: Sequence[Schema], temperature: float | None = None
+) -> int:
     """How many of twenty messages are answered by sound calls. The server tells no calls apart of this model (its template has
     none), so its own way, native, cannot be tried.
     """
