@@ -1,5 +1,6 @@
 """One reply of a chat model: streamed, stopped when asked, retried on transient errors until a deadline."""
 
+import contextlib
 import re
 import time
 import typing
@@ -81,7 +82,8 @@ def ask(
     if reply.is_cut_off and endpoint and not most:
         room = endpoint.most_room(reply.input_tokens)
         if room > FIRST_ROOM:
-            reply = once(protocol, prompt, tools, room=room)
+            with contextlib.suppress(ContextOverflow):  # the prompt had room, and so much more there is not
+                reply = once(protocol, prompt, tools, room=room)
         elif tools and protocol != "native":  # a small model that rambles may do better another time
             reply = once(protocol, prompt, tools)
     if reply.is_cut_off:

@@ -192,6 +192,19 @@ def test_a_reply_that_was_cut_off_is_asked_for_with_what_room_there_is(
     assert not endpoint.turns, "asked twice, and no more"
 
 
+def test_a_context_without_more_room_evicts_nothing(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    half = says("A long story")
+    half["chunks"] = [*half["chunks"][:2], chunk({}, "length")]
+    told = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
+    endpoint.turns = [half, {"status": 400, "body": json.dumps({"error": {"message": told}})}]
+    with pytest.raises(ModelFailed, match="PALIMPSEST_REPLY_TOKENS"):
+        reply(runtime)
+    assert not endpoint.turns
+    endpoint.turns = [says("A short one.")]
+    state = reply(runtime, "A short one, then.")
+    assert (state["replies"], state.get("limit", 0)) == (["A short one."], 0)
+
+
 def test_without_an_endpoint_there_is_the_offline_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(open_model("", Settings()), OfflineModel)
     with pytest.raises(ModelFailed, match="OPENAI_BASE_URL"):
