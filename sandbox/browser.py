@@ -33,6 +33,7 @@ MOST_HEIGHT = 4_000  # pixels of a page that are looked at
 MOST_BLOCKS = 2_000
 STEP_MS = 4_000
 DEADLINE = 6.0  # seconds of one page, all steps together
+DRIVER_SECONDS = 10.0  # after the browser was killed
 PAGES_A_BROWSER = 200
 MEMORY_MB = 1_500  # writable memory of each of its processes
 BINARIES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -84,6 +85,9 @@ class Browser:
         self._asked: queue.SimpleQueue[tuple[str, Future[Shot]] | None] = queue.SimpleQueue()
         self._folder = tempfile.TemporaryDirectory(prefix="palimpsest-browser-")
         self._playwright: Playwright | None = None
+        self._driver: set[int] = set()
+        """Playwright's own process."""
+        self._driver_ended = threading.Event()
         self._chromium: Chromium | None = None
         self._pages = 0
         self._closed = False
@@ -109,13 +113,24 @@ class Browser:
         self._kill()
         self._folder.cleanup()
 
-    def _serve(self) -> None:
-        while (asked := self._asked.get()) is not None:
+    def _serve(self, first: tuple[str, Future[Shot]] | None = None) -> None:
+        while (asked := first or self._asked.get()) is not None:
+            first = None
+            if self._driver_ended.is_set():  # Playwright starts once in a thread
+                self._driver_ended.clear()
+                self._playwright = self._chromium = None
+                self._thread = threading.Thread(
+                    target=self._serve, args=(asked,), daemon=True, name="palimpsest-browser"
+                )
+                self._thread.start()
+                return
             html, future = asked
             try:
                 future.set_result(self._shoot(html))
             except BaseException as error:  # the one who asked is told
                 future.set_exception(error)
+        if self._driver_ended.is_set():
+            return
         self._stop()
         if self._playwright is not None:
             self._playwright.stop()  # its driver is a process of its own
@@ -174,9 +189,21 @@ class Browser:
             if not done.is_set():
                 late.set()
                 self._kill()
+                if not done.wait(DRIVER_SECONDS):  # Playwright waits on for a browser that is gone
+                    self._end_driver()
+
+    def _end_driver(self) -> None:
+        """Kill Playwright's own process: what waits for it fails, and the next page gets another."""
+        self._driver_ended.set()
+        for number in self._driver:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
     def _start(self) -> None:
-        self._playwright = self._playwright or sync_playwright().start()
+        if self._playwright is None:
+            before = _children()
+            self._playwright = sync_playwright().start()
+            self._driver = _children() - before
         script, pid = Path(self._folder.name) / "chromium", Path(self._folder.name) / "pid"
         script.write_text(f'#!/bin/sh\necho $$ > {shlex.quote(str(pid))}\n{_command(self.kind)} "$@"\n')
         script.chmod(0o700)
@@ -316,3 +343,10 @@ def _command(kind: Confinement) -> str:
         binary,
     ]  # fmt: skip
     return f"ulimit -d {MEMORY_MB * 1024}\nexec {shlex.join(words)}"
+
+
+def _children() -> set[int]:
+    """Processes that this thread has started; none where the system does not tell."""
+    with contextlib.suppress(OSError):
+        return {int(number) for number in Path("/proc/thread-self/children").read_text().split()}
+    return set()

@@ -1,6 +1,8 @@
 """Guards that die: whatever enforces a limit starts before what it limits, and takes that with it when it ends."""
 
+import os
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -99,6 +101,28 @@ def test_a_page_ends_with_the_guard_of_its_deadline(monkeypatch: pytest.MonkeyPa
         assert failed.value.exit_reason == "time"
         monkeypatch.undo()
         assert browser.shoot("<p>next</p>").blocks[0]["text"] == "next"
+    finally:
+        browser.close()
+
+
+@pytest.mark.skipif(not shutil.which("bwrap"), reason="pages are drawn in bubblewrap")
+@pytest.mark.skipif(
+    not Path("/proc/thread-self/children").exists(), reason="the system does not tell a thread's processes"
+)
+def test_a_page_ends_where_playwright_goes_on_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Browser()
+    try:
+        browser.shoot("<p>warm</p>")
+        monkeypatch.setattr("sandbox.browser.DEADLINE", 1.0)
+        monkeypatch.setattr("sandbox.browser.DRIVER_SECONDS", 1.0)
+        (driver,) = browser._driver
+        os.kill(driver, signal.SIGSTOP)
+        with pytest.raises(PageFailed) as failed:
+            browser.shoot("<p>never drawn</p>")
+        assert failed.value.exit_reason == "time"
+        monkeypatch.undo()
+        for text in ("next", "and the next"):
+            assert browser.shoot(f"<p>{text}</p>").blocks[0]["text"] == text
     finally:
         browser.close()
 
