@@ -36,8 +36,8 @@ def value_conditions(wanted: Mapping[str, Any], path: str = "value") -> list[mod
 
 
 def field_path(path: str, key: str) -> str:
-    """The path of a field in a payload."""
-    return f'{path}."{key}"' if "." in key else f"{path}.{key}"
+    """The path of a field in a payload; a tag is the path, `=` and the value, so a key with that sign is quoted too."""
+    return f'{path}."{key}"' if "." in key or "=" in key else f"{path}.{key}"
 
 
 def _operator(field: str, name: str, operand: Any) -> models.Condition:

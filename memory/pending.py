@@ -78,17 +78,15 @@ class PendingEmbeddings:
         self._tag(read, "")
 
     def _tag(self, read: dict[str, dict[str, Any]], mark: str) -> None:
-        """Set the mark of these points, as they were read. One that was written anew meanwhile keeps the mark of its new text."""
+        """Set the mark of these points, as they were read. One that was written anew meanwhile keeps its own."""
         by_tags: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
         for i, payload in read.items():
             by_tags[tuple(payload.get("tags", ()))].append(i)
         for before, ids in by_tags.items():
             tags = [*(tag for tag in before if not tag.startswith(PENDING)), *([mark] if mark else [])]
-            same = [
-                models.FieldCondition(key=field, match=models.MatchAny(any=list({str(read[i][field]) for i in ids})))
-                for field in ("passage", "updated_at")
-            ]
-            where = models.Filter(must=[models.HasIdCondition(has_id=cast(Any, ids)), *same])
+            times = list({str(read[i]["updated_at"]) for i in ids})
+            same = models.FieldCondition(key="updated_at", match=models.MatchAny(any=times))
+            where = models.Filter(must=[models.HasIdCondition(has_id=cast(Any, ids)), same])
             self._client.set_payload(COLLECTION, {"tags": tags}, points=where)
 
     def _marked(self) -> models.FieldCondition:

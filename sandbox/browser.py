@@ -189,7 +189,7 @@ class Browser:
             if not done.is_set():
                 late.set()
                 self._kill()
-                if not done.wait(DRIVER_SECONDS):  # Playwright waits on for a browser that is gone
+                if self._driver and not done.wait(DRIVER_SECONDS):  # Playwright waits on for a browser that is gone
                     self._end_driver()
 
     def _end_driver(self) -> None:

@@ -104,6 +104,23 @@ def test_a_text_that_was_written_anew_while_it_was_embedded_is_embedded_again(tm
         assert near[0].score == pytest.approx(1.0, abs=1e-3)
 
 
+def test_a_memory_that_was_put_anew_with_the_same_text_keeps_its_new_tags(tmp_path: Path) -> None:
+    class Slow(FailingEmbedder):
+        def embed(self, texts: list[str]) -> Floats:
+            if texts == ["same words"] and not done:
+                done.append(True)
+                store.put(SPACE, "k", {"text": "same words", "role": "user", "done": True})
+            return super().embed(texts)
+
+    done: list[bool] = []
+    with QdrantStore(EdgeClient(tmp_path), Slow()) as store:
+        store.put(SPACE, "k", {"text": "same words", "role": "system", "done": False})
+        store.embed_pending(SPACE)
+        assert store.count(SPACE, {"role": "user", "done": True}) == 1
+        assert store.embed_pending(SPACE) == 1, "it has its own mark"
+        assert store.count(SPACE, {"role": "user", "done": True}) == 1
+
+
 def store_filter() -> models.Filter:
     return models.Filter(must=[])
 

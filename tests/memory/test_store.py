@@ -78,6 +78,25 @@ def _scalars(value: Any) -> list[Any]:
     return [s for v in value.values() for s in _scalars(v)] if isinstance(value, dict) else [value]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "keys"),
+    [
+        ({"role": "user"}, ["1"]),
+        ({"role": ["user", "system"]}, ["1", "2"]),
+        ({"role": {"$ne": "user"}}, ["2", "3"]),
+        ({"thread": "t=1"}, ["2"]),
+        ({"role": "user=True"}, []),
+        ({"role=user": True}, ["3"]),
+        ({"deep": {"role": "user"}}, ["3"]),
+    ],
+)
+def test_filters_by_what_stands_in_the_tags(store: QdrantStore, wanted: dict[str, Any], keys: list[str]) -> None:
+    store.put(("a",), "1", {"role": "user", "source": "x"})
+    store.put(("a",), "2", {"role": "system", "thread": "t=1"})
+    store.put(("a",), "3", {"role=user": True, "deep": {"role": "user"}})
+    assert sorted(item.key for item in store.search(("a",), filter=wanted)) == keys
+
+
 def test_filters_by_number_and_boolean(store: QdrantStore) -> None:
     for n in range(5):
         store.put(("a",), str(n), {"n": n, "x": n / 2, "even": n % 2 == 0, "deep": {"even": n % 2 == 0}})

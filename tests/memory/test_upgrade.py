@@ -72,3 +72,5 @@ def test_it_is_brought_up_to_date_once_and_loses_nothing(
             assert store.rank(SPACE, "trenes").items[0].key == "es"
             records, _ = store.client.scroll("", limit=10)
             assert not any(set(GONE) & record.payload.keys() for record in records)
+            spoken = {record.payload["key"]: record.payload["scopes"][2:] for record in records}
+            assert spoken == {"en": [], "zh": ["..unspaced"], "nfd": spoken["nfd"], "es": ["..es"]}

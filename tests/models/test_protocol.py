@@ -254,6 +254,15 @@ def test_a_note_keeps_no_sentence_that_was_made_up() -> None:
     assert supported("The person loves jazz.", "I love jazz!") == "The person loves jazz."
 
 
+def test_a_note_in_another_call_counts_where_it_begins_as_was_asked(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    set_calls(runtime, endpoint, "text")
+    for n, said in enumerate(("Ada plays the cello, how nice!", "The person is Ada and plays the cello.")):
+        chat = json.dumps({"name": "send_message", "arguments": {"message": said}})
+        endpoint.turns = [writes(HELLO), writes(chat)]
+        turn(runtime, "I am Ada and play the cello.")
+        assert Archival(runtime.store, "ada").count() == n
+
+
 def test_an_answer_in_a_stream_without_an_end_is_taken(runtime: Runtime, endpoint: FakeOpenAI) -> None:
     set_calls(runtime, endpoint, "native")
     whole = says("Whole.")
@@ -313,6 +322,14 @@ def test_a_reply_that_goes_round_in_circles_is_ended_and_asked_for_again(
     parts = list(runtime.stream("memgpt", "t", "I am Ada.", Context(agent="ada")))
     assert runtime.state("memgpt", "t")["replies"] == ["Hello, Ada."]
     assert sum(len(part["data"][0].text) for part in parts if part["type"] == "messages") < 1_500, "not read to its end"
+
+
+def test_a_thought_that_goes_round_in_circles_is_ended(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    set_calls(runtime, endpoint, "native")
+    endless = {"chunks": [chunk({"reasoning_content": "Wait, let me see. "}) for _ in range(100)]}
+    endpoint.turns = [endless, says("Hello.")]
+    state = turn(runtime, "Are you there?")
+    assert (state["replies"], state["thoughts"]) == (["Hello."], [])
 
 
 def test_a_probe_that_goes_round_in_circles_is_not_repeated(runtime: Runtime, endpoint: FakeOpenAI) -> None:
