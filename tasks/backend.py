@@ -30,9 +30,10 @@ the line `{SAID}`; the person sees only what follows it."""
         return ""
 
     def answer(self, turns: Sequence[Turn], marked: str | None) -> str:
-        """The text that holds the program: all of the reply if it has no marker, or has the program before it."""
-        said = turns[-1]["content"]
-        return said if marked is None or (DEFINES.search(said) and not DEFINES.search(marked)) else marked
+        """The text that holds the program: what follows the marker, else the reply, else the last one that showed a program."""
+        said = [*reversed(said_by("agent", turns))]
+        tries = said if marked is None else [marked, *said]
+        return next(filter(DEFINES.search, tries), tries[0])
 
     def versions(self, task: Task | None, turns: Sequence[Turn], answer: str) -> list[str]:
         name = called(task.calls) if task else ""

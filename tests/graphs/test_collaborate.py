@@ -68,6 +68,9 @@ def test_it_asks_thinks_and_answers(runtime: Runtime, own: str) -> None:
     model.finish()
 
 
+SHOWN = "So:\n```python\ndef f(x): return x * 5\n```\nIs it right?"
+
+
 @pytest.mark.parametrize(
     ("turns", "most", "score", "stop", "failure"),
     [
@@ -79,6 +82,9 @@ def test_it_asks_thinks_and_answers(runtime: Runtime, own: str) -> None:
         (["", "How much?", RIGHT], 4, 1.0, "answered", ""),
         ([f"{RIGHT}\n{MARKER} def f(x): return 0"], 4, 1.0, "answered", ""),
         ([f"def f(x): return x * 5\n{MARKER} That is it."], 4, 1.0, "answered", ""),
+        ([SHOWN, f"{MARKER} It is the one above."], 4, 1.0, "answered", ""),
+        ([SHOWN, "Here is the function."], 2, 1.0, "turn_limit", ""),
+        (["```python\ndef f(x): return 0\n```", SHOWN, f"{MARKER} As above."], 4, 1.0, "answered", ""),
     ],
 )
 def test_it_ends(
