@@ -97,8 +97,8 @@ class EdgeClient:
 
     def _update(self, operation: edge.UpdateOperation) -> None:
         with self._guard:
+            self._unflushed = True  # also where it fails: a part of it may be done
             self._open_shard().update(operation)
-            self._unflushed = True
 
     def flush(self) -> None:
         """Write everything to disk. When Edge fails at it, reload the shard: its log still has every update."""
@@ -150,9 +150,9 @@ class EdgeClient:
         mode = edge.UpdateMode.InsertOnly if update_mode is models.UpdateMode.INSERT_ONLY else None
         self._update(edge.UpdateOperation.upsert_points(rows, update_mode=mode))
 
-    def update_vectors(self, _: str, points: Sequence[models.PointVectors]) -> None:
+    def update_vectors(self, _: str, points: Sequence[models.PointVectors], update_filter: models.Filter) -> None:
         rows = [edge.PointVectors(str(p.id), named_vectors(p.vector)) for p in points]
-        self._update(edge.UpdateOperation.update_vectors(rows))
+        self._update(edge.UpdateOperation.update_vectors(rows, filter_of(update_filter)))
 
     def set_payload(self, _: str, payload: dict[str, Any], points: models.Filter, key: str | None = None) -> None:
         self._update(edge.UpdateOperation.set_payload_by_filter(filter_of(points), payload, key))

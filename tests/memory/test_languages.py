@@ -1,13 +1,16 @@
 """Search in other scripts and languages: the right one of twelve facts first, about as often as in English."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from py_rust_stemmers import SnowballStemmer
 
 from memory.edge import EdgeClient
 from memory.embedder import LocalEmbedder
 from memory.points import Memory
 from memory.recall import Message, Recall
 from memory.store import QdrantStore
-from memory.words import language_of, words_of, words_of_query
+from memory.words import language_of, spelled, words_of, words_of_query
 from tests.memory.test_recall import START
 
 FACTS: dict[str, list[tuple[str, str]]] = {
@@ -145,12 +148,26 @@ def test_a_language_is_told_or_taken_for_english(text: str, language: str) -> No
 
 
 def test_words_are_stemmed_where_a_stemmer_is_there_and_left_alone_elsewhere() -> None:
-    assert words_of("Häuser und Katzen", "de").other.split() == ["haus", "und", "katz"]
-    assert words_of("Mam dwa koty", "pl").other == "mam dwa koty"
-    assert words_of_query("Katzen", ["de", "en", "unspaced"]).other == "katz"
-    assert words_of("Tea in 北京 today", "en").english == "tea in   today"
-    assert words_of("Tea in 北京", "en").other.split() == ["北", "京", "北京"]
-    assert words_of_query("京", []).other == "京"
+    def written(*words: str) -> list[str]:
+        return [spelled(word) for word in words]
+
+    assert words_of("Häuser und Katzen", "de").split() == written("haus", "und", "katz")
+    assert words_of("Mam dwa koty", "pl").split() == written("mam", "dwa", "koty")
+    assert words_of_query("Katzen", ["de", "en", "unspaced"]).split() == ["Katzen", *written("katz")]
+    assert words_of("Tea in 北京 today", "en").split() == ["tea", "in", "today", *written("北", "京", "北京")]
+    assert words_of_query("京", []).split() == written("京")
+
+
+@given(st.text(min_size=1))
+@example("running")
+@example("the")
+@example("ที่")
+def test_the_english_index_leaves_a_word_of_another_language_as_it_is_spelled(word: str) -> None:
+    found = spelled(word)
+    assert found.isascii()
+    assert found.isalnum()
+    assert SnowballStemmer("english").stem_word(found) == found
+    assert bytes.fromhex(found[:-1]).decode() == word, "no two words are spelled alike"
 
 
 def test_a_language_that_is_new_to_the_memory_is_found_at_once(store: QdrantStore) -> None:

@@ -19,26 +19,40 @@ TEXTS = {
     "zh": "我的猫叫拜伦",
     "nfd": "re\u0301sume\u0301",
     "es": "El tren llega a las nueve",
+    "system": "",
+}
+WORDS = {
+    "en": {"terms": "Green tea is warm"},
+    "zh": {"words": "我 的 猫 叫 拜 伦 我的 的猫 猫叫 叫拜 拜伦", "language": "unspaced"},
+    "nfd": {"words": "résumé", "language": "ru"},
+    "es": {"words": "el tren lleg a las nuev", "language": "es"},
+    "system": {},
 }
 
 
-def first_layout(text: str, payload: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: payload[name] for name in payload if name not in ("normalised", "words", "tags")}
-    flags = ["value.said=True"]
-    return {**kept, "path": "ada.message", "folded": text.casefold(), "terms": text, "passage": text, "flags": flags}
+def first_layout(key: str, payload: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: payload[name] for name in payload if name not in ("normalised", "lexical", "tags")}
+    texts = {"folded": TEXTS[key].casefold(), "terms": TEXTS[key]} if TEXTS[key] else {}
+    return {**kept, **texts, "path": "ada.message", "flags": ["value.said=True"]}
 
 
-def second_layout(text: str, payload: dict[str, Any]) -> dict[str, Any]:
-    languages = [scope.removeprefix("..") for scope in payload["scopes"] if scope.startswith("..")]
-    scopes = payload["scopes"][:2]
-    more = {"language": languages[0]} if languages else {}
-    kept = {name: payload[name] for name in payload if name != "tags"}
-    return {**kept, "scopes": scopes, "path": "ada.message", "flags": ["value.said=True"], "pending": "words", **more}
+def second_layout(key: str, payload: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: payload[name] for name in payload if name not in ("lexical", "tags")}
+    more = {"scopes": payload["scopes"][:2], "path": "ada.message", "flags": ["value.said=True"], "pending": "words"}
+    return {**kept, **WORDS[key], **more}
+
+
+def third_layout(key: str, payload: dict[str, Any]) -> dict[str, Any]:
+    words = dict(WORDS[key])
+    scopes = [*payload["scopes"][:2], *([f"..{words.pop('language')}"] if "language" in words else [])]
+    tags = ["value.role=user", "value.said=True", *(["pending=words"] if "passage" in payload else [])]
+    return {**{name: payload[name] for name in payload if name != "lexical"}, **words, "scopes": scopes, "tags": tags}
 
 
 LAYOUTS: dict[Callable[[str, dict[str, Any]], dict[str, Any]], list[str]] = {
-    first_layout: ["value.text", "path", "value.role"],
-    second_layout: ["path", "language", "pending", "value.role"],
+    first_layout: ["value.text", "path", "value.role", "terms"],
+    second_layout: ["path", "language", "pending", "value.role", "terms", "words"],
+    third_layout: ["terms", "words"],
 }
 
 
@@ -48,8 +62,8 @@ def write(folder: Path, layout: Callable[[str, dict[str, Any]], dict[str, Any]],
         client.create_payload_index("", field_name=field, field_schema=KEYWORD)
     for number, (key, text) in enumerate(TEXTS.items()):
         value = {"text": text, "role": "user", "said": True}
-        point = point_of(SPACE, Memory(key, value, terms=text, passage=text), number, "")
-        payload = layout(text, point.payload or {})
+        point = point_of(SPACE, Memory(key, value, terms=text, passage=text), number)
+        payload = layout(key, point.payload or {})
         client.upsert("", [models.PointStruct(id=point.id, vector={}, payload=payload)])
     client.close()
 
@@ -73,4 +87,10 @@ def test_it_is_brought_up_to_date_once_and_loses_nothing(
             records, _ = store.client.scroll("", limit=10)
             assert not any(set(GONE) & record.payload.keys() for record in records)
             spoken = {record.payload["key"]: record.payload["scopes"][2:] for record in records}
-            assert spoken == {"en": [], "zh": ["..unspaced"], "nfd": spoken["nfd"], "es": ["..es"]}
+            assert spoken == {"en": [], "zh": ["..unspaced"], "nfd": spoken["nfd"], "es": ["..es"], "system": []}
+            fresh = {key: point_of(SPACE, Memory(key, {}, terms=text), 0).payload or {} for key, text in TEXTS.items()}
+            for record in records:
+                assert record.payload.get("lexical") == fresh[record.payload["key"]].get("lexical")
+            assert store.embed_pending(SPACE) == 0, (
+                "all were embedded by the first search, and one has nothing to embed"
+            )
