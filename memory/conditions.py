@@ -7,6 +7,8 @@ from langgraph.store.base import MatchCondition
 from qdrant_client import models
 
 Namespace = tuple[str, ...]
+IN = "in="
+"""Begins the tags that tell a memory's namespace, and those above it."""
 TAGGED = frozenset({"value.role", "value.thread", "value.source"})
 """Fields whose texts stand in a payload's `tags`, as does every true and false."""
 
@@ -16,8 +18,8 @@ def inside(namespace: Namespace, *conditions: models.Condition) -> models.Filter
     must: list[models.Condition] = list(conditions)
     if namespace:
         tenant = models.FieldCondition(key="agent", match=models.MatchValue(value=namespace[0]))
-        scope = models.FieldCondition(key="scopes", match=models.MatchValue(value=".".join(namespace)))
-        must = [tenant, scope, *must]
+        within = models.FieldCondition(key="tags", match=models.MatchValue(value=IN + ".".join(namespace)))
+        must = [tenant, within, *must]
     return models.Filter(must=must)
 
 

@@ -142,6 +142,7 @@ class EdgeClient:
     def create_vector_name(self, _: str, vector_name: str, vector_name_config: models.DenseVectorNameConfig) -> None:
         size = vector_name_config.dense.size
         self._update(edge.UpdateOperation.create_dense_vector(vector_name, size, edge.Distance.Cosine))
+        self._update(edge.UpdateOperation.delete_vector_name("unused"))  # its files cost every flush
 
     def upsert(
         self, _: str, points: Sequence[models.PointStruct], *, update_mode: models.UpdateMode | None = None

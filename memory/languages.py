@@ -21,14 +21,14 @@ class Languages:
         """Before points are written, so that no search misses their language."""
         for point in points:
             payload = point.payload or {}
-            if payload["scopes"][-1].startswith(LANGUAGE):
+            if payload["tags"][-1].startswith(LANGUAGE):
                 with self._guard:
-                    self._of[payload["agent"]].add(payload["scopes"][-1].removeprefix(LANGUAGE))
+                    self._of[payload["agent"]].add(payload["tags"][-1].removeprefix(LANGUAGE))
 
-    def of(self, agent: str, read_scopes: Callable[[], Iterable[str]], *, is_shared: bool) -> list[str]:
+    def of(self, agent: str, read_tags: Callable[[], Iterable[str]], *, is_shared: bool) -> list[str]:
         """Those of an agent's memories; `is_shared`: other processes write to them too, so they are read each time."""
         if is_shared or agent not in self._read:
-            read = {scope.removeprefix(LANGUAGE) for scope in read_scopes() if scope.startswith(LANGUAGE)}
+            read = {tag.removeprefix(LANGUAGE) for tag in read_tags() if tag.startswith(LANGUAGE)}
             with self._guard:
                 self._of[agent] |= read
                 self._read.add(agent)

@@ -52,21 +52,26 @@ class PendingEmbeddings:
             ],
         )
         with self._agents["".join(namespace[:1])]:
-            total = self._client.count(COLLECTION, count_filter=where).count
-            total = total if limit is None else min(total, limit)
+            batch = self._read(where, limit)
+            total = len(batch)
+            if total == BATCH:
+                total = self._client.count(COLLECTION, count_filter=where).count
+                total = total if limit is None else min(total, limit)
             done = 0
             with tqdm(total=total, desc="Embedding", unit="memory", disable=None if total > BATCH else True) as bar:
-                while done < total:
-                    size = min(BATCH, total - done)
-                    records, _ = self._client.scroll(COLLECTION, scroll_filter=where, limit=size, with_payload=READ)
-                    if not records:  # deleted meanwhile
-                        break
-                    self._embed_batch({str(r.id): r.payload for r in records})
-                    done += len(records)
-                    bar.update(len(records))
+                while batch:
+                    self._embed_batch(batch)
+                    done += len(batch)
+                    bar.update(len(batch))
                     if progress:
                         progress(done, total)
+                    batch = self._read(where, total - done) if done < total else {}
         return done
+
+    def _read(self, where: models.Filter, most: int | None) -> dict[str, dict[str, Any]]:
+        size = BATCH if most is None else min(BATCH, most)
+        records, _ = self._client.scroll(COLLECTION, scroll_filter=where, limit=size, with_payload=READ)
+        return {str(r.id): r.payload for r in records}
 
     def _embed_batch(self, read: dict[str, dict[str, Any]]) -> None:
         vectors = self.embed([str(payload["passage"]) for payload in read.values()])

@@ -10,7 +10,7 @@ from typing import Any
 from langgraph.store.base import Item, SearchItem
 from qdrant_client import models
 
-from memory.conditions import TAGGED, Namespace, field_path
+from memory.conditions import IN, TAGGED, Namespace, field_path
 from memory.words import ENGLISH, language_of, words_of
 from text import folded, normalised
 
@@ -26,7 +26,6 @@ WORDS = models.TextIndexParams(
 )
 INDEXES: dict[str, models.PayloadSchemaParams] = {
     "agent": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
-    "scopes": KEYWORD,
     "tags": KEYWORD,
     "normalised": KEYWORD,
     "folded": KEYWORD,
@@ -35,8 +34,8 @@ INDEXES: dict[str, models.PayloadSchemaParams] = {
     "sequence": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True),
 }
 """Few, because each one costs about 2 ms of every flush: what is only compared for equality shares `tags`."""
-LANGUAGE = ".."
-"""Begins the entry of `scopes` that tells the language of a text's words; no namespace does, since it has no empty label."""
+LANGUAGE = "language="
+"""Begins the last tag of what is not in English, which tells the language."""
 NO_PASSAGE = "passage=none"
 """The tag of what no embedder has anything to read of: all else that has no vector has still to be embedded."""
 COLLECTION = "palimpsest"
@@ -68,16 +67,15 @@ def point_id(namespace: Namespace, key: str) -> str:
 
 def point_of(namespace: Namespace, memory: Memory, sequence: int) -> models.PointStruct:
     """The point of a memory, without a vector yet."""
-    now = datetime.now(UTC)
-    said = memory.time or now
-    said = said if said.tzinfo else said.replace(tzinfo=UTC)
+    now = datetime.now(UTC).isoformat()
+    said = memory.time
     payload: dict[str, Any] = {
         "key": memory.key,
         "value": dict(memory.value),
-        "time": said.isoformat(),
+        "time": now if said is None else (said if said.tzinfo else said.replace(tzinfo=UTC)).isoformat(),
         "sequence": sequence if memory.sequence is None else memory.sequence,
-        "created_at": now.isoformat(),
-        "updated_at": now.isoformat(),
+        "created_at": now,
+        "updated_at": now,
     }
     payload |= searched_fields(namespace, memory.value, memory.terms, memory.passage)
     if memory.passage:
@@ -89,16 +87,17 @@ def point_of(namespace: Namespace, memory: Memory, sequence: int) -> models.Poin
 def searched_fields(namespace: Namespace, value: Mapping[str, Any], terms: str, passage: str) -> dict[str, Any]:
     """The fields of a payload that searches read."""
     text = value.get("text")
-    scopes = [".".join(namespace[: n + 1]) for n in range(len(namespace))]
-    fields: dict[str, Any] = {"agent": namespace[0], "scopes": scopes}
-    fields["tags"] = [*_tags("value", value), *([] if passage else [NO_PASSAGE])]
+    tags = [IN + ".".join(namespace[: n + 1]) for n in range(len(namespace))] + _value_tags("value", value)
+    if not passage:
+        tags.append(NO_PASSAGE)
+    fields: dict[str, Any] = {"agent": namespace[0], "tags": tags}
     if isinstance(text, str):
         fields |= {"normalised": normalised(text), "folded": folded(text)}
     if terms:
         language = language_of(text if isinstance(text, str) and text.strip() else terms)
         fields["lexical"] = words_of(terms, language)
         if language != ENGLISH:
-            scopes.append(LANGUAGE + language)
+            tags.append(LANGUAGE + language)
     return {name: content for name, content in fields.items() if content}
 
 
@@ -122,7 +121,7 @@ def item_of(payload: dict[str, Any]) -> Item:
     return Item(
         value=payload["value"],
         key=payload["key"],
-        namespace=namespace_of(payload["scopes"]),
+        namespace=namespace_of(payload["tags"]),
         created_at=datetime.fromisoformat(payload["created_at"]),
         updated_at=datetime.fromisoformat(payload["updated_at"]),
     )
@@ -141,13 +140,13 @@ def place_of(payload: dict[str, Any]) -> tuple[str, int] | None:
     return (str(value.get("thread", "")), position) if isinstance(position, int) else None
 
 
-def namespace_of(scopes: Sequence[str]) -> Namespace:
-    """The namespace of a payload's scopes."""
-    innermost = next(scope for scope in reversed(scopes) if not scope.startswith(LANGUAGE))
-    return tuple(innermost.split("."))
+def namespace_of(tags: Sequence[str]) -> Namespace:
+    """The namespace of a payload's tags."""
+    innermost = next(tag for tag in reversed(tags) if tag.startswith(IN))
+    return tuple(innermost.removeprefix(IN).split("."))
 
 
-def _tags(path: str, value: Mapping[str, Any]) -> list[str]:
+def _value_tags(path: str, value: Mapping[str, Any]) -> list[str]:
     """What filters compare for equality, as words: some fields, and true and false, by which Edge 0.9 finds no point."""
     tags = []
     for key, part in value.items():
@@ -155,5 +154,5 @@ def _tags(path: str, value: Mapping[str, Any]) -> list[str]:
         if isinstance(part, bool) or (isinstance(part, str) and field in TAGGED):
             tags.append(f"{field}={part}")
         elif isinstance(part, dict):
-            tags += _tags(field, part)
+            tags += _value_tags(field, part)
     return tags

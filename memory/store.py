@@ -19,24 +19,12 @@ from langgraph.store.base import BaseStore, GetOp, Item, ListNamespacesOp, Op, P
 from qdrant_client import models
 
 from memory import ranking
-from memory.conditions import Namespace, inside, matches, value_conditions
+from memory.conditions import IN, Namespace, inside, matches, value_conditions
 from memory.edge import EdgeClient
 from memory.embedder import Embedder, open_embedder, reads
 from memory.languages import Languages
 from memory.pending import PendingEmbeddings, Progress
-from memory.points import (
-    COLLECTION,
-    INDEXES,
-    LANGUAGE,
-    PASSAGE,
-    Memory,
-    item_of,
-    match_of,
-    place_of,
-    point_id,
-    point_of,
-    text_of,
-)
+from memory.points import COLLECTION, INDEXES, PASSAGE, Memory, item_of, match_of, place_of, point_id, point_of, text_of
 from memory.server import Client, ServerClient
 from memory.upgrade import upgrade
 from memory.words import language_of, words_of_query
@@ -44,6 +32,7 @@ from settings import Settings
 from text import folded, normalised
 
 PLACE = ["value.thread", "value.position"]
+MOST_TAGS = 1_000_000  # Qdrant wants a limit; there is a tag for each thread
 READ_AT_ONCE = 1_000  # Edge holds the interpreter lock during a call
 
 
@@ -150,7 +139,7 @@ class QdrantStore(BaseStore):
         return self._ordered(where, op.offset, op.limit)
 
     def _list_namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
-        scopes = {scope: count for scope, count in self._scopes(None).items() if not scope.startswith(LANGUAGE)}
+        scopes = {tag.removeprefix(IN): count for tag, count in self._tags(None).items() if tag.startswith(IN)}
         inner: Counter[str] = Counter()
         for scope, count in scopes.items():
             inner[scope.rpartition(".")[0]] += count
@@ -160,9 +149,9 @@ class QdrantStore(BaseStore):
             found = {n[: op.max_depth] for n in found}
         return sorted(found)[op.offset : op.offset + op.limit]
 
-    def _scopes(self, where: models.Filter | None) -> dict[str, int]:
-        """How many memories are in each scope: namespaces with all that is below them, and languages."""
-        hits = self.client.facet(COLLECTION, key="scopes", facet_filter=where, limit=100_000, exact=True).hits
+    def _tags(self, where: models.Filter | None) -> dict[str, int]:
+        """How many memories have each tag."""
+        hits = self.client.facet(COLLECTION, key="tags", facet_filter=where, limit=MOST_TAGS, exact=True).hits
         return {str(hit.value): hit.count for hit in hits}
 
     # ---- beyond BaseStore -----------------------------------------------------------------------------------------
@@ -320,8 +309,8 @@ class QdrantStore(BaseStore):
         self._pending.embed_pending(prefix, progress=progress)
         selector, corpus = inside(prefix, *conditions), inside(prefix)
         is_shared = self.client.is_shared or not prefix
-        scopes_of_agent = partial(self._scopes, inside(prefix[:1]))
-        languages = self._languages.of("".join(prefix[:1]), scopes_of_agent, is_shared=is_shared)
+        tags_of_agent = partial(self._tags, inside(prefix[:1]))
+        languages = self._languages.of("".join(prefix[:1]), tags_of_agent, is_shared=is_shared)
         words = words_of_query(query, languages)
         weights = self.weights if reads(self.embedder, language_of(query)) else self.weights.for_unread
         requests = [self._nearest_request(query, selector), self._words_request(words, selector, corpus)]

@@ -1,7 +1,7 @@
 """Brings a memory of an earlier layout to this one, once, when it is opened: what searches read of each memory is worked out anew.
 
-The first layout had no words of other languages, the second an index for each field that is now a tag, and the third an index for
-words of other languages, and a tag for what was pending.
+The first layout had no words of other languages, the second an index for each field that is now a tag, and the third one for words
+of other languages and one for namespaces.
 """
 
 from typing import Any
@@ -9,12 +9,12 @@ from typing import Any
 from qdrant_client import models
 from tqdm import tqdm
 
-from memory.points import COLLECTION, INDEXES, LANGUAGE, NO_PASSAGE, namespace_of, searched_fields
+from memory.points import COLLECTION, INDEXES, LANGUAGE, searched_fields
 from memory.server import Client
 from memory.words import spelled
 
-GONE = ["path", "flags", "language", "pending", "terms", "words"]
-"""Fields of the earlier layouts."""
+GONE = ["path", "scopes", "flags", "language", "pending", "terms", "words"]
+"""Fields of the earlier layouts. `scopes`, the namespaces, was in each, and is the mark of what is not yet brought up to date."""
 READ_AT_ONCE = 500
 
 
@@ -27,7 +27,7 @@ def upgrade(client: Client, indexed: set[str]) -> None:
     with tqdm(total=client.count(COLLECTION).count, desc="Bringing the memory up to date", unit="memory") as bar:
         while True:
             records, offset = client.scroll(COLLECTION, limit=READ_AT_ONCE, offset=offset)
-            earlier = [record for record in records if not _is_current(record.payload)]
+            earlier = [record for record in records if "scopes" in record.payload]
             for record in earlier:
                 only = models.Filter(must=[models.HasIdCondition(has_id=[record.id])])
                 client.set_payload(COLLECTION, _fields(record.payload), points=only)
@@ -42,18 +42,15 @@ def upgrade(client: Client, indexed: set[str]) -> None:
         client.delete_payload_index(COLLECTION, field)
 
 
-def _is_current(payload: dict[str, Any]) -> bool:
-    return not (payload.keys() & set(GONE)) and ("passage" in payload or NO_PASSAGE in payload.get("tags", ()))
-
-
 def _fields(payload: dict[str, Any]) -> dict[str, Any]:
-    namespace = tuple(payload["path"].split(".")) if "path" in payload else namespace_of(payload["scopes"])
+    scopes = [scope for scope in payload["scopes"] if not scope.startswith("..")]
+    namespace = tuple(scopes[-1].split("."))
     terms, passage = payload.get("terms", ""), payload.get("passage", "")
     if "path" in payload and "normalised" not in payload and "language" not in payload:  # the first
         return searched_fields(namespace, payload["value"], terms, passage)
     fields = searched_fields(namespace, payload["value"], "", passage)
     if words := " ".join([terms, *map(spelled, payload.get("words", "").split())]).strip():
         fields["lexical"] = words
-    languages = [scope for scope in payload["scopes"] if scope.startswith(LANGUAGE)]
-    fields["scopes"] += [LANGUAGE + payload["language"]] if "language" in payload else languages
+    languages = [scope.removeprefix("..") for scope in payload["scopes"] if scope.startswith("..")]
+    fields["tags"] += [LANGUAGE + language for language in [*languages, payload.get("language")] if language]
     return fields

