@@ -24,7 +24,19 @@ from memory.edge import EdgeClient
 from memory.embedder import Embedder, open_embedder, reads
 from memory.languages import Languages
 from memory.pending import PendingEmbeddings, Progress
-from memory.points import COLLECTION, INDEXES, PASSAGE, Memory, item_of, match_of, place_of, point_id, point_of, text_of
+from memory.points import (
+    COLLECTION,
+    INDEXES,
+    LANGUAGE,
+    PASSAGE,
+    Memory,
+    item_of,
+    match_of,
+    place_of,
+    point_id,
+    point_of,
+    text_of,
+)
 from memory.server import Client, ServerClient
 from memory.upgrade import upgrade
 from memory.words import language_of, words_of_query
@@ -307,16 +319,25 @@ class QdrantStore(BaseStore):
     ) -> list[tuple[str, float]]:
         """Ids and scores, best first."""
         self._pending.embed_pending(prefix, progress=progress)
-        selector, corpus = inside(prefix, *conditions), inside(prefix)
+        selector = inside(prefix, *conditions)
         is_shared = self.client.is_shared or not prefix
         tags_of_agent = partial(self._tags, inside(prefix[:1]))
         languages = self._languages.of("".join(prefix[:1]), tags_of_agent, is_shared=is_shared)
-        words = words_of_query(query, languages)
         weights = self.weights if reads(self.embedder, language_of(query)) else self.weights.for_unread
-        requests = [self._nearest_request(query, selector), self._words_request(words, selector, corpus)]
-        halves = self.client.query_batch_points(COLLECTION, requests=requests)
-        near, worded = ({str(p.id): p.score for p in half.points} for half in halves)
-        places = {str(p.id): place_of(p.payload or {}) for half in halves for p in half.points}
+        requests = [self._nearest_request(query, selector)]
+        # Rarity is counted among this agent's memories, not among everybody's, and of another language among those in it.
+        spoken = models.FieldCondition(key="tags", match=models.MatchAny(any=[LANGUAGE + name for name in languages]))
+        for words, corpus in zip(
+            words_of_query(query, languages), (inside(prefix), inside(prefix, spoken)), strict=True
+        ):
+            if words:
+                requests.append(self._words_request(words, selector, corpus))
+        dense, *lexical = self.client.query_batch_points(COLLECTION, requests=requests)
+        near = {str(p.id): p.score for p in dense.points}
+        worded: Counter[str] = Counter()
+        for half in lexical:
+            worded.update({str(p.id): p.score for p in half.points})
+        places = {str(p.id): place_of(p.payload or {}) for half in (dense, *lexical) for p in half.points}
         scores = ranking.spread_to_neighbours(ranking.fuse(near, worded, weights), places, weights)
         return sorted(scores.items(), key=lambda found: (-found[1], found[0]))
 
@@ -337,7 +358,6 @@ class QdrantStore(BaseStore):
             filter=selector,
             limit=self.weights.depth,
             with_payload=PLACE,
-            # Rarity is counted among this agent's memories, not among everybody's.
             params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus)),
         )
 

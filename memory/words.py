@@ -43,11 +43,11 @@ def words_of(text: str, language: str) -> str:
     return " ".join(map(spelled, [*_stems(rest, language), *grams]))
 
 
-def words_of_query(query: str, languages: Iterable[str]) -> str:
-    """The words of a query, as memories in these languages count them: a query is too short to tell its own."""
+def words_of_query(query: str, languages: Iterable[str]) -> tuple[str, str]:
+    """The words of a query as English, and as memories in these languages count them: a query is too short to tell its own."""
     rest, grams = _without_unspaced(query)
     stems = [stem for language in languages if language not in (ENGLISH, UNSPACED) for stem in _stems(rest, language)]
-    return " ".join([rest, *map(spelled, dict.fromkeys([*stems, *grams]))]).strip()
+    return rest.strip(), " ".join(map(spelled, dict.fromkeys([*stems, *grams])))
 
 
 def spelled(word: str) -> str:
