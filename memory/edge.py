@@ -62,6 +62,8 @@ class EdgeClient:
         self._lock_file = _lock_folder(folder)
         self._guard = threading.RLock()
         self._unflushed = False
+        self.updates = 0
+        """How often it was written to: where that has not grown, all is as it was."""
         try:
             self._shard: edge.EdgeShard | None = self._load()
         except BaseException:
@@ -98,6 +100,7 @@ class EdgeClient:
     def _update(self, operation: edge.UpdateOperation) -> None:
         with self._guard:
             self._unflushed = True  # also where it fails: a part of it may be done
+            self.updates += 1
             self._open_shard().update(operation)
 
     def flush(self) -> None:

@@ -12,6 +12,7 @@ from qdrant_client import models
 from tqdm import tqdm
 
 from memory.conditions import Namespace, inside
+from memory.edge import EdgeClient
 from memory.embedder import Embedder, EmbeddingFailed
 from memory.points import COLLECTION, NO_PASSAGE
 from memory.server import Client
@@ -32,6 +33,7 @@ class PendingEmbeddings:
         self._opened = False
         self._opening = threading.Lock()
         self._agents: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._none_at: dict[Namespace, int] = {}  # the client's `updates` when nothing was pending
 
     def embed(self, texts: list[str]) -> list[list[float]]:
         """Unit vectors of `texts`. Raises EmbeddingFailed."""
@@ -44,15 +46,20 @@ class PendingEmbeddings:
         What cannot be embedded stays pending. Raises EmbeddingFailed and WeightsMissing.
         """
         self._open()
-        where = models.Filter(
-            must=inside(namespace).must,
+        unembedded = models.Filter(
             must_not=[
                 models.HasVectorCondition(has_vector=self._embedder.name),
                 models.FieldCondition(key="tags", match=models.MatchValue(value=NO_PASSAGE)),
-            ],
+            ]
         )
+        where = inside(namespace, unembedded)
         with self._agents["".join(namespace[:1])]:
+            updates = self._client.updates if isinstance(self._client, EdgeClient) else None
+            if updates is not None and self._none_at.get(namespace) == updates:
+                return 0
             batch = self._read(where, limit)
+            if updates is not None and not batch:
+                self._none_at[namespace] = updates
             total = len(batch)
             if total == BATCH:
                 total = self._client.count(COLLECTION, count_filter=where).count

@@ -320,18 +320,8 @@ class QdrantStore(BaseStore):
         """Ids and scores, best first."""
         self._pending.embed_pending(prefix, progress=progress)
         selector = inside(prefix, *conditions)
-        is_shared = self.client.is_shared or not prefix
-        tags_of_agent = partial(self._tags, inside(prefix[:1]))
-        languages = self._languages.of("".join(prefix[:1]), tags_of_agent, is_shared=is_shared)
         weights = self.weights if reads(self.embedder, language_of(query)) else self.weights.for_unread
-        requests = [self._nearest_request(query, selector)]
-        # Rarity is counted among this agent's memories, not among everybody's, and of another language among those in it.
-        spoken = models.FieldCondition(key="tags", match=models.MatchAny(any=[LANGUAGE + name for name in languages]))
-        for words, corpus in zip(
-            words_of_query(query, languages), (inside(prefix), inside(prefix, spoken)), strict=True
-        ):
-            if words:
-                requests.append(self._words_request(words, selector, corpus))
+        requests = [self._nearest_request(query, selector), *self._words_requests(prefix, query, selector)]
         dense, *lexical = self.client.query_batch_points(COLLECTION, requests=requests)
         near = {str(p.id): p.score for p in dense.points}
         worded: Counter[str] = Counter()
@@ -350,16 +340,29 @@ class QdrantStore(BaseStore):
             with_payload=PLACE,
         )
 
-    def _words_request(self, words: str, selector: models.Filter, corpus: models.Filter) -> models.QueryRequest:
+    def _words_requests(self, prefix: Namespace, query: str, selector: models.Filter) -> list[models.QueryRequest]:
+        """The query's words as English, and as the other languages of the memories.
+
+        A word's rarity is counted among this agent's memories, not among everybody's; that of another language, among those in it.
+        """
+        is_shared = self.client.is_shared or not prefix
+        tags_of_agent = partial(self._tags, inside(prefix[:1]))
+        languages = self._languages.of("".join(prefix[:1]), tags_of_agent, is_shared=is_shared)
+        spoken = models.FieldCondition(key="tags", match=models.MatchAny(any=[LANGUAGE + name for name in languages]))
+        corpora = (inside(prefix), inside(prefix, spoken))
         scoring = models.Bm25Scoring(bm25=models.Bm25Params(k=self.weights.k, b=self.weights.b))
-        return models.QueryRequest(
-            query=models.TextQuery(text=models.TextQueryInput(query=words, scoring=scoring)),
-            using="lexical",
-            filter=selector,
-            limit=self.weights.depth,
-            with_payload=PLACE,
-            params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus)),
-        )
+        return [
+            models.QueryRequest(
+                query=models.TextQuery(text=models.TextQueryInput(query=words, scoring=scoring)),
+                using="lexical",
+                filter=selector,
+                limit=self.weights.depth,
+                with_payload=PLACE,
+                params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus)),
+            )
+            for words, corpus in zip(words_of_query(query, languages), corpora, strict=True)
+            if words
+        ]
 
     def _load(self, ranked: Sequence[tuple[str, float]]) -> list[SearchItem]:
         payloads = {str(r.id): r.payload or {} for r in self.client.retrieve(COLLECTION, ids=[i for i, _ in ranked])}

@@ -190,6 +190,6 @@ def test_a_name_in_another_script_is_found_in_an_english_memory(store: QdrantSto
 def test_common_words_of_a_language_that_few_memories_are_in_do_not_outweigh_its_rare_ones(store: QdrantStore) -> None:
     places = "Küche Schule Stadt Kirche Tasche Garage Halle Wohnung".split()
     german = ["Der Zug hat leider Verspätung.", *(f"Die alte Katze ist in der {place}." for place in places)]
-    for n, text in enumerate([*(f"The parcel number {n} is in the hall." for n in range(200)), *german]):
+    for text in [*(f"The parcel number {n} is in the hall." for n in range(200)), *german]:
         store.write(("ada", "note"), [Memory(text, {"text": text}, terms=text)])
     assert store.rank(("ada",), "Ist der Zug in der Nähe?").items[0].key == german[0]

@@ -1,6 +1,7 @@
-"""What is not embedded yet: a mark in Qdrant, which nothing but a vector takes away."""
+"""What is not embedded yet: Qdrant itself tells, and nothing but a vector changes it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from qdrant_client import models
@@ -10,6 +11,7 @@ from memory.embedder import EmbeddingFailed, EndpointEmbedder
 from memory.minilm import Floats
 from memory.points import Memory
 from memory.recall import Recall
+from memory.server import ServerClient
 from memory.store import QdrantStore
 from tests.conftest import WordEmbedder
 from tests.memory.test_recall import say
@@ -78,7 +80,7 @@ def test_nothing_is_embedded_twice(tmp_path: Path, many: int) -> None:
     assert sorted(t for t in embedder.texts if t != "size") == sorted(f"memory {n}" for n in range(many))
 
 
-def test_the_mark_is_in_qdrant_and_outlives_the_process(tmp_path: Path) -> None:
+def test_what_is_pending_outlives_the_process(tmp_path: Path) -> None:
     embedder = FailingEmbedder()
     with QdrantStore(EdgeClient(tmp_path), embedder) as store:
         store.write(SPACE, passages("one", "two"))
@@ -117,7 +119,7 @@ def test_a_memory_that_was_put_anew_with_the_same_text_keeps_its_new_tags(tmp_pa
         store.put(SPACE, "k", {"text": "same words", "role": "system", "done": False})
         store.embed_pending(SPACE)
         assert store.count(SPACE, {"role": "user", "done": True}) == 1
-        assert store.embed_pending(SPACE) == 1, "it has its own mark"
+        assert store.embed_pending(SPACE) == 1, "it was written anew"
         assert store.count(SPACE, {"role": "user", "done": True}) == 1
 
 
@@ -145,3 +147,32 @@ def test_a_deleted_memory_stops_no_embedding(tmp_path: Path) -> None:
         store.embed_pending(SPACE)
         assert store.embed_pending(SPACE) == 0
         assert store.rank(SPACE, "stays").items[0].key == "stays"
+
+
+def test_it_is_looked_for_again_only_after_something_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[object] = []
+    scroll = EdgeClient.scroll
+
+    def counted(*given: Any, **options: Any) -> Any:
+        looked.append(options)
+        return scroll(*given, **options)
+
+    monkeypatch.setattr(EdgeClient, "scroll", counted)
+    with QdrantStore(EdgeClient(tmp_path), FailingEmbedder()) as store:
+        for text in ("one", "two"):
+            store.write(SPACE, passages(text))
+            assert store.embed_pending(SPACE) == 1
+            assert store.embed_pending(SPACE) == 0
+            before = len(looked)
+            assert store.embed_pending(SPACE) == 0
+            assert len(looked) == before
+
+
+def test_other_writers_of_a_server_are_seen() -> None:
+    client = ServerClient(location=":memory:")
+    with QdrantStore(client, FailingEmbedder()) as store, QdrantStore(client, FailingEmbedder()) as other:
+        assert store.embed_pending(SPACE) == 0
+        other.write(SPACE, passages("one"))
+        assert store.embed_pending(SPACE) == 1
