@@ -34,8 +34,9 @@ INDEXES: dict[str, models.PayloadSchemaParams] = {
     "sequence": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True),
 }
 """Few, because each one costs about 2 ms of every flush: what is only compared for equality shares `tags`."""
+NOT_ENGLISH = "not english"
+"""The tag of what is in another language; LANGUAGE begins the tag after it, which tells the language."""
 LANGUAGE = "language="
-"""Begins the last tag of what is not in English, which tells the language."""
 NO_PASSAGE = "passage=none"
 """The tag of what no embedder has anything to read of: all else that has no vector has still to be embedded."""
 COLLECTION = "palimpsest"
@@ -97,7 +98,7 @@ def searched_fields(namespace: Namespace, value: Mapping[str, Any], terms: str, 
         language = language_of(text if isinstance(text, str) and text.strip() else terms)
         fields["lexical"] = words_of(terms, language)
         if language != ENGLISH:
-            tags.append(LANGUAGE + language)
+            tags += [NOT_ENGLISH, LANGUAGE + language]
     return {name: content for name, content in fields.items() if content}
 
 

@@ -27,7 +27,7 @@ from memory.pending import PendingEmbeddings, Progress
 from memory.points import (
     COLLECTION,
     INDEXES,
-    LANGUAGE,
+    NOT_ENGLISH,
     PASSAGE,
     Memory,
     item_of,
@@ -346,10 +346,10 @@ class QdrantStore(BaseStore):
         A word's rarity is counted among this agent's memories, not among everybody's; that of another language, among those in it.
         """
         is_shared = self.client.is_shared or not prefix
-        tags_of_agent = partial(self._tags, inside(prefix[:1]))
+        other = models.FieldCondition(key="tags", match=models.MatchValue(value=NOT_ENGLISH))
+        tags_of_agent = partial(self._tags, inside(prefix[:1], other))
         languages = self._languages.of("".join(prefix[:1]), tags_of_agent, is_shared=is_shared)
-        spoken = models.FieldCondition(key="tags", match=models.MatchAny(any=[LANGUAGE + name for name in languages]))
-        corpora = (inside(prefix), inside(prefix, spoken))
+        corpora = (inside(prefix), inside(prefix, other))
         scoring = models.Bm25Scoring(bm25=models.Bm25Params(k=self.weights.k, b=self.weights.b))
         return [
             models.QueryRequest(

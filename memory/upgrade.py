@@ -9,7 +9,7 @@ from typing import Any
 from qdrant_client import models
 from tqdm import tqdm
 
-from memory.points import COLLECTION, INDEXES, LANGUAGE, searched_fields
+from memory.points import COLLECTION, INDEXES, LANGUAGE, NOT_ENGLISH, searched_fields
 from memory.server import Client
 from memory.words import spelled
 
@@ -52,5 +52,6 @@ def _fields(payload: dict[str, Any]) -> dict[str, Any]:
     if words := " ".join([terms, *map(spelled, payload.get("words", "").split())]).strip():
         fields["lexical"] = words
     languages = [scope.removeprefix("..") for scope in payload["scopes"] if scope.startswith("..")]
-    fields["tags"] += [LANGUAGE + language for language in [*languages, payload.get("language")] if language]
+    for language in [*languages, *([payload["language"]] if "language" in payload else [])]:
+        fields["tags"] += [NOT_ENGLISH, LANGUAGE + language]
     return fields

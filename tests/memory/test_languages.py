@@ -193,3 +193,14 @@ def test_common_words_of_a_language_that_few_memories_are_in_do_not_outweigh_its
     for text in [*(f"The parcel number {n} is in the hall." for n in range(200)), *german]:
         store.write(("ada", "note"), [Memory(text, {"text": text}, terms=text)])
     assert store.rank(("ada",), "Ist der Zug in der Nähe?").items[0].key == german[0]
+
+
+def test_a_common_word_of_one_language_finds_nothing_of_its_neighbour_first(store: QdrantStore) -> None:
+    portuguese = [
+        "As filhas dela foram à escola e eu fiquei com as outras, que me chamaram para falar sobre las.",
+        "Ela disse que las é uma palavra que ninguém usa mais em casa.",
+    ]
+    spanish = ["Las víctimas del accidente fueron llevadas al hospital.", "Las niñas juegan en el parque cada tarde."]
+    for text in [*portuguese, *spanish, *(f"Las cajas número {n} están en el almacén." for n in range(30))]:
+        store.write(("ada", "note"), [Memory(text, {"text": text}, terms=text)])
+    assert store.rank(("ada",), "las víctimas").items[0].key == spanish[0]

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from qdrant_client import models
 
 from memory.edge import EdgeClient
 from memory.embedder import EmbeddingFailed, EndpointEmbedder
 from memory.minilm import Floats
-from memory.points import Memory
+from memory.points import COLLECTION, Memory
 from memory.recall import Recall
 from memory.server import ServerClient
 from memory.store import QdrantStore
@@ -102,8 +103,7 @@ def test_a_text_that_was_written_anew_while_it_was_embedded_is_embedded_again(tm
         store.write(SPACE, [Memory("k", {"text": "x"}, passage="old words")])
         store.embed_pending(SPACE)
         assert store.embed_pending(SPACE) == 1
-        near = store.client.query_batch_points("", [store._nearest_request("new words", store_filter())])[0].points
-        assert near[0].score == pytest.approx(1.0, abs=1e-3)
+        assert nearest_score(store, "new words") == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_memory_that_was_put_anew_with_the_same_text_keeps_its_new_tags(tmp_path: Path) -> None:
@@ -123,8 +123,9 @@ def test_a_memory_that_was_put_anew_with_the_same_text_keeps_its_new_tags(tmp_pa
         assert store.count(SPACE, {"role": "user", "done": True}) == 1
 
 
-def store_filter() -> models.Filter:
-    return models.Filter(must=[])
+def nearest_score(store: QdrantStore, text: str) -> float:
+    request = store._nearest_request(text, models.Filter(must=[]))
+    return store.client.query_batch_points(COLLECTION, [request])[0].points[0].score
 
 
 def test_progress_is_told_to_the_one_who_asked(tmp_path: Path) -> None:
@@ -176,3 +177,55 @@ def test_other_writers_of_a_server_are_seen() -> None:
         assert store.embed_pending(SPACE) == 0
         other.write(SPACE, passages("one"))
         assert store.embed_pending(SPACE) == 1
+
+
+def test_a_vector_that_comes_late_does_not_replace_that_of_the_new_text() -> None:
+    class Late(FailingEmbedder):
+        def embed(self, texts: list[str]) -> Floats:
+            if texts == ["old words"]:
+                other.write(SPACE, [Memory("k", {"text": "x"}, passage="new words")])
+                assert other.embed_pending(SPACE) == 1
+            return super().embed(texts)
+
+    client = ServerClient(location=":memory:")
+    with QdrantStore(client, Late()) as store, QdrantStore(client, FailingEmbedder()) as other:
+        store.write(SPACE, [Memory("k", {"text": "x"}, passage="old words")])
+        store.embed_pending(SPACE)
+        assert nearest_score(store, "new words") == pytest.approx(1.0, abs=1e-3)
+        assert store.embed_pending(SPACE) == 0
+
+
+def test_what_was_written_anew_while_the_embedder_was_down_keeps_no_old_vector(tmp_path: Path) -> None:
+    embedder = FailingEmbedder()
+    with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+        store.write(SPACE, [Memory("k", {"text": "x"}, passage="old words")])
+        store.embed_pending(SPACE)
+        embedder.failing = True
+        store.write(SPACE, [Memory("k", {"text": "x"}, passage="new words")])
+        with pytest.raises(EmbeddingFailed):
+            store.embed_pending(SPACE)
+    with QdrantStore(EdgeClient(tmp_path), FailingEmbedder()) as store:
+        assert store.embed_pending(SPACE) == 1
+        assert nearest_score(store, "new words") == pytest.approx(1.0, abs=1e-3)
+
+
+def test_each_embedder_has_its_own_vectors_of_what_is_there_now(tmp_path: Path) -> None:
+    class Wider(FailingEmbedder):
+        name = "wider"
+
+        def embed(self, texts: list[str]) -> Floats:
+            return np.hstack([super().embed(texts), np.zeros((len(texts), 8), np.float32)])
+
+    pending: list[int] = []
+    for embedder, text in ((FailingEmbedder(), "first"), (Wider(), "second"), (FailingEmbedder(), "third")):
+        with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+            store.write(SPACE, passages(text))
+            if text == "third":
+                store.write(SPACE, passages("first"))
+            pending.append(store.embed_pending(SPACE))
+            assert store.rank(SPACE, text).items[0].key == text
+    assert pending == [1, 2, 3], (
+        "the third and the second are new to the first embedder, and the first was written anew"
+    )
+    with QdrantStore(EdgeClient(tmp_path), Wider()) as store:
+        assert store.embed_pending(SPACE) == 2, "what was written anew has none of its old vectors"
