@@ -151,7 +151,9 @@ class QdrantStore(BaseStore):
         return self._ordered(where, op.offset, op.limit)
 
     def _list_namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
-        scopes = {tag.removeprefix(IN): count for tag, count in self._tags(None).items() if tag.startswith(IN)}
+        scopes = {
+            tag.removeprefix(IN): count for tag, count in self._tags(None, exact=True).items() if tag.startswith(IN)
+        }
         inner: Counter[str] = Counter()
         for scope, count in scopes.items():
             inner[scope.rpartition(".")[0]] += count
@@ -161,9 +163,9 @@ class QdrantStore(BaseStore):
             found = {n[: op.max_depth] for n in found}
         return sorted(found)[op.offset : op.offset + op.limit]
 
-    def _tags(self, where: models.Filter | None) -> dict[str, int]:
-        """How many memories have each tag."""
-        hits = self.client.facet(COLLECTION, key="tags", facet_filter=where, limit=MOST_TAGS, exact=True).hits
+    def _tags(self, where: models.Filter | None, *, exact: bool) -> dict[str, int]:
+        """How many memories have each tag, exactly or about so."""
+        hits = self.client.facet(COLLECTION, key="tags", facet_filter=where, limit=MOST_TAGS, exact=exact).hits
         return {str(hit.value): hit.count for hit in hits}
 
     # ---- beyond BaseStore -----------------------------------------------------------------------------------------
@@ -347,7 +349,7 @@ class QdrantStore(BaseStore):
         """
         is_shared = self.client.is_shared or not prefix
         other = models.FieldCondition(key="tags", match=models.MatchValue(value=NOT_ENGLISH))
-        tags_of_agent = partial(self._tags, inside(prefix[:1], other))
+        tags_of_agent = partial(self._tags, inside(prefix[:1], other), exact=False)
         languages = self._languages.of("".join(prefix[:1]), tags_of_agent, is_shared=is_shared)
         corpora = (inside(prefix), inside(prefix, other))
         scoring = models.Bm25Scoring(bm25=models.Bm25Params(k=self.weights.k, b=self.weights.b))
