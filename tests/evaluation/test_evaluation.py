@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evaluation import lessons, sandbox
+from evaluation import lessons, msc, sandbox
 from evaluation.humanevalpack import check_programs
 from evaluation.locomo import measures, rank_sessions
 from intervals import interval
@@ -19,6 +19,7 @@ from sandbox.choose import open_sandbox
 from settings import Settings
 from tasks.humanevalpack import read_humanevalpack
 from tasks.locomo import read_locomo
+from tasks.msc import read_msc
 from tasks.nested_kv import chain
 
 ROOT = Path(__file__).parent.parent.parent
@@ -222,3 +223,44 @@ def test_the_sandbox_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(result["speeds"]) == {"plain", "same", "wasm", "wasm, loops"}
     assert result["attacks"]["wasm"]["won"] == []
     assert result["speeds"]["wasm"]["over_same"]["mean"] > 0
+
+
+def a_dialogue(number: int) -> dict[str, Any]:
+    """A row of Multi-Session Chat, in which the person says in the first of three sessions what they work as."""
+    job = ["welder", "baker", "nurse"][number]
+    sessions = [
+        [
+            {"speaker": "A", "text": f"Hi! I work as a {job}.", "fact": f"I work as a {job}."},
+            {"speaker": "B", "text": "I work from home.", "fact": "I work from home."},
+        ],
+        *(
+            [{"speaker": who, "text": f"Turn {n} of day {day} about the weather."} for n, who in enumerate("BABAAB")]
+            for day in range(2)
+        ),
+    ]
+    return {"id": f"d{number}", "personas": [[], []], "sessions": sessions}
+
+
+def test_msc_oracle_and_resume(tmp_path: Path) -> None:
+    file, out = tmp_path / "msc.jsonl", tmp_path / "out.json"
+    file.write_text("".join(json.dumps(a_dialogue(n)) + "\n" for n in range(3)))
+    evaluate("msc", "--file", str(file), "--limit", "1", out=out)
+    rows = out.with_suffix(".rows.jsonl")
+    rows.write_text(rows.read_text() + '{"key": "memgpt d1", "cut off by a ki')
+    result = evaluate("msc", "--file", str(file), "--resume", out=out)
+    assert {way: found["right"]["mean"] for way, found in result["ways"].items()} == dict.fromkeys(msc.WAYS, 1.0)
+    assert result["memgpt minus"]["full"]["mean"] == 0.0
+    assert len(rows.read_text().splitlines()) == 10
+
+
+def test_msc_shows_the_newest_turns_that_fit_the_window(tmp_path: Path) -> None:
+    file = tmp_path / "msc.jsonl"
+    file.write_text(json.dumps(a_dialogue(0)) + "\n")
+    (dialogue,) = read_msc(file)
+    whole = msc.plain_prompt(dialogue, "What do I work as?", None)
+    assert len(whole) == len(dialogue.turns) + 2
+    assert msc.plain_prompt(dialogue, "What do I work as?", 4_096) == whole
+    shown = msc.plain_prompt(dialogue, "What do I work as?", msc.REPLY + 90)
+    assert 2 < len(shown) < len(whole)
+    assert shown[1:] == whole[-len(shown) + 1 :]
+    assert "welder" not in " ".join(m.text for m in shown)
