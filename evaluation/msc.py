@@ -23,6 +23,7 @@ from evaluation.locomo import Speaker, talk
 from evaluation.report import Rows, print_table
 from graphs.memgpt import Context, user_message
 from intervals import format_interval, interval
+from models.chat import EndpointChat
 from models.endpoint import open_model
 from models.refusals import ModelFailed
 from models.reply import ask
@@ -163,14 +164,23 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         for dialogue, way in tqdm(asked, desc="Questions", disable=None):
             if f"{way} {dialogue.id}" not in rows.done:
                 rows.add(f"{way} {dialogue.id}", answer(runtime, dialogue, way, arguments))
+        protocol = protocol_of(arguments.model, runtime.settings)
     done = {way: [rows.done[f"{way} {dialogue.id}"] for dialogue in dialogues] for way in arguments.ways}
-    return {**setting, "dialogues": len(dialogues), **report(done, arguments.window)}
+    return {**setting, "protocol": protocol, "dialogues": len(dialogues), **report(done, arguments.window)}
+
+
+def protocol_of(model: str, settings: Settings) -> str:
+    """How the model was found to call tools; empty for the oracle."""
+    found = None if model == ORACLE else open_model(model, settings)
+    return (found.protocol or "") if isinstance(found, EndpointChat) else ""
 
 
 def report(done: dict[str, list[dict[str, Any]]], window: int) -> dict[str, Any]:
     """Print and return what each way reaches, and how it differs from the MemGPT agent on the same questions."""
-    names = ("right", "rouge", "seconds")
-    ways = {way: {n: interval([float(row[n]) for row in rows]) for n in names} for way, rows in done.items()}
+    names = ("right", "rouge", "read", "seconds")
+    ways = {
+        way: {n: interval([float(row[n]) for row in rows if n in row]) for n in names} for way, rows in done.items()
+    }
     table = [[way, *(format_interval(found[n], 2) for n in names)] for way, found in ways.items()]
     count = len(next(iter(done.values())))
     print_table(f"Multi-Session Chat, {count} questions, window {window}", ["way", *names], table)

@@ -2,6 +2,8 @@
 
 import json
 import platform
+import shlex
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,9 +51,16 @@ class Rows:
 
 
 def write_json(path: Path, name: str, result: dict[str, Any]) -> None:
-    """Keep a benchmark's result with the time and machine it came from."""
+    """Keep a benchmark's result with the command, the time and the machine it came from."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
-    whole = {"benchmark": name, "time": datetime.now(UTC).isoformat(timespec="seconds"), **machine, **result}
+    made = {
+        "benchmark": name,
+        "command": shlex.join(["python", "-m", "evaluation", *sys.argv[1:]]),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }
+    whole = {**made, **result}
     path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"\nWritten to {path}")
