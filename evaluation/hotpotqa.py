@@ -16,7 +16,7 @@ from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.messages import BaseMessage, ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import Rows, print_table
+from evaluation.report import ORACLE, Rows, print_table
 from graphs import react
 from intervals import format_interval, interval
 from memory.archival import Archival
@@ -26,7 +26,6 @@ from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.hotpotqa import HotpotQuestion, exact_match, f1, read_hotpotqa
 
-ORACLE = "oracle"
 INSTRUCTIONS = (
     "Answer with a few words, yes or no: the name, the number or the place alone, as briefly as it can be said."
 )

@@ -20,10 +20,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from tqdm import tqdm
 
 from evaluation.locomo import Speaker, talk
-from evaluation.report import Rows, print_table
+from evaluation.report import ORACLE, Rows, print_table, protocol_of
 from graphs.memgpt import Context, user_message
 from intervals import format_interval, interval
-from models.chat import EndpointChat
 from models.endpoint import open_model
 from models.refusals import ModelFailed
 from models.reply import ask
@@ -34,7 +33,6 @@ from settings import Settings
 from tasks.locomo import Conversation, Utterance
 from tasks.msc import AGENT, PERSON, MscDialogue, MscQuestion, MscTurn, holds, read_msc, rouge_l_recall
 
-ORACLE = "oracle"
 WAYS = ("window", "full", "memgpt")
 INSTRUCTIONS = (
     "You are talking with a person whom you know from earlier talks. "
@@ -167,12 +165,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         protocol = protocol_of(arguments.model, runtime.settings)
     done = {way: [rows.done[f"{way} {dialogue.id}"] for dialogue in dialogues] for way in arguments.ways}
     return {**setting, "protocol": protocol, "dialogues": len(dialogues), **report(done, arguments.window)}
-
-
-def protocol_of(model: str, settings: Settings) -> str:
-    """How the model was found to call tools; empty for the oracle."""
-    found = None if model == ORACLE else open_model(model, settings)
-    return (found.protocol or "") if isinstance(found, EndpointChat) else ""
 
 
 def report(done: dict[str, list[dict[str, Any]]], window: int) -> dict[str, Any]:

@@ -9,6 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from models.chat import EndpointChat
+from models.endpoint import open_model
+from settings import Settings
+
+ORACLE = "oracle"
+"""In place of a model's name: the policy that knows the answers."""
+
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print columns, the first to the left and the others to the right."""
@@ -19,6 +26,12 @@ def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[obje
         print("  ".join(c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True))))
         if not number:
             print("  ".join("-" * w for w in widths))
+
+
+def protocol_of(model: str, settings: Settings) -> str:
+    """How a model of this name was found to call tools; empty for the oracle."""
+    found = None if model == ORACLE else open_model(model, settings)
+    return (found.protocol or "") if isinstance(found, EndpointChat) else ""
 
 
 class Rows:

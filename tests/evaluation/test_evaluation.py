@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from evaluation import lessons, msc, sandbox
+from evaluation import lessons, msc, nq_open, sandbox
 from evaluation.humanevalpack import check_programs
 from evaluation.locomo import measures, rank_sessions
 from intervals import interval
+from nodes.memgpt.window import estimate
 from sandbox.attacks import ATTACKS
 from sandbox.choose import open_sandbox
 from settings import Settings
@@ -21,6 +22,7 @@ from tasks.humanevalpack import read_humanevalpack
 from tasks.locomo import read_locomo
 from tasks.msc import read_msc
 from tasks.nested_kv import chain
+from tasks.nq_open import is_right, read_nq_open
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -264,3 +266,47 @@ def test_msc_shows_the_newest_turns_that_fit_the_window(tmp_path: Path) -> None:
     assert 2 < len(shown) < len(whole)
     assert shown[1:] == whole[-len(shown) + 1 :]
     assert "welder" not in " ".join(m.text for m in shown)
+
+
+def nq_rows(path: Path, count: int) -> None:
+    """Questions about made-up rivers, each with the passage that answers it."""
+    rivers = "Olm Ister Vane Tarn Ured Peel Ohre Sava".split()[:count]
+    rows = [
+        {
+            "question": f"how long is the river {river}",
+            "answers": [f"{n + 3}1 km"],
+            "ctxs": [
+                {"title": river, "text": f"The {river} is a river of {n + 3}1 km in the north. " * 3, "isgold": True}
+            ],
+        }
+        for n, river in enumerate(rivers)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_nq_open_oracle_and_resume(tmp_path: Path) -> None:
+    file, out = tmp_path / "nq.jsonl", tmp_path / "out.json"
+    nq_rows(file, 6)
+    evaluate("nq-open", "--file", str(file), "--others", "2", "--limit", "1", out=out)
+    result = evaluate("nq-open", "--file", str(file), "--others", "2", "4", "--limit", "2", "--resume", out=out)
+    assert {way: found["right"]["mean"] for way, found in result["ways"].items()} == {
+        f"{way}, {others} others": 1.0 for others in (2, 4) for way in nq_open.WAYS
+    }
+    assert result["ways"]["memgpt, 4 others"]["found"]["mean"] == 1.0
+    assert len(out.with_suffix(".rows.jsonl").read_text().splitlines()) == 9
+
+
+def test_nq_open_cuts_every_passage_to_the_window_and_hides_no_answer_in_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "nq.jsonl"
+    nq_rows(file, 8)
+    questions = read_nq_open(file)
+    passages = nq_open.among_others(questions, 0, 6)
+    assert len(passages) == 7
+    assert [p for p in passages if is_right(p.text, questions[0].answers)] == [questions[0].gold]
+    assert nq_open.among_others(questions, 0, 6) == passages
+    for window in (400, 4_096):
+        prompt = nq_open.cut_prompt(questions[0].text, passages, window)
+        assert sum(estimate(m.text) for m in prompt) <= window - nq_open.REPLY + 20
+        assert all(p.title in prompt[1].text for p in passages)
+    with pytest.raises(ValueError, match="9 other passages were asked for"):
+        nq_open.among_others(questions, 0, 9)
