@@ -21,6 +21,7 @@ BLANK = re.compile(r"(?m)^[ \t\f\v]+$")
 TAGS = {"strong_open": "<strong>", "strong_close": "</strong>", "em_open": "<em>", "em_close": "</em>"}
 WRITTEN = '<div style="white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.55">{}</div>'
 CODE = '<span style="font-family: monospace; font-size: 0.9em; background: rgba(128, 128, 128, 0.12)">{}</span>'
+BLOCK = CODE.replace("font-family", "display: inline-block; min-width: 100%; padding: 0.5em; font-family", 1)
 HEADING = '<span style="font-weight: 600; font-size: 1.1em">{}</span>'
 MARK = '<span style="opacity: 0.45">{}</span>'
 
@@ -65,7 +66,7 @@ def written_html(text: str) -> str:
         parts += [html.escape(line) for line in lines[done:begin]]
         source, done = "\n".join(lines[begin:end]), end
         if token.type == "fence":
-            parts.append(CODE.format(html.escape(source)))
+            parts.append(BLOCK.format(html.escape(source)))
         else:
             inline = _inline(source, tokens[number + 1].children or [])
             parts.append(HEADING.format(inline) if token.type == "heading_open" else inline)
