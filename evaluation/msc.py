@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from tqdm import tqdm
 
 from evaluation.locomo import Speaker, talk
-from evaluation.report import ORACLE, Rows, print_table, protocol_of
+from evaluation.report import ORACLE, Rows, add_ways, chosen, print_table, protocol_of
 from graphs.memgpt import Context, user_message
 from intervals import format_interval, interval
 from models.endpoint import open_model
@@ -136,23 +136,12 @@ def answer(runtime: Runtime, dialogue: MscDialogue, way: str, arguments: argpars
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--file", type=Path, required=True, help="Multi-Session Chat, JSON lines")
-    parser.add_argument(
-        "--model",
-        default=ORACLE,
-        help="a model at the endpoint of the settings; default: the one that knows the answers",
-    )
-    parser.add_argument("--window", type=int, default=4_096, help="tokens of the window")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--first", type=int, default=0, help="the first dialogue of those with a question")
-    parser.add_argument("--limit", type=int, help="so many dialogues only")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    add_ways(parser, WAYS)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Ask one question of each dialogue in each way; report accuracy and ROUGE-L recall, and the paired differences."""
-    dialogues = [dialogue for dialogue in read_msc(arguments.file) if dialogue.questions]
-    last = None if arguments.limit is None else arguments.first + arguments.limit
-    dialogues = dialogues[arguments.first : last]
+    dialogues = [dialogue for dialogue in read_msc(arguments.file) if dialogue.questions][chosen(arguments)]
     if not dialogues:
         raise ValueError(f"{arguments.file} has no dialogue with a question from number {arguments.first} on.")
     setting = {"model": arguments.model, "window": arguments.window, "first": arguments.first}

@@ -19,7 +19,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import ORACLE, Rows, print_table, protocol_of
+from evaluation.report import ORACLE, Rows, add_ways, chosen, print_table, protocol_of
 from graphs.memgpt import Context, user_message
 from intervals import format_interval, interval
 from memory.archival import Archival
@@ -133,23 +133,14 @@ def answer(runtime: Runtime, questions: list[OpenQuestion], number: int, others:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--file", type=Path, required=True, help="NQ-Open with gold passages, JSON lines")
-    parser.add_argument(
-        "--model",
-        default=ORACLE,
-        help="a model at the endpoint of the settings; default: the one that knows the answers",
-    )
     parser.add_argument("--others", type=int, nargs="+", default=[5, 20, 100], help="passages beside the gold one")
-    parser.add_argument("--window", type=int, default=4_096, help="tokens of the window")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--first", type=int, default=0, help="the first question")
-    parser.add_argument("--limit", type=int, default=100, help="so many questions")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    add_ways(parser, WAYS)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Ask every question in each way among so many others; report accuracy, and the paired differences."""
     questions = read_nq_open(arguments.file)
-    numbers = range(arguments.first, min(arguments.first + arguments.limit, len(questions)))
+    numbers = range(len(questions))[chosen(arguments)]
     if not numbers:
         raise ValueError(f"{arguments.file} has no question from number {arguments.first} on.")
     setting = {"model": arguments.model, "window": arguments.window}

@@ -1,5 +1,6 @@
 """What every benchmark prints and keeps: a table, 95 % intervals, and a JSON file."""
 
+import argparse
 import json
 import platform
 import shlex
@@ -32,6 +33,25 @@ def protocol_of(model: str, settings: Settings) -> str:
     """How a model of this name was found to call tools; empty for the oracle."""
     found = None if model == ORACLE else open_model(model, settings)
     return (found.protocol or "") if isinstance(found, EndpointChat) else ""
+
+
+def add_ways(parser: argparse.ArgumentParser, ways: Sequence[str]) -> None:
+    """The options of a benchmark that asks the same questions in several ways."""
+    parser.add_argument(
+        "--model",
+        default=ORACLE,
+        help="a model at the endpoint of the settings; default: the one that knows the answers",
+    )
+    parser.add_argument("--window", type=int, default=4_096, help="tokens of the window")
+    parser.add_argument("--ways", nargs="+", choices=ways, default=list(ways))
+    parser.add_argument("--first", type=int, default=0, help="the first question of the file")
+    parser.add_argument("--limit", type=int, help="so many questions only")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+
+
+def chosen(arguments: argparse.Namespace) -> slice:
+    """Which questions `--first` and `--limit` mean."""
+    return slice(arguments.first, None if arguments.limit is None else arguments.first + arguments.limit)
 
 
 class Rows:
