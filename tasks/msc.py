@@ -32,7 +32,7 @@ TEMPLATES = [
     ("what", r"I work (?:part[- ]time |full[- ]time )?as (?P<answer>.+)", "What do I work as?"),
     ("what", r"My favou?rite (?P<thing>[\w ]+?) (?:is|are) (?P<answer>.+)", "What is my favorite {thing}?"),
     ("what", r"(?P<answer>(?!I )[\w' ]+) is my favou?rite (?P<thing>[\w ]+)", "What is my favorite {thing}?"),
-    ("what", rf"I {STUDIES} (?P<answer>.+)", "What do I study, or did I?"),
+    ("what", rf"I {STUDIES} (?P<answer>.+)", "What have I studied?"),
     ("what", r"I play (?P<answer>.+)", "What do I play?"),
     ("what", r"I want to (?P<thing>be|become|move to|visit|learn) (?P<answer>.+)", "What do I want to {thing}?"),
     ("what", r"My (?P<thing>wife|husband|mother|mom|father|dad|brother|sister|son|daughter) is (?P<answer>.+)",

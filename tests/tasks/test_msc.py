@@ -17,7 +17,7 @@ QUESTIONS = [
     ("I work as a welder.", "What do I work as?", ("a welder",)),
     ("My favorite color is green.", "What is my favorite color?", ("green",)),
     ("Goya is my favourite painter.", "What is my favorite painter?", ("Goya",)),
-    ("I studied physics.", "What do I study, or did I?", ("physics",)),
+    ("I studied physics.", "What have I studied?", ("physics",)),
     ("I want to visit Peru.", "What do I want to visit?", ("Peru",)),
     ("I have three older sisters.", "How many older sisters do I have?", ("three",)),
     ("I'm 31 years old.", "How old am I?", ("31",)),
