@@ -80,7 +80,7 @@ def answer_plain(
 ) -> dict[str, Any]:
     """What the model says when it sees the talk itself."""
     prompt = plain_prompt(dialogue, question, most)
-    reply = ask(open_model(model, settings), prompt, seconds=settings.reply_seconds, most=REPLY)
+    reply = ask(open_model(model, settings), prompt, seconds=settings.reply_seconds, most=REPLY, temperature=0.0)
     return {"answer": reply.text, "read": reply.input_tokens, "shown": len(prompt) - 2}
 
 

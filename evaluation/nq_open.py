@@ -75,7 +75,11 @@ def answer_cut(
 ) -> dict[str, Any]:
     """What the model says when it sees the passages."""
     reply = ask(
-        open_model(model, settings), cut_prompt(question, passages, window), seconds=settings.reply_seconds, most=REPLY
+        open_model(model, settings),
+        cut_prompt(question, passages, window),
+        seconds=settings.reply_seconds,
+        most=REPLY,
+        temperature=0.0,
     )
     return {"answer": reply.text, "read": reply.input_tokens}
 

@@ -46,6 +46,8 @@ TEMPLATES = [
 """(kind, a fact as a whole sentence, the question)."""
 STATEMENTS = re.compile(r"(?<=[.!?]) |,? (?:and|but|because|since|so|when) (?=(?:I|my|he|she|it|they)\b)")
 """What stands between two statements of a fact."""
+ASIDE = re.compile(r" (?:in|at|with|for|on) my ")
+"""Begins what an answer need not repeat: "a shelter in my town"."""
 LONGEST = 6
 """Words of an answer: a longer one is rather a story, which nobody retells word for word."""
 STOPS = frozenset("a an the my some of to in on at for and or is are be with it that very really".split())
@@ -122,7 +124,7 @@ def _matches(sentence: str) -> Iterator[tuple[str, str, str]]:
     """The first template that a sentence fits."""
     for kind, pattern, question in TEMPLATES:
         if found := re.fullmatch(pattern, sentence, re.IGNORECASE):
-            answer = found["answer"].strip()
+            answer = ASIDE.split(found["answer"])[0].strip()
             if stems(answer) and len(answer.split()) <= LONGEST:
                 yield kind, question.format(thing=found.groupdict().get("thing", "")), answer
             return

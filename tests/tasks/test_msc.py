@@ -14,6 +14,7 @@ QUESTIONS = [
     ("I am from Graz. I grew up in Linz!", "Where am I from?", ("Graz",)),
     ("I grew up in Linz and I moved away.", "Where did I grow up?", ("Linz",)),
     ("I work part time at a bakery.", "Where do I work?", ("a bakery",)),
+    ("I work at a shelter in my town.", "Where do I work?", ("a shelter",)),
     ("I work as a welder.", "What do I work as?", ("a welder",)),
     ("My favorite color is green.", "What is my favorite color?", ("green",)),
     ("Goya is my favourite painter.", "What is my favorite painter?", ("Goya",)),
