@@ -204,3 +204,11 @@ def test_a_common_word_of_one_language_finds_nothing_of_its_neighbour_first(stor
     for text in [*portuguese, *spanish, *(f"Las cajas número {n} están en el almacén." for n in range(30))]:
         store.write(("ada", "note"), [Memory(text, {"text": text}, terms=text)])
     assert store.rank(("ada",), "las víctimas").items[0].key == spanish[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("BYE!", "en"), ("Bye!", "en"), ("DAS PASSWORT HÄNGT AM KÜHLSCHRANK.", "de"), ("У СОСЕДЕЙ НОВАЯ СОБАКА.", "ru")],
+)  # fmt: skip
+def test_capitals_are_taken_for_no_other_language(text: str, language: str) -> None:
+    assert language_of(text) == language

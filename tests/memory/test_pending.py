@@ -229,3 +229,12 @@ def test_each_embedder_has_its_own_vectors_of_what_is_there_now(tmp_path: Path) 
     )
     with QdrantStore(EdgeClient(tmp_path), Wider()) as store:
         assert store.embed_pending(SPACE) == 2, "what was written anew has none of its old vectors"
+
+
+def test_the_vector_that_edge_wants_at_birth_goes_with_the_first_embedding(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        with QdrantStore(EdgeClient(tmp_path), FailingEmbedder()) as store:
+            store.write(SPACE, passages(text))
+            assert store.embed_pending(SPACE) == 1
+        storages = {path.name for path in tmp_path.rglob("vector_storage-*")}
+        assert storages == {f"vector_storage-{FailingEmbedder.name}"}
