@@ -104,7 +104,7 @@ def answer_memgpt(
 
 
 def oracle(question: OpenQuestion, calls: bool) -> PolicyModel:
-    """The model that searches once for the title of the passage, and knows the answer."""
+    """The model that searches once, in the words of the passage, and knows the answer."""
 
     def policy(prompt: list[BaseMessage]) -> AIMessage:
         if not calls:
