@@ -1,9 +1,12 @@
 """LoCoMo through the memgpt graph: what is lost on the way (nothing may be), and what retrieval finds afterwards.
 
 Every turn of talk goes through the graph with a small window, so that it pages hundreds of times: the first speaker is the
-person, the second is the agent, whose words a scripted policy sends. Then the questions are searched in recall storage.
+person, the second is the agent, whose words a scripted policy sends. Then the questions are searched in recall storage as the page
+Memory searches it, by words and meaning. The agent's own tools for recall storage search by text and by day: what it makes of
+them, `--model` says.
 
     python -m evaluation locomo --file locomo.json [--audit audit_corrections.json] [--window 4096] [--sweep]
+    python -m evaluation locomo --file locomo.json --model qwen2.5-coder-1.5b-instruct --limit 20       (it answers questions)
 """
 
 import argparse
@@ -19,7 +22,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import print_table
+from evaluation.report import ORACLE, add_ways, print_table
 from graphs.memgpt import Context, timed_event, user_message
 from intervals import format_interval, interval
 from memory.ranking import Weights
@@ -170,7 +173,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--file", type=Path, required=True, help="a LoCoMo JSON file")
     parser.add_argument("--audit", type=Path, help="audit_corrections.json of dial481/locomo-audit")
-    parser.add_argument("--window", type=int, default=4_096, help="tokens of the window")
+    add_ways(parser, ("window", "memgpt"))
     parser.add_argument("--sweep", action="store_true", help="also measure the ranking with other weights")
     parser.add_argument(
         "--home", type=Path, help="keep the memory here, to look at afterwards; default: a temporary folder"
@@ -178,7 +181,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Talk, check, ask."""
+    """Talk, check, search; with a model, have it answer the questions instead."""
+    if arguments.model != ORACLE:
+        from evaluation.locomo_answers import answer_questions  # it puts the talk through the graph as this file does
+
+        return answer_questions(arguments)
     conversations = read_locomo(arguments.file, arguments.audit)
     speaker = Speaker(arguments.window)
     lost = doubled = evicted = 0

@@ -10,28 +10,23 @@ happened (the sessions go through the graph, with the agent's lines said by a sc
 import argparse
 import random
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from tqdm import tqdm
 
+from evaluation.asking import REPLY, ask_agent, ask_alone, compare, differences, knowing, newest, tokens
 from evaluation.locomo import Speaker, talk
-from evaluation.report import ORACLE, Rows, add_ways, chosen, print_table, protocol_of
+from evaluation.report import ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import Context, user_message
-from intervals import format_interval, interval
-from models.endpoint import open_model
-from models.refusals import ModelFailed
-from models.reply import ask
-from models.scripted import PolicyModel, call
-from nodes.memgpt.window import FRAME, estimate
 from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.locomo import Conversation, Utterance
-from tasks.msc import AGENT, PERSON, MscDialogue, MscQuestion, MscTurn, holds, read_msc, rouge_l_recall
+from tasks.msc import AGENT, PERSON, MscDialogue, MscTurn, holds, read_msc, rouge_l_recall
 
 WAYS = ("window", "full", "memgpt")
 INSTRUCTIONS = (
@@ -40,97 +35,51 @@ INSTRUCTIONS = (
 )
 START = datetime(2026, 1, 5, 18, tzinfo=UTC)
 APART = timedelta(days=3)  # between sessions
-REPLY = 200  # tokens of the window that are left to the answer
 
 
-def plain_prompt(dialogue: MscDialogue, question: str, most: int | None) -> list[BaseMessage]:
+def plain_prompt(instructions: str, turns: Sequence[MscTurn], question: str, most: int | None) -> list[BaseMessage]:
     """The talk as a dialogue, and the question: the newest turns that fit `most` tokens, or all of them."""
-    turns = list(dialogue.turns)
-    left = None if most is None else most - REPLY - _tokens(INSTRUCTIONS) - _tokens(question)
-    kept = turns if left is None else _newest(turns, left)
-    said = [HumanMessage(turn.text) if turn.speaker == PERSON else AIMessage(turn.text) for turn in kept]
-    return [SystemMessage(INSTRUCTIONS), *said, HumanMessage(question)]
+    if most is not None:
+        kept = newest([turn.text for turn in turns], most - REPLY - tokens(instructions) - tokens(question))
+        turns = turns[len(turns) - kept :]
+    said = [HumanMessage(turn.text) if turn.speaker == PERSON else AIMessage(turn.text) for turn in turns]
+    return [SystemMessage(instructions), *said, HumanMessage(question)]
 
 
-def _newest(turns: Sequence[MscTurn], most: int) -> list[MscTurn]:
-    kept: list[MscTurn] = []
-    for turn in reversed(turns):
-        most -= _tokens(turn.text)
-        if most < 0:
-            break
-        kept.append(turn)
-    return kept[::-1]
-
-
-def _tokens(text: str) -> int:
-    return estimate(text) + FRAME
-
-
-def conversation_of(dialogue: MscDialogue) -> Conversation:
-    """The dialogue as LoCoMo has its own, so that it goes through the graph in the same way."""
-    turns = [
-        Utterance(f"{n}", turn.session, turn.speaker, turn.text, START + turn.session * APART)
-        for n, turn in enumerate(dialogue.turns)
-    ]
-    return Conversation(dialogue.id, (PERSON, AGENT), turns, [])
-
-
-def answer_plain(
-    settings: Settings, model: Any, dialogue: MscDialogue, question: str, most: int | None
-) -> dict[str, Any]:
-    """What the model says when it sees the talk itself."""
-    prompt = plain_prompt(dialogue, question, most)
-    reply = ask(open_model(model, settings), prompt, seconds=settings.reply_seconds, most=REPLY, temperature=0.0)
-    return {"answer": reply.text, "read": reply.input_tokens, "shown": len(prompt) - 2}
-
-
-def answer_memgpt(runtime: Runtime, model: Any, dialogue: MscDialogue, question: str, window: int) -> dict[str, Any]:
-    """What the MemGPT agent says to whom the talk happened."""
-    agent = f"msc-{dialogue.id}"
-    speaker = Speaker(window)
+def hold(runtime: Runtime, agent: str, dialogue: MscDialogue, turns: Sequence[MscTurn], window: int) -> int:
+    """Put turns of a dialogue through the graph, as LoCoMo's are; returns how many messages left the window."""
+    said = [Utterance(f"{n}", t.session, t.speaker, t.text, time_of(t.session)) for n, t in enumerate(turns)]
     with tqdm(disable=True) as bar:
-        evicted = talk(runtime, conversation_of(dialogue), agent, speaker, bar)
-    now = (START + (dialogue.turns[-1].session + 1) * APART).isoformat()
-    context = Context(agent=agent, model=model, window=window, user=PERSON, now=now)
-    state = runtime.run("memgpt", agent, user_message(question, PERSON), context)
-    searches = [m.name for m in state["messages"] if isinstance(m, ToolMessage) and "search" in str(m.name)]
-    return {
-        "answer": "\n".join(state["replies"]),
-        "read": state["tokens"]["read"],
-        "evicted": evicted,
-        "searches": len(searches),
-    }
+        return talk(runtime, Conversation(dialogue.id, (PERSON, AGENT), said, []), agent, Speaker(window), bar)
 
 
-def oracle(question: MscQuestion, calls: bool) -> PolicyModel:
-    """The model that knows the answer."""
-
-    def policy(prompt: list[BaseMessage]) -> AIMessage:
-        if not calls:
-            return AIMessage(question.answers[0])
-        sent = isinstance(prompt[-1], ToolMessage)
-        return AIMessage("Answered.") if sent else call("send_message", message=question.answers[0])
-
-    return PolicyModel(policy=policy)
+def time_of(session: int) -> datetime:
+    """When a session begins."""
+    return START + session * APART
 
 
-def answer(runtime: Runtime, dialogue: MscDialogue, way: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One question of a dialogue in one way, and whether it was answered right. A model that fails has not answered."""
-    question = random.Random(f"msc {dialogue.id}").choice(dialogue.questions)
-    model: Any = oracle(question, way == "memgpt") if arguments.model == ORACLE else arguments.model
-    began = time.monotonic()
-    row: dict[str, Any] = {"kind": question.kind, "question": question.text, "expected": question.answers}
-    try:
-        if way == "memgpt":
-            row |= answer_memgpt(runtime, model, dialogue, question.text, arguments.window)
-        else:
-            most = arguments.window if way == "window" else None
-            row |= answer_plain(runtime.settings, model, dialogue, question.text, most)
-    except ModelFailed as error:
-        row |= {"answer": "", "failed": str(error)}
+def answer(runtime: Runtime, dialogue: MscDialogue, way: str, arguments: argparse.Namespace) -> Row:
+    """One question of a dialogue in one way, and whether it was answered right."""
+    question = random.Random(f"msc {arguments.seed} {dialogue.id}").choice(dialogue.questions)
+    model: Any = knowing(question.answers[0], way == "memgpt") if arguments.model == ORACLE else arguments.model
+    work: Callable[[], Row]
+    if way == "memgpt":
+        agent = f"msc-{dialogue.id}"
+        evicted = hold(runtime, agent, dialogue, dialogue.turns, arguments.window)
+        now = time_of(dialogue.turns[-1].session + 1).isoformat()
+        context = Context(agent=agent, model=model, window=arguments.window, user=PERSON, now=now)
+        work = partial(ask_agent, runtime, agent, user_message(question.text, PERSON), context)
+        about = {"evicted": evicted}
+    else:
+        prompt = plain_prompt(
+            INSTRUCTIONS, dialogue.turns, question.text, arguments.window if way == "window" else None
+        )
+        work = partial(ask_alone, runtime.settings, model, prompt)
+        about = {"shown": len(prompt) - 2}
+    row = {"kind": question.kind, "question": question.text, "expected": question.answers, **about, **measured(work)}
     row["right"] = any(holds(row["answer"], expected) for expected in question.answers)
     row["rouge"] = max(rouge_l_recall(row["answer"], expected) for expected in question.answers)
-    return {**row, "seconds": round(time.monotonic() - began, 1)}
+    return row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -144,32 +93,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     dialogues = [dialogue for dialogue in read_msc(arguments.file) if dialogue.questions][chosen(arguments)]
     if not dialogues:
         raise ValueError(f"{arguments.file} has no dialogue with a question from number {arguments.first} on.")
-    setting = {"model": arguments.model, "window": arguments.window, "first": arguments.first}
-    rows = Rows(arguments.out, setting, arguments.resume)
     with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
-        asked = [(dialogue, way) for dialogue in dialogues for way in arguments.ways]
-        for dialogue, way in tqdm(asked, desc="Questions", disable=None):
-            if f"{way} {dialogue.id}" not in rows.done:
-                rows.add(f"{way} {dialogue.id}", answer(runtime, dialogue, way, arguments))
-        protocol = protocol_of(arguments.model, runtime.settings)
-    done = {way: [rows.done[f"{way} {dialogue.id}"] for dialogue in dialogues] for way in arguments.ways}
-    return {**setting, "protocol": protocol, "dialogues": len(dialogues), **report(done, arguments.window)}
-
-
-def report(done: dict[str, list[dict[str, Any]]], window: int) -> dict[str, Any]:
-    """Print and return what each way reaches, and how it differs from the MemGPT agent on the same questions."""
-    names = ("right", "rouge", "read", "seconds")
-    ways = {
-        way: {n: interval([float(row[n]) for row in rows if n in row]) for n in names} for way, rows in done.items()
-    }
-    table = [[way, *(format_interval(found[n], 2) for n in names)] for way, found in ways.items()]
-    count = len(next(iter(done.values())))
-    print_table(f"Multi-Session Chat, {count} questions, window {window}", ["way", *names], table)
-    differences = {
-        way: interval([float(a["right"]) - float(b["right"]) for a, b in zip(done["memgpt"], rows, strict=True)])
-        for way, rows in done.items()
-        if "memgpt" in done and way != "memgpt"
-    }
-    for way, difference in differences.items():
-        print(f"memgpt − {way}, right: {format_interval(difference, 2)}")
-    return {"ways": ways, "memgpt minus": differences}
+        work = {way: {d.id: partial(answer, runtime, d, way, arguments) for d in dialogues} for way in arguments.ways}
+        names = ("right", "rouge", "read", "searches", "seconds")
+        result, done = compare(arguments, runtime.settings, "Multi-Session Chat", work, names)
+    minus = {f"memgpt minus {way}": ("memgpt", way) for way in arguments.ways if way != "memgpt"}
+    return {**result, "paired": differences(done, minus, ("right", "rouge"))}

@@ -1,10 +1,11 @@
-"""Nested key-value look-up through the memgpt graph (MemGPT §3.2.2): follow a key to a value that is no key.
+"""Nested key-value look-up (MemGPT §3.2.2): follow a key to a value that is no key; n records in a chain are the paper's level n−1.
 
-A scripted policy calls a search tool, reads its page, and searches for the value it found; the last search, which finds one
-record only, proves that the value is no key. With n records in a chain a perfect memory needs n+1 searches.
+The same model two ways: it sees the pairs that fit its window, or is the MemGPT agent, which searches all of them. The oracle calls
+a search tool, reads its page, and searches for the value it found; the last search, which finds one record only, proves that the
+value is no key. With n records in a chain a perfect memory needs n+1 searches.
 
     python -m evaluation nested-kv --pairs kv_140_keys.jsonl --orderings orderings_1_levels.jsonl [more files]
-    python -m evaluation nested-kv --levels 9 --samples 20        (made-up pairs, any number of levels)
+    python -m evaluation nested-kv --levels 2 3 4 --samples 10 --model qwen2.5-coder-1.5b-instruct        (made-up pairs)
 """
 
 import argparse
@@ -13,16 +14,17 @@ import random
 import re
 import tempfile
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from tqdm import tqdm
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from evaluation.report import print_table
+from evaluation.asking import REPLY, ask_agent, ask_alone, compare, differences, knowing, newest, tokens
+from evaluation.report import ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import Context, user_message
-from intervals import format_interval, interval
 from memory.archival import Archival
 from memory.recall import Message, Recall
 from models.scripted import PolicyModel, call
@@ -31,8 +33,17 @@ from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.nested_kv import Pairs, chain, read_orderings, read_pairs
 
-WINDOW = 4_096
+WAYS = ("window", "memgpt")
+STEPS = 60  # thoughts of one look-up
 TOOLS = {"recall": "recall_memory_search", "archival": "archival_memory_search"}
+RULE = (
+    "Each key has a value, which can be a key itself: then look that up too, and so on, until you find a value that is no key. "
+    "Answer with that value alone."
+)
+QUESTION = {
+    "recall": "Your recall storage holds lines `key K has value V`: search it with recall_memory_search. " + RULE,
+    "archival": "Your archival storage holds lines `key K has value V`: search it with archival_memory_search. " + RULE,
+}
 
 
 @dataclass
@@ -51,7 +62,7 @@ class Follower:
             m for m in reversed(prompt) if not isinstance(m, HumanMessage) or _event(m)["type"] == "user_message"
         )
         if isinstance(last, HumanMessage):
-            return self._search(_event(last)["message"])
+            return self._search(_event(last)["message"].split()[-1])
         if not isinstance(last, ToolMessage) or last.name == "send_message":
             return AIMessage("Answered.")
         page = str(json.loads(last.text)["message"])
@@ -84,12 +95,32 @@ def fill(runtime: Runtime, agent: str, records: Pairs, where: str) -> None:
     )
 
 
-def look_up(runtime: Runtime, agent: str, key: str, where: str) -> tuple[str, int]:
-    """The value that the agent sent, and how many searches it took."""
-    follower = Follower(TOOLS[where])
-    context = Context(agent=agent, model=PolicyModel(policy=follower), window=WINDOW, max_steps=60)
-    state = runtime.run("memgpt", f"{agent}-question", user_message(key), context)
-    return (state["replies"] or [""])[-1], follower.searches
+def plain_prompt(records: Pairs, key: str, window: int) -> list[BaseMessage]:
+    """The pairs as lines, as many of the last as fit the window, and the key."""
+    lines = [f"key {name} has value {value}" for name, value in records]
+    question = f"Key: {key}"
+    kept = newest(lines, window - REPLY - tokens(RULE) - tokens(question))
+    return [SystemMessage(RULE), HumanMessage("\n".join([*lines[len(lines) - kept :], question]))]
+
+
+def look_up(runtime: Runtime, name: str, pairs: Pairs, ordering: list[int], way: str, arguments: argparse.Namespace) -> Row:  # fmt: skip # noqa: E501
+    """One chain in one way: whether the answer holds the last value and no other, and how many searches it took."""
+    records, key, expected = chain(pairs, ordering), pairs[ordering[0]][0], pairs[ordering[-1]][1]
+    follower = Follower(TOOLS[arguments.storage])
+    oracle = PolicyModel(policy=follower) if way == "memgpt" else knowing(expected, calls=False)
+    model: Any = oracle if arguments.model == ORACLE else arguments.model
+    work: Callable[[], Row]
+    if way == "memgpt":
+        fill(runtime, name, records, arguments.storage)
+        context = Context(agent=name, model=model, window=arguments.window, max_steps=STEPS)
+        question = user_message(f"{QUESTION[arguments.storage]} The key: {key}")
+        work = partial(ask_agent, runtime, f"{name}-question", question, context)
+    else:
+        work = partial(ask_alone, runtime.settings, model, plain_prompt(records, key, arguments.window))
+    row = {"key": key, "expected": expected, **measured(work)}
+    given = set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", row["answer"])) - {key}
+    searches = {"exact": row["searches"] == len(ordering) + 1} if way == "memgpt" and "searches" in row else {}
+    return {**row, **searches, "right": given == {expected}}
 
 
 def made_up(levels: int, samples: int, seed: int) -> tuple[Pairs, list[list[int]]]:
@@ -108,11 +139,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage", choices=list(TOOLS), default="recall", help="what is searched; the paper: text search"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    add_ways(parser, WAYS)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Follow every chain; report exact answers and searches for each depth."""
+    """Follow every chain in each way; report right answers and searches for each depth, and the paired differences."""
     if bool(arguments.pairs) != bool(arguments.orderings):
         raise ValueError("--pairs and --orderings belong together: give both, or neither.")
     tasks: list[tuple[Pairs, list[list[int]]]]
@@ -121,25 +152,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         tasks = [(pairs, read_orderings(path)) for path in arguments.orderings]
     else:
         tasks = [made_up(level, arguments.samples, arguments.seed + level) for level in arguments.levels]
-    rows, levels = [], []
+    work: dict[str, dict[str, Callable[[], Row]]] = {}
     with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
-        for number, (pairs, orderings) in enumerate(tasks):
-            right, exact, searches = [], [], []
-            for sample, ordering in enumerate(tqdm(orderings, desc=f"{len(orderings[0])} levels", disable=None)):
-                agent = f"kv-{number}-{sample}"
-                fill(runtime, agent, chain(pairs, ordering), arguments.storage)
-                answer, count = look_up(runtime, agent, pairs[ordering[0]][0], arguments.storage)
-                right.append(float(answer == pairs[ordering[-1]][1]))
-                exact.append(float(count == len(ordering) + 1))
-                searches.append(float(count))
-            level = {"records": len(orderings[0]), "accuracy": interval(right), "in n+1": interval(exact)}
-            levels.append({**level, "searches": interval(searches)})
-            rows.append(
-                [len(orderings[0]), len(orderings), *(format_interval(interval(v)) for v in (right, exact, searches))]
-            )
-    print_table(
-        f"Nested key-value, {arguments.storage} storage",
-        ["records", "chains", "right", "in n+1 searches", "searches"],
-        rows,
-    )
-    return {"storage": arguments.storage, "levels": levels}
+        for pairs, orderings in tasks:
+            for sample, ordering in list(enumerate(orderings))[chosen(arguments)]:
+                for way in arguments.ways:
+                    name = f"kv-{len(ordering)}-{sample}"
+                    chains = work.setdefault(f"{way}, {len(ordering)} records", {})
+                    chains[str(sample)] = partial(look_up, runtime, name, pairs, ordering, way, arguments)
+        names = ("right", "exact", "searches", "read", "seconds")
+        storage = arguments.storage
+        result, done = compare(arguments, runtime.settings, "Nested key-value", work, names, storage=storage)
+    depths = [way.removeprefix("memgpt, ") for way in done if way.startswith("memgpt")]
+    minus = {f"memgpt minus window, {depth}": (f"memgpt, {depth}", f"window, {depth}") for depth in depths}
+    return {**result, "paired": differences(done, minus, ("right",))}

@@ -5,17 +5,28 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from langchain_core.callbacks import get_usage_metadata_callback
+from tqdm import tqdm
+
+from intervals import interval
 from models.chat import EndpointChat
 from models.endpoint import open_model
+from models.refusals import ContextOverflow, CutOff, ModelFailed
 from settings import Settings
 
 ORACLE = "oracle"
 """In place of a model's name: the policy that knows the answers."""
+MOST_FAILURES = 10  # in a row that a model's endpoint did not finish
+TOKENS = ("input_tokens", "output_tokens")
+
+Row = dict[str, Any]
 
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -35,22 +46,25 @@ def protocol_of(model: str, settings: Settings) -> str:
     return (found.protocol or "") if isinstance(found, EndpointChat) else ""
 
 
-def add_ways(parser: argparse.ArgumentParser, ways: Sequence[str]) -> None:
-    """The options of a benchmark that asks the same questions in several ways."""
-    parser.add_argument(
-        "--model",
-        default=ORACLE,
-        help="a model at the endpoint of the settings; default: the one that knows the answers",
-    )
-    parser.add_argument("--window", type=int, default=4_096, help="tokens of the window")
-    parser.add_argument("--ways", nargs="+", choices=ways, default=list(ways))
-    parser.add_argument("--first", type=int, default=0, help="the first question of the file")
-    parser.add_argument("--limit", type=int, help="so many questions only")
+def add_model(parser: argparse.ArgumentParser, default: str, about: str) -> None:
+    """The options of a benchmark that asks a model many things."""
+    parser.add_argument("--model", default=default, help=f"a model at the endpoint of the settings; default: {about}")
+    parser.add_argument("--first", type=int, default=0, help="the first item of the file")
+    parser.add_argument("--limit", type=int, help="so many items only")
+    parser.add_argument("--seed", type=int, default=0, help="of what is chosen by chance")
+    parser.add_argument("--concurrency", type=int, default=1, help="items at once")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
 
 
+def add_ways(parser: argparse.ArgumentParser, ways: Sequence[str]) -> None:
+    """The options of a benchmark that asks the same questions in several ways."""
+    add_model(parser, ORACLE, "the one that knows the answers")
+    parser.add_argument("--window", type=int, default=4_096, help="tokens of the window")
+    parser.add_argument("--ways", nargs="+", choices=ways, default=list(ways))
+
+
 def chosen(arguments: argparse.Namespace) -> slice:
-    """Which questions `--first` and `--limit` mean."""
+    """Which items `--first` and `--limit` mean."""
     return slice(arguments.first, None if arguments.limit is None else arguments.first + arguments.limit)
 
 
@@ -81,6 +95,72 @@ class Rows:
         self.done[key] = row
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **row}) + "\n")
+
+
+def measured(work: Callable[[], Row]) -> Row:
+    """What `work` gives, with its tokens and seconds. A reply that is never finished is no answer; raises other ModelFailed."""
+    began = time.monotonic()
+    with get_usage_metadata_callback() as usage:
+        try:
+            row = work()
+        except (CutOff, ContextOverflow) as error:
+            row = {"answer": "", "failed": str(error)}
+    used: list[Mapping[str, Any]] = list(usage.usage_metadata.values())
+    tokens = {name: sum(u[name] for u in used) for name in TOKENS}
+    return {**row, **tokens, "seconds": round(time.monotonic() - began, 1)}
+
+
+def work_off(
+    rows: Rows, work: Mapping[str, Callable[[], Row]], concurrency: int, what: str, told: Callable[[], str] = str
+) -> None:
+    """Do what has no row yet, several at once, with the progress and the time left; `told`: what stands beside it.
+
+    Raises ModelFailed in the end for what an endpoint did not finish: it is no row, so that `--resume` asks again.
+    """
+    left = {key: job for key, job in work.items() if key not in rows.done}
+    failures: list[ModelFailed] = []
+    in_a_row = 0
+    with (
+        ThreadPoolExecutor(concurrency) as pool,
+        tqdm(total=len(work), initial=len(work) - len(left), desc=what, disable=None) as bar,
+    ):
+        jobs = {pool.submit(job): key for key, job in left.items()}
+        try:
+            for job in as_completed(jobs):
+                try:
+                    rows.add(jobs[job], job.result())
+                    in_a_row = 0
+                except ModelFailed as error:
+                    failures.append(error)
+                    in_a_row += 1
+                    if in_a_row >= MOST_FAILURES:
+                        break
+                bar.update()
+                bar.set_postfix_str(told())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    if failures:
+        raise ModelFailed(f"{len(failures)} of {what} are not finished: {failures[0]} Run it again with --resume.")
+
+
+def spent(rows: Iterable[Row]) -> Row:
+    """Tokens and seconds of all rows together."""
+    kept = list(rows)
+    return {name: round(sum(row.get(name, 0) for row in kept), 1) for name in (*TOKENS, "seconds")}
+
+
+def means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Intervals of what of `names` stands in any of the rows."""
+    return {
+        name: interval([float(row[name]) for row in rows if name in row])
+        for name in names
+        if any(name in r for r in rows)
+    }
+
+
+def paired(left: Sequence[Row], right: Sequence[Row], name: str) -> dict[str, float]:
+    """The interval of left − right on the same items."""
+    return interval([float(a[name]) - float(b[name]) for a, b in zip(left, right, strict=True)])
 
 
 def write_json(path: Path, name: str, result: dict[str, Any]) -> None:

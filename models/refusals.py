@@ -41,7 +41,7 @@ class ModelFailed(RuntimeError):
 
 
 class CutOff(ModelFailed):
-    """The reply was cut off at its bound of tokens: half a reply, which is never used."""
+    """The reply was cut off, at its bound of tokens or where it went round in circles: half a reply, which is never used."""
 
 
 class ContextOverflow(ModelFailed):

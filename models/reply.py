@@ -180,7 +180,8 @@ def _message(
             with attempt:
                 return _whole(bound.stream(prompt, config={"tags": tags or []}), control, deadline, calls)
     except TransientError as error:
-        raise ModelFailed(
+        kind = CutOff if isinstance(error, Circling) else ModelFailed
+        raise kind(
             f"The model gave no complete reply in up to {ATTEMPTS} attempts or {seconds:.0f} s: {error}. Your message is kept: "
             "send another, or try again when the endpoint answers.",
             error.status,

@@ -1,12 +1,16 @@
-"""Reads LoCoMo (Maharana et al. 2024): long two-person conversations, with questions and the turns that answer them."""
+"""Reads LoCoMo (Maharana et al. 2024): long two-person conversations, with questions, answers and the turns they come from."""
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from tasks.hotpotqa import normalised
+from tasks.msc import STEMMER
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
 
@@ -28,6 +32,8 @@ class LocomoQuestion:
     """One question; evidence as indices into the conversation's turns."""
 
     text: str
+    answer: str
+    """Empty for an adversarial question: nobody said that."""
     category: int
     evidence: frozenset[int]
     audited: frozenset[int]
@@ -53,6 +59,24 @@ def read_locomo(path: Path, audit: Path | None = None) -> list[Conversation]:
     return [_conversation(number, row, corrections) for number, row in enumerate(rows)]
 
 
+def answer_f1(reply: str, question: LocomoQuestion) -> float:
+    """F1 of stemmed words, as LoCoMo counts it: the parts of a multi-hop answer apart, of an open one what stands before `;`.
+
+    Departures: (1) words are normalised as HotpotQA's, and stemmed by Snowball's English stemmer, the heir of Porter's.
+    """
+    if question.category == 1:
+        given = reply.split(",")
+        wanted = question.answer.split(",")
+        return sum(max(_f1(part, one) for part in given) for one in wanted) / len(wanted)
+    return _f1(reply, question.answer.split(";")[0] if question.category == 3 else question.answer)
+
+
+def _f1(reply: str, answer: str) -> float:
+    given, wanted = ([STEMMER.stem_word(w) for w in normalised(text).split()] for text in (reply, answer))
+    common = sum((Counter(given) & Counter(wanted)).values())
+    return 2 * common / (len(given) + len(wanted)) if common else 0.0
+
+
 def _conversation(number: int, row: dict[str, Any], corrections: dict[str, list[str]]) -> Conversation:
     talk = row["conversation"]
     turns = list(_turns(talk))
@@ -67,7 +91,11 @@ def _conversation(number: int, row: dict[str, Any], corrections: dict[str, list[
     for n, qa in enumerate(row["qa"]):
         public = qa.get("evidence") or []
         audited = corrections.get(f"locomo_{number}_qa{n}", public)
-        questions.append(LocomoQuestion(str(qa["question"]), int(qa["category"]), located(public), located(audited)))
+        questions.append(
+            LocomoQuestion(
+                str(qa["question"]), str(qa.get("answer", "")), int(qa["category"]), located(public), located(audited)
+            )
+        )
     name = str(row.get("sample_id", number))
     return Conversation(name, (talk["speaker_a"], talk["speaker_b"]), turns, questions)
 

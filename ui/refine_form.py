@@ -85,14 +85,16 @@ def _context(session: Session, method: Solver) -> MethodContext:
         return react.Context(agent=agent, model=model, tools=tools, mcp=mcp, max_steps=steps, max_seconds=seconds)
     if method == "self_refine":
         by = st.radio("Critic", ["the model", "tests that I give"], horizontal=True, key="refine_critic")
+        with_tools = st.toggle("It may use tools while it writes", key="refine_draft_tools")
         tests = _tests() if by != "the model" else ""
         most = st.number_input("Most drafts", 1, 20, 4, key="refine_drafts")
         accept = st.slider("Good enough from a score of", 0.1, 1.0, 0.9, 0.05, key="refine_accept")
         if by != "the model" and not tests.strip():
             raise ValueError("tests are to criticise, but there are none: write at least one assertion.")
         return self_refine.Context(
-            agent=agent, model=model, tests=tests, max_drafts=most, accept_at=accept, max_seconds=seconds
-        )
+            agent=agent, model=model, draft="react" if with_tools else "write", tests=tests, max_drafts=most,
+            accept_at=accept, max_seconds=seconds,
+        )  # fmt: skip
     evaluator = st.radio(
         "Checked by", list(EVALUATORS), format_func=lambda e: EVALUATORS[e], horizontal=True, key="refine_evaluator"
     )

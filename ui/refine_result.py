@@ -100,6 +100,9 @@ def _show_version(version: dict[str, Any], word: str, refine: bool) -> None:
     )
     with st.expander(f"{word} {version['number']} · {said}"):
         _show_text(version["text" if refine else "answer"] or "(no answer)")
+        if steps := version.get("trajectory"):
+            st.caption("How it came to it")
+            st.code(steps, language=None, wrap_lines=True)
         if criticism := version["critique" if refine else "feedback"]:
             st.caption("Critique" if refine else "What came of it")
             st.code(criticism, language=None, wrap_lines=True)

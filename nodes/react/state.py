@@ -49,19 +49,31 @@ class State(TypedDict, total=False):
 
 
 @dataclass(kw_only=True)
-class Context(RunContext):
-    """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
+class ReactOptions(RunContext):
+    """What the caller of the ReAct machine sets, and of one that has its steps worked out by it."""
 
     tools: list[BuiltIn] = field(default_factory=lambda: list(BUILT_IN))
     """Which of the built-in tools the model may call."""
-    more_tools: SkipJsonSchema[list[BaseTool]] = field(default_factory=list)
-    """Any LangChain tools."""
     mcp: list[str] = field(default_factory=list)
     """MCP servers whose tools are attached: a URL (streamable HTTP), or a name in PALIMPSEST_MCP_SERVERS (stdio)."""
-    instructions: str = ""
-    """Added to the system message."""
     max_steps: int = 8
     """Most thoughts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "max_steps")
+        for name in self.tools:
+            check(name in BUILT_IN, "tools", name, f"use some of {', '.join(BUILT_IN)}")
+
+
+@dataclass(kw_only=True)
+class Context(ReactOptions):
+    """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
+
+    more_tools: SkipJsonSchema[list[BaseTool]] = field(default_factory=list)
+    """Any LangChain tools."""
+    instructions: str = ""
+    """Added to the system message."""
     max_seconds: float = 180.0
     """Most time in all; a tool still running then is given up."""
     max_repeats: int = 2
@@ -71,6 +83,4 @@ class Context(RunContext):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "max_steps", "max_seconds", "max_repeats", "observation_characters")
-        for name in self.tools:
-            check(name in BUILT_IN, "tools", name, f"use some of {', '.join(BUILT_IN)}")
+        check_positive(self, "max_seconds", "max_repeats", "observation_characters")

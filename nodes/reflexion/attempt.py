@@ -4,10 +4,9 @@ import time
 from typing import Any, Protocol
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
-from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from nodes.react.state import Context as ReactContext
+from nodes.react.solve import Solved, solve
 from nodes.reflexion.recall_lessons import keep_lesson
 from nodes.reflexion.state import Context, State, Trial
 from nodes.replies import reply_to
@@ -16,11 +15,6 @@ from text import clean_text
 WRITE = "Solve the task. Reply with the answer alone."
 PROGRAM = "Solve the task with a Python program. Reply with the whole program in one fenced block."
 SHOWN = 4_000  # characters of the last attempt
-ENDED = {
-    "step_limit": "It ran out of steps before it had an answer.",
-    "time_limit": "It ran out of time before it had an answer.",
-    "loop": "It made the same calls over and over.",
-}
 
 
 class Attempt(Protocol):
@@ -36,22 +30,24 @@ def attempt_with(solver: Any) -> Attempt:
         begun = time.monotonic()
         if state["trials"] and state["trials"][-1]["lesson"].strip():
             keep_lesson(state["trials"][-1], state, runtime)  # a person may have edited it
-        answer, error = _answer(solver, state, runtime)
+        made = _attempt(solver, state, runtime)
         trial = Trial(
-            number=len(state["trials"]) + 1, answer=answer, outcome="", score=0.0, feedback="", error=error, lesson=""
-        )
+            number=len(state["trials"]) + 1, answer=made.answer, trajectory=made.trajectory, outcome="", score=0.0, feedback="",
+            error=made.error, lesson="",
+        )  # fmt: skip
         return {"trials": [*state["trials"], trial], "seconds": state["seconds"] + time.monotonic() - begun}
 
     return attempt
 
 
-def _answer(solver: Any, state: State, runtime: Runtime[Context]) -> tuple[str, str]:
-    """The trial's answer, and why there is none."""
-    if runtime.context.first_attempt and not state["trials"]:
-        return runtime.context.first_attempt, ""
-    if runtime.context.attempt == "react":
-        return _react(solver, state, runtime)
-    return _write(state, runtime), ""
+def _attempt(solver: Any, state: State, runtime: Runtime[Context]) -> Solved:
+    context = runtime.context
+    if context.first_attempt and not state["trials"]:
+        return Solved(context.first_attempt, "", "")
+    if context.attempt == "react":
+        seconds = context.max_seconds - state["seconds"]
+        return solve(solver, briefing(state, context), context, seconds, PROGRAM if context.is_program else "")
+    return Solved(_write(state, runtime), "", "")
 
 
 def _write(state: State, runtime: Runtime[Context]) -> str:
@@ -61,21 +57,6 @@ def _write(state: State, runtime: Runtime[Context]) -> str:
         HumanMessage(briefing(state, context)),
     ]
     return clean_text(reply_to(prompt, context.model, runtime, tags=["attempt"]).text).strip()
-
-
-def _react(solver: Any, state: State, runtime: Runtime[Context]) -> tuple[str, str]:
-    """The machine's answer, and why there is none; its budgets are one attempt's."""
-    context = runtime.context
-    inner = ReactContext(
-        agent=context.agent, model=context.model, settings=context.settings, tools=list(context.tools), mcp=list(context.mcp),
-        max_steps=context.max_steps, max_seconds=max(1.0, context.max_seconds - state["seconds"]),
-        instructions=PROGRAM if context.is_program else "",
-    )  # fmt: skip
-    limit = RunnableConfig(recursion_limit=inner.supersteps)
-    done = solver.invoke({"task": briefing(state, context)}, limit, context=inner)
-    if done["stop"] == "answered":
-        return str(done["answer"]), ""
-    return "", ENDED.get(done["stop"], f"It failed: {done.get('error', '')}")
 
 
 def briefing(state: State, context: Context) -> str:

@@ -37,10 +37,7 @@ def evaluate(state: State, runtime: Runtime[Context]) -> State:
     score, passed, feedback = _score(last, own_tests, state["task"], runtime)
     outcome: Outcome = "passed" if passed else "error" if last["error"] else "failed"
     feedback = "\n".join(part for part in (last["error"], feedback) if part)
-    trial = Trial(
-        number=last["number"], answer=last["answer"], outcome=outcome, score=score, feedback=feedback,
-        error=last["error"], lesson=last["lesson"],
-    )  # fmt: skip
+    trial: Trial = {**last, "outcome": outcome, "score": score, "feedback": feedback}
     trials = [*state["trials"][:-1], trial]
     _credit(state, passed, runtime)
     top = max(reversed(trials), key=lambda t: t["score"])

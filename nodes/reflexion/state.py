@@ -1,14 +1,14 @@
 """What the Reflexion machine remembers between steps (State), and what its caller sets (Context)."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
 
 from memory.lessons import Outcome
-from nodes.context import RunContext, check, check_positive
-from nodes.react.state import BUILT_IN, BuiltIn
+from nodes.context import check, check_positive
+from nodes.react.state import ReactOptions
 
 Stop = Literal["", "solved", "budget"]
 Evaluator = Literal["tests", "own_tests", "exact", "judge"]
@@ -27,6 +27,8 @@ class Trial(TypedDict):
 
     number: int
     answer: str
+    trajectory: NotRequired[str]
+    """How the ReAct machine came to it: thoughts, calls, observations. Runs begun before it was kept have none."""
     outcome: Outcome | Literal[""]
     """Empty until it was evaluated."""
     score: float
@@ -56,7 +58,7 @@ class State(TypedDict, total=False):
 
 
 @dataclass(kw_only=True)
-class Context(RunContext):
+class Context(ReactOptions):
     """What the caller sets for a run. It is not checkpointed, so hidden tests and expected answers belong here.
 
     Raises ValueError, naming the field, for a value that cannot work.
@@ -65,7 +67,7 @@ class Context(RunContext):
     ROUNDS = "max_trials"
 
     attempt: Literal["write", "react"] = "write"
-    """`write`: one reply; `react`: the ReAct machine with its tools."""
+    """`write`: one reply; `react`: the ReAct machine with `tools`, `mcp` and `max_steps`, whose trajectory the reflection sees."""
     evaluator: Evaluator = "judge"
     """`tests`: those below; `own_tests`: the model's own; `exact`: the expected answer below; `judge`: a model."""
     tests: str = ""
@@ -78,14 +80,8 @@ class Context(RunContext):
     """Who judges; empty: the same model."""
     accept_at: float = 0.9
     """Score of the judge from which an answer counts as right."""
-    tools: list[BuiltIn] = field(default_factory=lambda: list(BUILT_IN))
-    """What `react` may call."""
-    mcp: list[str] = field(default_factory=list)
-    """MCP servers for `react`."""
     first_attempt: str = ""
     """An answer that is there already: the first trial, instead of one that the model makes."""
-    max_steps: int = 8
-    """Most thoughts of one attempt of `react`."""
     max_trials: int = 4
     max_seconds: float = 600.0
     """Time after which no further trial is begun."""
@@ -94,7 +90,7 @@ class Context(RunContext):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "max_steps", "max_trials", "max_seconds", "max_lessons")
+        check_positive(self, "max_trials", "max_seconds", "max_lessons")
         check(0 < self.accept_at <= 1, "accept_at", self.accept_at, "use a score above 0, at most 1")
         check(
             self.evaluator != "tests" or bool(self.tests.strip()),

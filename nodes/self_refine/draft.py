@@ -1,11 +1,13 @@
 """draft and revise: the first version of the answer, and each next one (Self-Refine, Madaan et al. 2023, Algorithm 1)."""
 
 import time
+from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
 from nodes.context import STATE_VERSION
+from nodes.react.solve import solve
 from nodes.replies import reply_to
 from nodes.self_refine.state import Context, Draft, State
 from text import clean_text
@@ -16,39 +18,58 @@ REVISE = "Revise your last version by the criticism. Keep what was right. Reply 
 EMPTY = "Your reply was empty. Reply with the result."
 
 
-def draft(state: State, runtime: Runtime[Context]) -> State:
-    """Write the first draft. Raises ModelFailed and Stopped; the run can be resumed."""
-    if not state.get("task", "").strip():
-        raise ValueError("The task is empty: say what is to be written.")
-    begun = time.monotonic()
-    text = _write([_system(DRAFT, runtime.context), HumanMessage(state["task"])], runtime)
-    first = Draft(number=1, text=text, score=-1.0, critique="")
-    return {
-        "version": STATE_VERSION, "agent": runtime.context.agent, "drafts": [first], "answer": "", "score": 0.0, "stop": "",
-        "seconds": time.monotonic() - begun,
-    }  # fmt: skip
+class Writes(Protocol):
+    """A node's signature."""
+
+    def __call__(self, state: State, runtime: Runtime[Context]) -> State: ...
 
 
-def revise(state: State, runtime: Runtime[Context]) -> State:
-    """Write the next draft from all that were, each with its criticism: what was tried is not tried again."""
-    begun = time.monotonic()
-    prompt: list[BaseMessage] = [_system(REVISE, runtime.context), HumanMessage(state["task"])]
-    for earlier in state["drafts"]:
-        prompt += [
-            AIMessage(earlier["text"]),
-            HumanMessage(f"Criticism (score {earlier['score']:.2f} of 1):\n{earlier['critique']}"),
-        ]
-    text = _write(prompt, runtime)
-    following = Draft(number=len(state["drafts"]) + 1, text=text, score=-1.0, critique="")
-    return {"drafts": [*state["drafts"], following], "seconds": state["seconds"] + time.monotonic() - begun}
+def draft_with(solver: Any) -> Writes:
+    """The first draft's node, with the compiled ReAct machine for `Context.draft == "react"`."""
+
+    def draft(state: State, runtime: Runtime[Context]) -> State:
+        """Write the first draft. Raises ModelFailed and Stopped; the run can be resumed."""
+        if not state.get("task", "").strip():
+            raise ValueError("The task is empty: say what is to be written.")
+        begun = time.monotonic()
+        text = _write(solver, DRAFT, state["task"], [], 0.0, runtime)
+        first = Draft(number=1, text=text, score=-1.0, critique="")
+        return {
+            "version": STATE_VERSION, "agent": runtime.context.agent, "drafts": [first], "answer": "", "score": 0.0, "stop": "",
+            "seconds": time.monotonic() - begun,
+        }  # fmt: skip
+
+    return draft
 
 
-def _write(prompt: list[BaseMessage], runtime: Runtime[Context]) -> str:
-    text = clean_text(reply_to(prompt, runtime.context.model, runtime, tags=["draft"]).text).strip()
+def revise_with(solver: Any) -> Writes:
+    """The node of each next draft, with the same machine."""
+
+    def revise(state: State, runtime: Runtime[Context]) -> State:
+        """Write the next draft from all that were, each with its criticism: what was tried is not tried again."""
+        begun = time.monotonic()
+        text = _write(solver, REVISE, state["task"], state["drafts"], state["seconds"], runtime)
+        following = Draft(number=len(state["drafts"]) + 1, text=text, score=-1.0, critique="")
+        return {"drafts": [*state["drafts"], following], "seconds": state["seconds"] + time.monotonic() - begun}
+
+    return revise
+
+
+def _write(solver: Any, how: str, task: str, drafts: list[Draft], seconds: float, runtime: Runtime[Context]) -> str:
+    """The next version; empty where the machine found none, which the critic then says."""
+    context = runtime.context
+    how += PROGRAM if context.tests else ""
+    if context.draft == "react":
+        versions = [f"Version {d['number']}:\n{d['text'] or '(none)'}\n\n{_criticism(d)}" for d in drafts]
+        return solve(solver, "\n\n".join([task, *versions]), context, context.max_seconds - seconds, how).answer.strip()
+    prompt: list[BaseMessage] = [SystemMessage(how), HumanMessage(task)]
+    for earlier in drafts:
+        prompt += [AIMessage(earlier["text"]), HumanMessage(_criticism(earlier))]
+    text = clean_text(reply_to(prompt, context.model, runtime, tags=["draft"]).text).strip()
     if not text:
-        text = clean_text(reply_to([*prompt, HumanMessage(EMPTY)], runtime.context.model, runtime, tags=["draft"]).text)
+        text = clean_text(reply_to([*prompt, HumanMessage(EMPTY)], context.model, runtime, tags=["draft"]).text)
     return text.strip()
 
 
-def _system(instructions: str, context: Context) -> SystemMessage:
-    return SystemMessage(instructions + (PROGRAM if context.tests else ""))
+def _criticism(draft: Draft) -> str:
+    return f"Criticism (score {draft['score']:.2f} of 1):\n{draft['critique']}"

@@ -7,7 +7,8 @@ from typing import Literal, TypedDict
 from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
 
-from nodes.context import RunContext, check, check_positive
+from nodes.context import check, check_positive
+from nodes.react.state import ReactOptions
 
 Stop = Literal["", "accepted", "budget"]
 Critic = Callable[[str], tuple[float, str]]
@@ -39,11 +40,13 @@ class State(TypedDict, total=False):
 
 
 @dataclass(kw_only=True)
-class Context(RunContext):
+class Context(ReactOptions):
     """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
 
     ROUNDS = "max_drafts"
 
+    draft: Literal["write", "react"] = "write"
+    """Who writes and revises: `write`: one reply; `react`: the ReAct machine with `tools`, `mcp` and `max_steps`."""
     critic: str | SkipJsonSchema[BaseChatModel] = ""
     """Who criticises; empty: the same model."""
     tests: str = ""

@@ -9,8 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from langchain_core.messages import BaseMessage
 
-from evaluation import lessons, msc, nq_open, sandbox
+from evaluation import lessons, msc, nested_kv, nq_open, sandbox
+from evaluation.asking import REPLY
 from evaluation.humanevalpack import check_programs
 from evaluation.locomo import measures, rank_sessions
 from intervals import interval
@@ -87,10 +89,11 @@ def test_nested_kv_needs_one_search_more_than_there_are_levels(tmp_path: Path, s
     result = evaluate(
         "nested-kv", "--levels", "1", "3", "--samples", "1", "--storage", storage, out=tmp_path / "out.json"
     )
-    assert [(row["records"], row["accuracy"]["mean"], row["searches"]["mean"]) for row in result["levels"]] == [
-        (1, 1.0, 2.0),
-        (3, 1.0, 4.0),
-    ]
+    ways = result["ways"]
+    assert {way: row["right"]["mean"] for way, row in ways.items()} == {
+        f"{way}, {n} records": 1.0 for n in (1, 3) for way in nested_kv.WAYS
+    }
+    assert [ways[f"memgpt, {n} records"]["searches"]["mean"] for n in (1, 3)] == [2.0, 4.0]
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the public files are not here")
@@ -100,8 +103,8 @@ def test_public_nested_kv(tmp_path: Path) -> None:
     few.write_text("\n".join((folder / "orderings_4_levels.jsonl").read_text().splitlines()[:10]))
     pairs = str(folder / "kv_140_keys.jsonl")
     result = evaluate("nested-kv", "--pairs", pairs, "--orderings", str(few), out=tmp_path / "out.json")
-    assert result["levels"][0]["accuracy"]["mean"] == 1.0
-    assert result["levels"][0]["in n+1"]["mean"] == 1.0
+    found = result["ways"]["memgpt, 4 records"]
+    assert (found["right"]["mean"], found["exact"]["mean"]) == (1.0, 1.0)
 
 
 SESSIONS = 7
@@ -251,7 +254,7 @@ def test_msc_oracle_and_resume(tmp_path: Path) -> None:
     rows.write_text(rows.read_text() + '{"key": "memgpt d1", "cut off by a ki')
     result = evaluate("msc", "--file", str(file), "--resume", out=out)
     assert {way: found["right"]["mean"] for way, found in result["ways"].items()} == dict.fromkeys(msc.WAYS, 1.0)
-    assert result["memgpt minus"]["full"]["mean"] == 0.0
+    assert result["paired"]["memgpt minus full"]["right"]["mean"] == 0.0
     assert len(rows.read_text().splitlines()) == 10
 
 
@@ -259,10 +262,14 @@ def test_msc_shows_the_newest_turns_that_fit_the_window(tmp_path: Path) -> None:
     file = tmp_path / "msc.jsonl"
     file.write_text(json.dumps(a_dialogue(0)) + "\n")
     (dialogue,) = read_msc(file)
-    whole = msc.plain_prompt(dialogue, "What do I work as?", None)
+
+    def prompt(most: int | None) -> list[BaseMessage]:
+        return msc.plain_prompt(msc.INSTRUCTIONS, dialogue.turns, "What do I work as?", most)
+
+    whole = prompt(None)
     assert len(whole) == len(dialogue.turns) + 2
-    assert msc.plain_prompt(dialogue, "What do I work as?", 4_096) == whole
-    shown = msc.plain_prompt(dialogue, "What do I work as?", msc.REPLY + 90)
+    assert prompt(4_096) == whole
+    shown = prompt(REPLY + 90)
     assert 2 < len(shown) < len(whole)
     assert shown[1:] == whole[-len(shown) + 1 :]
     assert "welder" not in " ".join(m.text for m in shown)
@@ -306,7 +313,7 @@ def test_nq_open_cuts_every_passage_to_the_window_and_hides_no_answer_in_the_oth
     assert nq_open.among_others(questions, 0, 6) == passages
     for window in (400, 4_096):
         prompt = nq_open.cut_prompt(questions[0].text, passages, window)
-        assert sum(estimate(m.text) for m in prompt) <= window - nq_open.REPLY + 20
+        assert sum(estimate(m.text) for m in prompt) <= window - REPLY + 20
         assert all(p.title in prompt[1].text for p in passages)
     with pytest.raises(ValueError, match="9 other passages were asked for"):
         nq_open.among_others(questions, 0, 9)

@@ -1,0 +1,117 @@
+"""How benchmarks ask in several ways: the model alone, on what fits its window, or the MemGPT agent."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from evaluation.report import Row, Rows, means, paired, print_table, protocol_of, spent, work_off
+from graphs.memgpt import Context
+from intervals import format_interval
+from models.endpoint import open_model
+from models.reply import ask
+from models.scripted import PolicyModel, call
+from models.transcript import transcript
+from nodes.memgpt.window import FRAME, estimate
+from runtime import Runtime
+from settings import Settings
+
+REPLY = 200  # tokens of the window that are left to the answer
+MOST = 8_000  # characters of each message of a transcript
+
+
+def tokens(text: str) -> int:
+    """Tokens of a message, as the MemGPT agent counts them."""
+    return estimate(text) + FRAME
+
+
+def newest(texts: Sequence[str], most: int) -> int:
+    """How many of the last texts fit into `most` tokens, each as a message."""
+    for count, text in enumerate(reversed(texts)):
+        most -= tokens(text)
+        if most < 0:
+            return count
+    return len(texts)
+
+
+def ask_alone(settings: Settings, model: Any, prompt: list[BaseMessage]) -> Row:
+    """What the model says, at temperature 0. Raises ModelFailed."""
+    reply = ask(open_model(model, settings), prompt, seconds=settings.reply_seconds, most=REPLY, temperature=0.0)
+    return {"answer": reply.text, "read": reply.input_tokens}
+
+
+def ask_agent(runtime: Runtime, thread: str, event: BaseMessage, context: Context) -> Row:
+    """What the MemGPT agent says to an event, how often it searched, and what it did. Raises ModelFailed."""
+    done: list[BaseMessage] = []  # as it comes: some of it may have left the window in the end
+    for part in runtime.stream("memgpt", thread, event, context):
+        if part["type"] == "updates" and not part["ns"]:
+            done += (m for step in part["data"].values() for m in step.get("messages", []) if m.type in ("ai", "tool"))
+    state = runtime.state("memgpt", thread)
+    return {
+        "answer": "\n".join(state["replies"]),
+        "read": state["tokens"]["read"],
+        "searches": sum("search" in str(m.name) for m in done if isinstance(m, ToolMessage)),
+        "transcript": transcript(done, MOST),
+    }
+
+
+def knowing(answer: str, calls: bool, *first: AIMessage) -> PolicyModel:
+    """The model that knows the answer; as the agent it makes the calls of `first` before it sends it."""
+
+    def policy(prompt: list[BaseMessage]) -> AIMessage:
+        if not calls:
+            return AIMessage(answer)
+        since = takewhile(lambda m: not isinstance(m, HumanMessage), reversed(prompt))  # the event
+        results = [m.name for m in since if isinstance(m, ToolMessage)]
+        if "send_message" in results:
+            return AIMessage("Answered.")
+        return first[len(results)] if len(results) < len(first) else call("send_message", message=answer)
+
+    return PolicyModel(policy=policy)
+
+
+def compare(
+    arguments: argparse.Namespace,
+    settings: Settings,
+    title: str,
+    work: Mapping[str, Mapping[str, Callable[[], Row]]],
+    names: Sequence[str],
+    **setting: Any,
+) -> tuple[Row, dict[str, list[Row]]]:
+    """Do the work of each way, an item at a time; print and return the intervals of `names`, and return the rows by way.
+
+    `work`: way → item → what gives its row. `setting`: what a resumed run must have the same, beside model, window and seed.
+    """
+    setting = {"model": arguments.model, "window": arguments.window, "seed": arguments.seed, **setting}
+    rows = Rows(arguments.out, setting, arguments.resume)
+    keys = {(way, item): f"{way} {item}" for way, items in work.items() for item in items}
+    in_turn = sorted(
+        keys, key=lambda key: list(work[key[0]]).index(key[1])
+    )  # item by item: what a stop leaves is paired
+    work_off(rows, {keys[key]: work[key[0]][key[1]] for key in in_turn}, arguments.concurrency, "questions")
+    done = {way: [rows.done[keys[way, item]] for item in items] for way, items in work.items()}
+    ways = {way: means(kept, names) for way, kept in done.items()}
+    print_table(
+        f"{title}, window {arguments.window}",
+        ["way", *names, "n"],
+        [
+            [way, *(format_interval(v[n], 2) if n in v else "–" for n in names), len(done[way])]
+            for way, v in ways.items()
+        ],
+    )
+    costs = {way: spent(kept) for way, kept in done.items()}
+    return {**setting, "protocol": protocol_of(arguments.model, settings), "ways": ways, "spent": costs}, done
+
+
+def differences(done: Mapping[str, list[Row]], pairs: Mapping[str, tuple[str, str]], names: Sequence[str]) -> Row:
+    """Intervals of left − right on the same items, printed too; `pairs`: title → (left, right), where both were asked."""
+    found = {
+        title: {name: paired(done[left], done[right], name) for name in names}
+        for title, (left, right) in pairs.items()
+        if left in done and right in done
+    }
+    for title, difference in found.items():
+        print(f"{title}: {', '.join(f'{n} {format_interval(v, 2)}' for n, v in difference.items())}")
+    return found
