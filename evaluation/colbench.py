@@ -10,18 +10,18 @@ stand two baselines: the best constant answer of each task, and the agent's answ
 import argparse
 import json
 import shutil
+import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from itertools import product
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from tqdm import tqdm
-
-from evaluation.report import Rows, print_table
+from evaluation.report import TOKENS, Row, Rows, print_table, protocol_of, spent, work_off
 from evaluation.scripted_agents import AGENTS
 from graphs import collaborate
 from intervals import format_interval, interval
-from models.refusals import ModelFailed
 from runtime import Runtime, open_runtime
 from sandbox.choose import shared_sandbox
 from sandbox.html import shared_renderer
@@ -33,25 +33,32 @@ from text import read_json_lines
 
 MODES = {"dialogue": None, "single_turn": 1}
 """How the agent works on a task: with a person, or at once."""
-NO_TOKENS = {"input_tokens": 0, "output_tokens": 0}
-MOST_FAILURES = 10  # dialogues in a row that a model's endpoint did not finish
 
 
-def talk(runtime: Runtime, task_id: str, way: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One dialogue, begun or resumed: its trajectory and what of it is counted. Raises ModelFailed."""
+def talk(runtime: Runtime, task_id: str, way: str, sample: int, arguments: argparse.Namespace) -> Row:
+    """One dialogue, begun or resumed: its trajectory and what of it is counted; a resumed one's seconds are the rest's.
+
+    A task whose reference cannot be scored is named so. Raises ModelFailed.
+    """
+    began = time.monotonic()
     task = find_task(task_id, runtime.settings)
     scripted = AGENTS.get(arguments.agent)
-    same = "person person_model patience vagueness forgetfulness tolerance scoring seed".split()
+    same = "person person_model patience vagueness forgetfulness tolerance scoring".split()
     context = collaborate.Context(
         model=scripted(task) if scripted else arguments.agent, max_turns=MODES[way] or arguments.turns,
-        **{name: getattr(arguments, name) for name in same},
+        seed=arguments.seed + sample, **{name: getattr(arguments, name) for name in same},
     )  # fmt: skip
-    thread = f"{way} {task_id}"
+    thread = f"{way} {task_id} {sample}"
     state = runtime.state("collaborate", thread)
     if not state.get("trajectory"):
         waits = runtime.pending_step("collaborate", thread)
-        state = runtime.run("collaborate", thread, None if waits else task_id, context)
-    row = {**state["trajectory"], "agent": arguments.agent, "extra": {"way": way}}
+        try:
+            state = runtime.run("collaborate", thread, None if waits else task_id, context)
+        except TruthFailed as error:
+            return {"unusable": str(error), **dict.fromkeys(TOKENS, 0)}
+    clip = state["parts"].get("clip")
+    extra = {"way": way, "sample": sample} | ({} if clip is None else {"clip": clip})
+    row = {**state["trajectory"], "agent": arguments.agent, "extra": extra}
     turns = state["turns"]
     said = [t for t in turns if t["role"] == "person"]
     return {
@@ -61,11 +68,12 @@ def talk(runtime: Runtime, task_id: str, way: str, arguments: argparse.Namespace
         "turns": sum(t["role"] == "agent" for t in turns),
         "replies": len(said),
         "leaks": sum(bool(t["leak"]) for t in said),
-        "clip": state["parts"].get("clip"),
+        "clip": clip,
         "told": len(state["told"]) / len(task.facts) if task.facts else None,
         "failure": state["failure"] or ("" if state["success"] else "wrong"),
         "input_tokens": state["input_tokens"],
         "output_tokens": state["output_tokens"],
+        "seconds": round(time.monotonic() - began, 1),
     }
 
 
@@ -92,7 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=100, help="tasks")
     parser.add_argument("--difficulty", type=int, default=3, help="hidden decisions of a generated task")
     parser.add_argument("--first", type=int, default=0, help="seed of the first generated task")
-    parser.add_argument("--agent", required=True, help=f"a model at the endpoint, or {', '.join(AGENTS)}")
+    parser.add_argument(
+        "--agent", "--model", required=True, dest="agent", help=f"a model at the endpoint, or {', '.join(AGENTS)}"
+    )
+    parser.add_argument("--samples", type=int, default=1, help="dialogues about each task, with a seed each")
     parser.add_argument("--person", choices=["rules", "model", "vision"], default="rules")
     parser.add_argument("--person-model", default="", help="who plays the person; default: the agent's model")
     parser.add_argument("--patience", type=int, default=0)
@@ -125,11 +136,16 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     tasks = {id: find_task(id, settings) for id in ids}
     rows = Rows(arguments.out, {**setting, "first": ids[0]}, arguments.resume)
-    failures = _hold(ids, rows, settings, arguments)
-    if failures:
-        raise ModelFailed(f"{len(failures)} dialogues are not finished: {failures[0]} Run it again with --resume.")
+    keys = {id: [f"{way} {id} {n}" for way, n in product(MODES, range(arguments.samples))] for id in ids}
+    with open_runtime(settings) as runtime:
+        work = {
+            f"{way} {id} {n}": partial(talk, runtime, id, way, n, arguments)
+            for way, id, n in product(MODES, ids, range(arguments.samples))
+        }
+        work_off(rows, work, arguments.concurrency, "dialogues", lambda: _running(rows, arguments.price))
+        protocol = "" if arguments.agent in AGENTS else protocol_of(arguments.agent, settings)
     shutil.rmtree(home, ignore_errors=True)
-    unusable = [id for id in ids if any("unusable" in rows.done[f"{way} {id}"] for way in MODES)]
+    unusable = [id for id in ids if any("unusable" in rows.done[key] for key in keys[id])]
     for id in unusable:
         print(f"Left out, for its reference cannot be scored here: {id}")
     ids = [id for id in ids if id not in unusable]
@@ -137,38 +153,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError("None of the tasks has a reference that can be scored here.")
     result = {**_report([tasks[id] for id in ids], rows, arguments), "unusable": unusable}
     trajectories = rows.path.with_name(rows.path.name.replace(".rows.", ".trajectories."))
-    whole = [json.dumps(rows.done[f"dialogue {id}"]["trajectory"], ensure_ascii=False) for id in ids]
+    held = [rows.done[f"dialogue {id} {n}"] for id, n in product(ids, range(arguments.samples))]
+    whole = [json.dumps(row["trajectory"], ensure_ascii=False) for row in held]
     trajectories.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
     print(f"\nTrajectories: {trajectories}")
-    return {**setting, **result}
-
-
-def _hold(ids: list[str], rows: Rows, settings: Settings, arguments: argparse.Namespace) -> list[ModelFailed]:
-    """Hold what is not held yet; the endpoint's failures, which are no rows."""
-    left = [(way, id) for way in MODES for id in ids if f"{way} {id}" not in rows.done]
-    failures: list[ModelFailed] = []
-    in_a_row = 0
-    with open_runtime(settings) as runtime, ThreadPoolExecutor(arguments.concurrency) as pool:
-        jobs = {pool.submit(talk, runtime, id, way, arguments): f"{way} {id}" for way, id in left}
-        bar = tqdm(
-            as_completed(jobs), total=len(ids) * len(MODES), initial=len(rows.done), desc="dialogues", disable=None
-        )
-        try:
-            for job in bar:
-                try:
-                    rows.add(jobs[job], job.result())
-                    in_a_row = 0
-                except TruthFailed as error:
-                    rows.add(jobs[job], {"unusable": str(error), **NO_TOKENS})
-                except ModelFailed as error:
-                    failures.append(error)
-                    in_a_row += 1
-                    if in_a_row >= MOST_FAILURES:
-                        break
-                bar.set_postfix_str(_running(rows, arguments.price))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    return failures
+    return {**setting, "protocol": protocol, "samples": arguments.samples, **result}
 
 
 def _running(rows: Rows, price: list[float] | None) -> str:
@@ -183,30 +172,44 @@ def _cost(rows: list[dict[str, Any]], price: list[float]) -> float:
 
 
 def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dict[str, Any]:
-    ways = {way: [rows.done[f"{way} {t.task_id}"] for t in tasks] for way in MODES}
+    ways = {
+        way: [[rows.done[f"{way} {t.task_id} {n}"] for n in range(arguments.samples)] for t in tasks] for way in MODES
+    }
     table: dict[str, Any] = {}
-    for way, done in ways.items():
+    for way, by_task in ways.items():
+        done = [row for samples in by_task for row in samples]
         replies = sum(row["replies"] for row in done)
         table[way] = {
-            "tests": interval([row["score"] for row in done]),
-            "success": interval([float(row["success"]) for row in done]),
-            "turns": interval([float(row["turns"]) for row in done]),
+            "tests": interval([mean(row["score"] for row in samples) for samples in by_task]),
+            "success": interval([mean(float(row["success"]) for row in samples) for samples in by_task]),
+            "best of all": interval([max(float(row["success"]) for row in samples) for samples in by_task]),
+            "turns": interval([mean(float(row["turns"]) for row in samples) for samples in by_task]),
             "clip": interval([row["clip"] for row in done if row["clip"] is not None]),
             "told": interval([row["told"] for row in done if row["told"] is not None]),
             "leak_rate": sum(row["leaks"] for row in done) / replies if replies else 0.0,
             "failures": dict(sorted(Counter(row["failure"] for row in done if row["failure"]).items())),
-            "input_tokens": sum(row["input_tokens"] for row in done),
-            "output_tokens": sum(row["output_tokens"] for row in done),
+            **{name: int(used) for name, used in spent(done).items() if name in TOKENS},
             "cost": _cost(done, arguments.price) if arguments.price else None,
         }
     if (constant := constant_answers(tasks))["tests"]["n"]:
         table["constant_answer"] = constant
     agent = arguments.agent
     names = {"dialogue": agent, "single_turn": f"{agent}, at once", "constant_answer": "best constant"}
-    means = ("tests", "clip", "success", "turns", "told")
+    means = ("tests", "clip", "success", "best of all", "turns", "told")
     print_table(
-        f"ColBench, {len(tasks)} tasks, person: {arguments.person}, scoring: {arguments.scoring}",
-        ["agent", "tests or similarity", "CLIP", "success", "turns", "facts told", "leaks", "tokens in / out", "cost"],
+        f"ColBench, {len(tasks)} tasks x {arguments.samples}, person: {arguments.person}, scoring: {arguments.scoring}",
+        [
+            "agent",
+            "tests or similarity",
+            "CLIP",
+            "success",
+            "best of all",
+            "turns",
+            "facts told",
+            "leaks",
+            "tokens in / out",
+            "cost",
+        ],
         [
             [
                 names[way],
@@ -222,18 +225,44 @@ def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dic
     result = {"tasks": len(tasks), "table": table, "sandbox": shared_sandbox(Settings()).report()}
     if any(task.kind == "frontend" for task in tasks):
         result["renderer"] = shared_renderer().report()
+    rates = {
+        "dialogue against single turn": _win_rate(ways["dialogue"], [r for rows in ways["single_turn"] for r in rows])
+    }
     if arguments.opponent:
-        rate = _win_rate(ways["dialogue"], arguments.opponent)
-        result["win_rate"] = rate
-        print(f"Win rate against {arguments.opponent}: {format_interval(rate)}")
-    return result
+        theirs = [row for _, row in read_json_lines(arguments.opponent)]
+        rates[f"dialogue against {arguments.opponent.name}"] = _win_rate(ways["dialogue"], theirs)
+    for against, (by, rate) in rates.items():
+        print(f"Win rate by {by}, {against}: {format_interval(rate)}")
+    seconds = {way: spent(row for samples in done for row in samples)["seconds"] for way, done in ways.items()}
+    named = {f"{against}, by {by}": {"win rate": rate} for against, (by, rate) in rates.items()}
+    return {**result, "seconds": seconds, "win rates": named}
 
 
-def _win_rate(done: list[dict[str, Any]], opponent: Path) -> dict[str, float]:
-    """Share of tasks with a better score than the opponent's; a tie is half a win. Raises ValueError for other tasks."""
-    theirs = {row["task"]: row["score"] for _, row in read_json_lines(opponent)}
-    missing = [row["trajectory"]["task"] for row in done if row["trajectory"]["task"] not in theirs]
-    if missing:
-        raise ValueError(f"{opponent} has no trajectory of {missing[0]}: the win rate needs the same tasks.")
-    pairs = [(row["score"], theirs[row["trajectory"]["task"]]) for row in done]
-    return interval([0.5 if mine == other else float(mine > other) for mine, other in pairs])
+def _win_rate(mine: list[list[Row]], others: list[Row]) -> tuple[str, dict[str, float]]:
+    """What was compared, and the share of tasks with a better one than the others'; a tie is half a win.
+
+    Pages are compared by CLIP's cosine where both sides have it for each, else by our own score, as programs are by their tests.
+    Raises ValueError for other tasks.
+    """
+    theirs: dict[str, list[Row]] = {}
+    for row in others:
+        kept = row.get("trajectory", row)  # a row of this run, or a trajectory of another
+        theirs.setdefault(kept["task"], []).append(kept)
+    names = [samples[0]["trajectory"]["task"] for samples in mine]
+    if missing := [name for name in names if name not in theirs]:
+        raise ValueError(f"The opponent has no trajectory of {missing[0]}: the win rate needs the same tasks.")
+    pairs = [(samples, theirs[name]) for samples, name in zip(mine, names, strict=True)]
+    by_clip = all("clip" in t["extra"] for samples, row in pairs for t in (*(s["trajectory"] for s in samples), *row))
+
+    def value(trajectory: Row) -> float:
+        return float(trajectory["extra"]["clip"] if by_clip else trajectory["score"])
+
+    wins = [
+        mean(_win(value(sample["trajectory"]), value(other)) for sample, other in product(samples, row))
+        for samples, row in pairs
+    ]
+    return "CLIP cosine" if by_clip else "our score", interval(wins)
+
+
+def _win(mine: float, other: float) -> float:
+    return 0.5 if mine == other else float(mine > other)

@@ -1,40 +1,66 @@
-"""HotpotQA through ReAct: each question over its own ten pages in archival storage; exact match and F1.
+"""HotpotQA, each question over its own ten pages in archival storage: exact match and F1 of ReAct, and of what goes round it.
 
-The oracle policy opens the pages that hold the answer, one a step, and answers: it must reach 100 % within the step budget.
+`alone`: the model answers from what it knows; `react`: with the tools `search` and `lookup`; `self_refine`: its drafts are ReAct's,
+and it criticises them itself; `reflexion`: its trials are ReAct's, and it is told right or wrong (as in the paper, §4.1), so that
+its figure stands beside as many tries, not beside one. The oracle opens the pages that hold the answer, one a step, and answers:
+it must reach 100 % within the step budget.
 
     python -m evaluation hotpotqa --file hotpotqa_distractor_60.jsonl
-    python -m evaluation hotpotqa --file hotpotqa_distractor_60.jsonl --model gpt-4.1-mini
+    python -m evaluation hotpotqa --file hotpotqa_distractor_60.jsonl --model qwen2.5-coder-1.5b-instruct --methods alone react
 """
 
 import argparse
+import re
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from langchain_core.callbacks import get_usage_metadata_callback
-from langchain_core.messages import BaseMessage, ToolMessage
-from tqdm import tqdm
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from evaluation.report import ORACLE, Rows, print_table
-from graphs import react
-from intervals import format_interval, interval
+from evaluation.asking import ask_alone
+from evaluation.report import (
+    ORACLE,
+    Row,
+    Rows,
+    add_model,
+    chosen,
+    means,
+    measured,
+    paired,
+    print_table,
+    protocol_of,
+    spent,
+    work_off,
+)
+from graphs import react, reflexion, self_refine
+from intervals import format_interval
 from memory.archival import Archival
 from memory.documents import Section
 from models.scripted import PolicyModel, Reply, call
+from models.transcript import transcript
+from nodes.react.state import BuiltIn
+from nodes.self_refine.critique import CRITICISE
 from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.hotpotqa import HotpotQuestion, exact_match, f1, read_hotpotqa
 
+METHODS = ("alone", "react", "self_refine", "reflexion")
 INSTRUCTIONS = (
     "Answer with a few words, yes or no: the name, the number or the place alone, as briefly as it can be said."
 )
+TOOLS: list[BuiltIn] = ["search", "lookup"]
 
 
-def oracle(question: HotpotQuestion) -> Any:
+def oracle(question: HotpotQuestion, method: str) -> Any:
     """The policy that knows which pages matter: opens them, one a step, and answers once it has read them all."""
 
     def policy(prompt: list[BaseMessage]) -> Reply:
+        if method == "alone":
+            return question.answer
+        if prompt[0].text == CRITICISE:
+            return call("give_verdict", score=10, criticism="")
         read = [m.text for m in prompt if isinstance(m, ToolMessage)]
         if len(read) < len(question.supporting):
             return call("search", id=f"c{len(read)}", entity=question.supporting[len(read)])
@@ -46,54 +72,97 @@ def oracle(question: HotpotQuestion) -> Any:
     return policy
 
 
-def solve(runtime: Runtime, number: int, question: HotpotQuestion, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One question over its own pages."""
-    agent = f"hotpot-{number}"
-    archival = Archival(runtime.store, agent)
-    for title, text in question.pages.items():
-        archival.ingest(title, [Section(text, "")])
-    model: Any = PolicyModel(policy=oracle(question)) if arguments.model == ORACLE else arguments.model
-    context = react.Context(
-        agent=agent, model=model, tools=["search", "lookup"], max_steps=arguments.steps, instructions=INSTRUCTIONS
-    )
-    with get_usage_metadata_callback() as usage:
-        state = runtime.run("react", agent, question.text, context)
-    return {
-        "exact": exact_match(state["answer"], question.answer),
-        "f1": f1(state["answer"], question.answer),
-        "steps": state["steps"],
-        "stop": state["stop"],
-        "answer": state["answer"],
-        "tokens": sum(u["total_tokens"] for u in usage.usage_metadata.values()),
-    }
+def solve(runtime: Runtime, number: int, question: HotpotQuestion, method: str, arguments: argparse.Namespace) -> Row:
+    """One question over its own pages by one method."""
+    model: Any = arguments.model
+    if arguments.model == ORACLE:
+        model = PolicyModel(policy=oracle(question, method))
+    if method == "alone":
+        work = partial(ask_alone, runtime.settings, model, [SystemMessage(INSTRUCTIONS), HumanMessage(question.text)])
+    else:
+        agent = f"hotpot-{number}-{method}"
+        archival = Archival(runtime.store, agent)
+        for title, text in question.pages.items():
+            archival.ingest(title, [Section(text, "")])
+        work = partial(work_out, runtime, agent, question, method, model, arguments)
+    row = measured(work)
+    answer = row["answer"]
+    return {"question": question.text, "expected": question.answer, **row, "exact": exact_match(answer, question.answer), "f1": f1(answer, question.answer)}  # fmt: skip # noqa: E501
+
+
+def work_out(
+    runtime: Runtime, agent: str, question: HotpotQuestion, method: str, model: Any, arguments: argparse.Namespace
+) -> Row:
+    """What one of the machines answers, how it ended and what it did; where that is known, how often it searched."""
+    same: dict[str, Any] = {"agent": agent, "model": model, "tools": TOOLS, "max_steps": arguments.steps}
+    task = f"{question.text}\n\n{INSTRUCTIONS}"
+    if method == "react":
+        state = runtime.run("react", agent, task, react.Context(**same))
+        steps = transcript(state["messages"][1:])
+        row = {"steps": state["steps"]}
+    elif method == "self_refine":
+        refine = self_refine.Context(**same, draft="react", max_drafts=arguments.attempts)
+        state = runtime.run("self_refine", agent, task, refine)
+        drafts = state["drafts"]
+        first = exact_match(drafts[0]["text"], question.answer)
+        steps = "\n".join(f"Draft: {d['text']}\nCritique ({d['score']:.2f}): {d['critique']}" for d in drafts)
+        return {"answer": state["answer"], "stop": state["stop"], "attempts": len(drafts), "first": first, "transcript": steps}  # fmt: skip # noqa: E501
+    else:
+        tries = reflexion.Context(
+            **same, attempt="react", evaluator="exact", expected=question.answer, max_trials=arguments.attempts
+        )
+        state = runtime.run("reflexion", agent, task, tries)
+        trials = state["trials"]
+        steps = "\n".join(f"{t.get('trajectory', '')}\nLesson: {t['lesson']}" for t in trials)
+        row = {"attempts": len(trials), "first": exact_match(trials[0]["answer"], question.answer)}
+    searches = len(re.findall(r"^Call: search\(", steps, re.MULTILINE))
+    return {**row, "answer": state["answer"], "stop": state["stop"], "searched": searches > 0, "searches": searches, "transcript": steps}  # fmt: skip # noqa: E501
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--file", type=Path, required=True, help="HotpotQA, distractor setting, JSON lines")
-    parser.add_argument(
-        "--model", default=ORACLE, help="a model at the endpoint of the settings; default: the oracle policy"
-    )
-    parser.add_argument("--steps", type=int, default=7, help="most thoughts a question (7 in the ReAct paper)")
-    parser.add_argument("--limit", type=int, help="first questions only")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    add_model(parser, ORACLE, "the oracle policy")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["react"])
+    parser.add_argument("--steps", type=int, default=7, help="most thoughts an attempt (7 in the ReAct paper)")
+    parser.add_argument("--attempts", type=int, default=3, help="most drafts or trials")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Ask every question; report exact match, F1, steps and how the runs ended."""
-    questions = read_hotpotqa(arguments.file)[: arguments.limit]
-    setting = {"model": arguments.model, "steps": arguments.steps}
+    """Ask every question by each method; report exact match, F1, searches, steps and how the runs ended."""
+    questions = list(enumerate(read_hotpotqa(arguments.file)))[chosen(arguments)]
+    setting = {name: getattr(arguments, name) for name in ("model", "steps", "attempts", "seed")}
     rows = Rows(arguments.out, setting, arguments.resume)
     with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
-        for number, question in enumerate(tqdm(questions, desc="questions", disable=None)):
-            if str(number) not in rows.done:
-                rows.add(str(number), solve(runtime, number, question, arguments))
-    done = [rows.done[str(n)] for n in range(len(questions))]
-    means = {name: interval([float(row[name]) for row in done]) for name in ("exact", "f1", "steps", "tokens")}
-    stops = dict(Counter(row["stop"] for row in done))
+        work = {
+            f"{method} {number}": partial(solve, runtime, number, question, method, arguments)
+            for number, question in questions
+            for method in arguments.methods
+        }
+        work_off(rows, work, arguments.concurrency, "questions")
+        protocol = protocol_of(arguments.model, runtime.settings)
+    done = {method: [rows.done[f"{method} {n}"] for n, _ in questions] for method in arguments.methods}
+    names = ("exact", "f1", "first", "searched", "searches", "steps", "attempts", "seconds")
+    found = {method: means(kept, names) for method, kept in done.items()}
+    stops = {method: dict(Counter(row["stop"] for row in kept if row.get("stop"))) for method, kept in done.items()}
     print_table(
-        f"HotpotQA, {arguments.model}, {len(done)} questions, at most {arguments.steps} steps",
-        ["exact match", "F1", "steps", "tokens", "ended"],
-        [[*(format_interval(means[n]) for n in means), ", ".join(f"{k} {v}" for k, v in stops.items())]],
+        f"HotpotQA, {arguments.model}, {len(questions)} questions, at most {arguments.steps} steps",
+        ["method", *names, "ended"],
+        [
+            [
+                m,
+                *(format_interval(v[n], 2) if n in v else "–" for n in names),
+                ", ".join(f"{k} {c}" for k, c in stops[m].items()),
+            ]
+            for m, v in found.items()
+        ],
     )
-    return {**setting, "questions": len(done), **means, "stops": stops}
+    return {
+        **setting, "protocol": protocol, "questions": len(questions), "methods": found, "stops": stops,
+        "spent": {method: spent(kept) for method, kept in done.items()},
+        "paired": {
+            f"{method} minus react": {name: paired(kept, done["react"], name) for name in ("exact", "f1")}
+            for method, kept in done.items()
+            if "react" in done and method != "react"
+        },
+    }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 from sandbox.outcome import Limits
 from sandbox.python import Sandbox
 from sandbox.values import Value, call_source, same
+from tasks.humanevalpack import FixTask
 from text import read_rows
 
 TOLERANCE = {"sqrt": 1e-3}
@@ -66,3 +67,23 @@ def _equal(actual: Any, expected: Any, tolerance: float) -> bool:
     if tolerance and isinstance(actual, int | float) and isinstance(expected, int | float):
         return abs(actual - expected) <= tolerance
     return same(actual, expected)
+
+
+def as_fix_task(task: QuixTask) -> FixTask:
+    """The program as one to mend; what it should do stands in the program's own text."""
+    cases = [_assertion(task, arguments, expected) for arguments, expected in task.cases]
+    return FixTask(
+        task_id=task.name,
+        entry_point=task.name,
+        buggy=task.buggy,
+        right=task.right,
+        tests="\n".join([PLAIN.strip(), "", *cases]),
+        example_tests="\n".join([PLAIN.strip(), "", *cases[:1]]),
+        docstring="What the text beneath it says.",
+    )
+
+
+def _assertion(task: QuixTask, arguments: list[Value], expected: Value) -> str:
+    call = f"_plain({call_source(task.name, arguments)})"
+    tolerance = TOLERANCE.get(task.name)
+    return f"assert abs({call} - {expected!r}) <= {tolerance}" if tolerance else f"assert {call} == {expected!r}"

@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage
 
 from evaluation import lessons, msc, nested_kv, nq_open, sandbox
 from evaluation.asking import REPLY
-from evaluation.humanevalpack import check_programs
+from evaluation.fixing import check_programs
 from evaluation.locomo import measures, rank_sessions
 from intervals import interval
 from nodes.memgpt.window import estimate
@@ -161,8 +161,11 @@ def test_humanevalpack_goes_from_none_to_all_in_two_attempts(tmp_path: Path) -> 
     with open_sandbox(Settings(), "auto", 1) as sandbox:
         assert check_programs(sandbox, read_humanevalpack(Path(file))) == {"right": 100, "buggy": 0}
     result = evaluate("humanevalpack", "--file", file, "--limit", "15", out=tmp_path / "out.json")
-    for method in result["methods"].values():
-        assert (method["first"]["mean"], method["passed"]["mean"], method["attempts"]["mean"]) == (0.0, 1.0, 2.0)
+    assert {
+        name: (method["first"]["mean"], method["passed"]["mean"], method["attempts"]["mean"])
+        for name, method in result["methods"].items()
+    } == {"self_refine": (0.0, 1.0, 2.0), "reflexion": (0.0, 1.0, 2.0), "retry": (0.0, 0.0, 1.0)}
+    assert result["worse than the first"] == {"self_refine": 0, "reflexion": 0, "retry": 0}
     assert result["sandbox"]["backend"] in ("bubblewrap", "landlock", "wasm")
 
 
@@ -172,9 +175,11 @@ def test_hotpotqa_oracle_and_resume(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     evaluate("hotpotqa", "--file", file, "--limit", "5", out=out)
     rows = out.with_suffix(".rows.jsonl")
-    rows.write_text(rows.read_text() + '{"key": "5", "cut off by a ki')
+    rows.write_text(rows.read_text() + '{"key": "react 5", "cut off by a ki')
     result = evaluate("hotpotqa", "--file", file, "--resume", out=out)
-    assert (result["exact"]["mean"], result["questions"], result["stops"]) == (1.0, 60, {"answered": 60})
+    react = result["methods"]["react"]
+    assert (react["exact"]["mean"], react["searched"]["mean"], result["questions"]) == (1.0, 1.0, 60)
+    assert result["stops"] == {"react": {"answered": 60}}
     assert len(rows.read_text().splitlines()) == 61
     command = [
         sys.executable,
@@ -192,6 +197,16 @@ def test_hotpotqa_oracle_and_resume(tmp_path: Path) -> None:
     refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert refused.returncode != 0
     assert "another setting" in refused.stderr
+
+
+@pytest.mark.skipif(not (DATA / "hotpotqa").is_dir(), reason="the public file is not there")
+def test_hotpotqa_by_every_method(tmp_path: Path) -> None:
+    file = str(DATA / "hotpotqa" / "hotpotqa_distractor_60.jsonl")
+    methods = ("alone", "react", "self_refine", "reflexion")
+    result = evaluate("hotpotqa", "--file", file, "--limit", "2", "--methods", *methods, out=tmp_path / "out.json")
+    assert {method: row["exact"]["mean"] for method, row in result["methods"].items()} == dict.fromkeys(methods, 1.0)
+    assert result["stops"]["self_refine"] == {"accepted": 2}
+    assert result["methods"]["reflexion"]["searches"]["mean"] == 2.0
 
 
 @pytest.mark.skipif(not (DATA / "quixbugs").is_dir(), reason="the public file is not there")
