@@ -42,18 +42,27 @@ def ask_alone(settings: Settings, model: Any, prompt: list[BaseMessage]) -> Row:
     return {"answer": reply.text, "read": reply.input_tokens}
 
 
+def ask_within(settings: Settings, model: Any, prompt_of: Callable[[int], list[BaseMessage]], window: int) -> Row:
+    """`ask_alone` with a prompt of `prompt_of(most)` tokens that fits the window as the server counts it. Raises ModelFailed."""
+    row = ask_alone(settings, model, prompt_of(window))
+    if row["read"] + REPLY > window:  # our estimate was too low for this text
+        row = ask_alone(settings, model, prompt_of(int(window * (window - REPLY) / row["read"])))
+    return row
+
+
 def ask_agent(runtime: Runtime, thread: str, event: BaseMessage, context: Context) -> Row:
     """What the MemGPT agent says to an event, how often it searched, and what it did. Raises ModelFailed."""
-    done: list[BaseMessage] = []  # as it comes: some of it may have left the window in the end
+    done: dict[str, BaseMessage] = {}  # as it comes: some of it may have left the window in the end
     for part in runtime.stream("memgpt", thread, event, context):
         if part["type"] == "updates" and not part["ns"]:
-            done += (m for step in part["data"].values() for m in step.get("messages", []) if m.type in ("ai", "tool"))
+            for step in part["data"].values():
+                done |= {m.id: m for m in step.get("messages", []) if m.type in ("ai", "tool")}
     state = runtime.state("memgpt", thread)
     return {
         "answer": "\n".join(state["replies"]),
         "read": state["tokens"]["read"],
-        "searches": sum("search" in str(m.name) for m in done if isinstance(m, ToolMessage)),
-        "transcript": transcript(done, MOST),
+        "searches": sum("search" in str(m.name) for m in done.values() if isinstance(m, ToolMessage)),
+        "transcript": transcript(done.values(), MOST),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from tqdm import tqdm
 
-from evaluation.asking import REPLY, ask_agent, ask_alone, compare, differences, newest, tokens
+from evaluation.asking import REPLY, ask_agent, ask_within, compare, differences, newest, tokens
 from evaluation.locomo import Speaker, talk
 from evaluation.report import Row, chosen, means, measured
 from graphs.memgpt import Context, user_message
@@ -86,8 +86,9 @@ def answer(homes: Homes, conversation: Conversation, number: int, way: str, argu
             row |= measured(partial(ask_agent, runtime, AGENT, event, context))
         homes.protocols(home)
     else:
-        prompt = plain_prompt(conversation, question.text, arguments.window)
-        row |= measured(partial(ask_alone, Settings(home=homes.folder), arguments.model, prompt))
+        prompt_of = partial(plain_prompt, conversation, question.text)
+        settings = Settings(home=homes.folder)
+        row |= measured(partial(ask_within, settings, arguments.model, prompt_of, arguments.window))
     return {**row, "f1": answer_f1(row["answer"], question)}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from tqdm import tqdm
 
-from evaluation.asking import REPLY, ask_agent, ask_alone, compare, differences, knowing, newest, tokens
+from evaluation.asking import REPLY, ask_agent, ask_alone, ask_within, compare, differences, knowing, newest, tokens
 from evaluation.locomo import Speaker, talk
 from evaluation.report import ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import Context, user_message
@@ -71,11 +71,11 @@ def answer(runtime: Runtime, dialogue: MscDialogue, way: str, arguments: argpars
         work = partial(ask_agent, runtime, agent, user_message(question.text, PERSON), context)
         about = {"evicted": evicted}
     else:
-        prompt = plain_prompt(
-            INSTRUCTIONS, dialogue.turns, question.text, arguments.window if way == "window" else None
-        )
-        work = partial(ask_alone, runtime.settings, model, prompt)
-        about = {"shown": len(prompt) - 2}
+        prompt_of = partial(plain_prompt, INSTRUCTIONS, dialogue.turns, question.text)
+        work = partial(ask_alone, runtime.settings, model, prompt_of(None))
+        if way == "window":
+            work = partial(ask_within, runtime.settings, model, prompt_of, arguments.window)
+        about = {}
     row = {"kind": question.kind, "question": question.text, "expected": question.answers, **about, **measured(work)}
     row["right"] = any(holds(row["answer"], expected) for expected in question.answers)
     row["rouge"] = max(rouge_l_recall(row["answer"], expected) for expected in question.answers)

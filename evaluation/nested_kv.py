@@ -22,7 +22,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from evaluation.asking import REPLY, ask_agent, ask_alone, compare, differences, knowing, newest, tokens
+from evaluation.asking import REPLY, ask_agent, ask_within, compare, differences, knowing, newest, tokens
 from evaluation.report import ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import Context, user_message
 from memory.archival import Archival
@@ -41,8 +41,10 @@ RULE = (
     "Answer with that value alone."
 )
 QUESTION = {
-    "recall": "Your recall storage holds lines `key K has value V`: search it with recall_memory_search. " + RULE,
-    "archival": "Your archival storage holds lines `key K has value V`: search it with archival_memory_search. " + RULE,
+    "recall": "Your recall storage holds many keys with their values: find a key there with recall_memory_search. "
+    + RULE,
+    "archival": "Your archival storage holds many keys with their values: find a key there with archival_memory_search. "
+    + RULE,
 }
 
 
@@ -116,7 +118,8 @@ def look_up(runtime: Runtime, name: str, pairs: Pairs, ordering: list[int], way:
         question = user_message(f"{QUESTION[arguments.storage]} The key: {key}")
         work = partial(ask_agent, runtime, f"{name}-question", question, context)
     else:
-        work = partial(ask_alone, runtime.settings, model, plain_prompt(records, key, arguments.window))
+        prompt_of = partial(plain_prompt, records, key)
+        work = partial(ask_within, runtime.settings, model, prompt_of, arguments.window)
     row = {"key": key, "expected": expected, **measured(work)}
     given = set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", row["answer"])) - {key}
     searches = {"exact": row["searches"] == len(ordering) + 1} if way == "memgpt" and "searches" in row else {}

@@ -18,7 +18,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from evaluation.asking import REPLY, ask_agent, ask_alone, compare, differences, knowing
+from evaluation.asking import REPLY, ask_agent, ask_within, compare, differences, knowing
 from evaluation.report import ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import Context, user_message
 from memory.archival import Archival
@@ -91,8 +91,8 @@ def answer(
         begin = json.dumps(" ".join(question.gold.text.split())[:60])[1:-1]
         row["found"] = begin in " ".join(row.get("transcript", "").split())
     else:
-        prompt = cut_prompt(question.text, passages, arguments.window)
-        row |= measured(partial(ask_alone, runtime.settings, model, prompt))
+        prompt_of = partial(cut_prompt, question.text, passages)
+        row |= measured(partial(ask_within, runtime.settings, model, prompt_of, arguments.window))
     named = is_right(row["answer"], [question.gold.title])
     return {**row, "right": is_right(row["answer"], question.answers), "named": named}
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.asking import ask_agent, ask_alone, compare, differences, knowing
+from evaluation.asking import ask_agent, ask_within, compare, differences, knowing
 from evaluation.msc import hold, plain_prompt, time_of
 from evaluation.report import ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import Context, timed_event
@@ -63,8 +63,8 @@ def open_session(
         context = Context(agent=agent, model=model, window=arguments.window, user=PERSON, now=now)
         work = partial(ask_agent, runtime, agent, timed_event(OPEN), context)
     else:
-        prompt = plain_prompt(INSTRUCTIONS, earlier, f"({OPEN})", arguments.window)
-        work = partial(ask_alone, runtime.settings, model, prompt)
+        prompt_of = partial(plain_prompt, INSTRUCTIONS, earlier, f"({OPEN})")
+        work = partial(ask_within, runtime.settings, model, prompt_of, arguments.window)
     row = {"human": human, **measured(work)}
     return {**row, **similarities(embedder, row["answer"], human, personas)}
 

@@ -180,7 +180,9 @@ class EndpointChat(BaseChatModel):
                 yield from assembly.take(piece)
         if not done and not assembly.finish_reason:
             raise TransientError("the reply was cut off")
-        yield assembly.end()
+        last = assembly.end()
+        last.response_metadata["model_name"] = self.model  # callbacks count tokens by it
+        yield last
 
     def _learns(self, reason: str) -> bool:
         """Whether the refusal names a rule that the next request can keep: remembered for this model."""
