@@ -111,7 +111,7 @@ def compare(
         ],
     )
     costs = {way: spent(kept) for way, kept in done.items()}
-    return {**setting, "protocol": protocol_of(arguments.model, settings), "ways": ways, "spent": costs}, done
+    return {**setting, "protocol": protocol_of(arguments.model, settings, rows), "ways": ways, "spent": costs}, done
 
 
 def differences(done: Mapping[str, list[Row]], pairs: Mapping[str, tuple[str, str]], names: Sequence[str]) -> Row:

@@ -143,7 +143,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             for way, id, n in product(MODES, ids, range(arguments.samples))
         }
         work_off(rows, work, arguments.concurrency, "dialogues", lambda: _running(rows, arguments.price))
-        protocol = "" if arguments.agent in AGENTS else protocol_of(arguments.agent, settings)
+        protocol = "" if arguments.agent in AGENTS else protocol_of(arguments.agent, settings, rows)
     shutil.rmtree(home, ignore_errors=True)
     unusable = [id for id in ids if any("unusable" in rows.done[key] for key in keys[id])]
     for id in unusable:
@@ -168,7 +168,9 @@ def _running(rows: Rows, price: list[float] | None) -> str:
 
 
 def _cost(rows: list[dict[str, Any]], price: list[float]) -> float:
-    return float(sum(row["input_tokens"] * price[0] + row["output_tokens"] * price[1] for row in rows) / 1e6)
+    return float(
+        sum(row.get("input_tokens", 0) * price[0] + row.get("output_tokens", 0) * price[1] for row in rows) / 1e6
+    )
 
 
 def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def mend(tasks: Sequence[FixTask], name: str, arguments: argparse.Namespace) -> 
         for some in (METHODS[:2], METHODS[2:]):  # `retry` needs to know what Reflexion spent
             jobs = {f"{method} {t.task_id}": partial(work, method, t) for t in tasks for method in some}
             work_off(rows, jobs, arguments.concurrency, "programs")
-        protocol = "" if arguments.model == SCRIPTED else protocol_of(arguments.model, runtime.settings)
+        protocol = "" if arguments.model == SCRIPTED else protocol_of(arguments.model, runtime.settings, rows)
     done = {method: [rows.done[f"{method} {t.task_id}"] for t in tasks] for method in METHODS}
     methods = {method: _summary(kept, arguments.price) for method, kept in done.items()}
     columns = ["first", "passed", "attempts", "seconds"]

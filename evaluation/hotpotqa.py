@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             for method in arguments.methods
         }
         work_off(rows, work, arguments.concurrency, "questions")
-        protocol = protocol_of(arguments.model, runtime.settings)
+        protocol = protocol_of(arguments.model, runtime.settings, rows)
     done = {method: [rows.done[f"{method} {n}"] for n, _ in questions] for method in arguments.methods}
     names = ("exact", "f1", "first", "searched", "searches", "steps", "attempts", "seconds")
     found = {method: means(kept, names) for method, kept in done.items()}

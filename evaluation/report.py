@@ -40,12 +40,6 @@ def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[obje
             print("  ".join("-" * w for w in widths))
 
 
-def protocol_of(model: str, settings: Settings) -> str:
-    """How a model of this name was found to call tools; empty for the oracle."""
-    found = None if model == ORACLE else open_model(model, settings)
-    return (found.protocol or "") if isinstance(found, EndpointChat) else ""
-
-
 def add_model(parser: argparse.ArgumentParser, default: str, about: str) -> None:
     """The options of a benchmark that asks a model many things."""
     parser.add_argument("--model", default=default, help=f"a model at the endpoint of the settings; default: {about}")
@@ -141,6 +135,15 @@ def work_off(
             pool.shutdown(wait=True, cancel_futures=True)
     if failures:
         raise ModelFailed(f"{len(failures)} of {what} are not finished: {failures[0]} Run it again with --resume.")
+
+
+def protocol_of(model: str, settings: Settings, rows: Rows) -> str:
+    """How a model of this name was found to call tools, now or before a run was resumed; empty for the oracle."""
+    found = None if model == ORACLE else open_model(model, settings)
+    protocol = (found.protocol or "") if isinstance(found, EndpointChat) else ""
+    if protocol and "protocol" not in rows.done:
+        rows.add("protocol", {"protocol": protocol})
+    return str(rows.done.get("protocol", {}).get("protocol", ""))
 
 
 def spent(rows: Iterable[Row]) -> Row:

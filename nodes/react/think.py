@@ -7,6 +7,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.runtime import Runtime
 
+from models.protocol import SPEAK
 from nodes.react.act import all_tools, built_in_tools
 from nodes.react.state import Context, State, Stop
 from nodes.replies import reply_to, step_id, tidy
@@ -29,8 +30,9 @@ def think(state: State, runtime: Runtime[Context]) -> State:
     if steps >= context.max_steps:
         prompt.append(HumanMessage(LAST_STEP))
     schemas = [convert_to_openai_tool(tool) for tool in all_tools(built_in_tools(state, runtime), runtime)]
+    only = (SPEAK,) if steps >= context.max_steps else ()  # small models call on, whatever they are told
     for _ in range(1 + EMPTY_REPLIES):
-        reply = reply_to(prompt, context.model, runtime, schemas)
+        reply = reply_to(prompt, context.model, runtime, schemas, only=only)
         if not reply.is_empty:
             break
         prompt = [*prompt, HumanMessage(EMPTY)]
