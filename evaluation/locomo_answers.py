@@ -26,6 +26,7 @@ from tasks.locomo import CATEGORIES, Conversation, LocomoQuestion, answer_f1, re
 
 AGENT = "locomo"
 ADVERSARIAL = 5
+PROTOCOLS = "protocols.json"
 INSTRUCTIONS = (
     "Answer the question from the conversation with a few words, in the conversation's own words where you can."
 )
@@ -50,17 +51,17 @@ class Homes:
                     tqdm(total=len(conversation.turns), desc=conversation.name, disable=None, leave=False) as bar,
                 ):
                     talk(runtime, conversation, AGENT, Speaker(self.window), bar)
-        return Path(shutil.copytree(whole, own))
+            shutil.copytree(whole, own)
+            if (found := self.folder / PROTOCOLS).exists():
+                shutil.copy(found, own)
+        return own
 
-    def protocols(self, home: Path) -> None:
-        """Keep how the model was found to call tools, and forget the copy: the next one need not find out again."""
-        found = home / "protocols.json"
+    def forget(self, own: Path) -> None:
+        """Throw a copy away, but keep how the model was found to call tools: the next one need not find out again."""
         with self._guard:
-            if found.exists():
-                shutil.copy(found, self.folder)
-                for whole in self.folder.glob("*/checkpoints.sqlite"):
-                    shutil.copy(found, whole.parent)
-        shutil.rmtree(home)
+            if (own / PROTOCOLS).exists():
+                shutil.copy(own / PROTOCOLS, self.folder)
+        shutil.rmtree(own)
 
 
 def plain_prompt(conversation: Conversation, question: str, window: int) -> list[BaseMessage]:
@@ -84,7 +85,7 @@ def answer(homes: Homes, conversation: Conversation, number: int, way: str, argu
         event = user_message(ASK + question.text, conversation.speakers[0])
         with open_runtime(Settings(home=home)) as runtime:
             row |= measured(partial(ask_agent, runtime, AGENT, event, context))
-        homes.protocols(home)
+        homes.forget(home)
     else:
         prompt_of = partial(plain_prompt, conversation, question.text)
         settings = Settings(home=homes.folder)

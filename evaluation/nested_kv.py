@@ -120,7 +120,7 @@ def look_up(runtime: Runtime, name: str, pairs: Pairs, ordering: list[int], way:
     else:
         prompt_of = partial(plain_prompt, records, key)
         work = partial(ask_within, runtime.settings, model, prompt_of, arguments.window)
-    row = {"key": key, "expected": expected, **measured(work)}
+    row = {"asked": key, "expected": expected, **measured(work)}
     given = set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", row["answer"])) - {key}
     searches = {"exact": row["searches"] == len(ordering) + 1} if way == "memgpt" and "searches" in row else {}
     return {**row, **searches, "right": given == {expected}}

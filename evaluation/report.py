@@ -85,7 +85,9 @@ class Rows:
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def add(self, key: str, row: dict[str, Any]) -> None:
-        """Keep one result."""
+        """Keep one result, which has no field `key` of its own."""
+        if "key" in row:
+            raise ValueError(f"The row {key} has a field `key`, which the file needs for itself.")
         self.done[key] = row
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **row}) + "\n")

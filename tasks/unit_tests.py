@@ -99,12 +99,14 @@ def run_tests(
     except NOT_PYTHON as error:
         return TestReport(tests_error=f"The tests are not Python: {_said(error)}.")
     try:
-        names = list(functions) or [n for n in defined(code) if n in used and n not in vars(builtins)]
+        own = [n for n in defined(code) if n in used and n not in vars(builtins)]
     except NOT_PYTHON as error:
         message = f"The program is not Python: {_said(error)}."
         return TestReport(program_error=message, tests_error="No test was run.")
     stand_ins = _exception_classes(code) + "".join(
-        f"{name} = {HARNESS}.stand_in({name!r})\n" for name in names if name.isidentifier() and name != HARNESS
+        f"{name} = {HARNESS}.stand_in({name!r})\n"
+        for name in functions or own
+        if name.isidentifier() and name != HARNESS
     )
     asked: dict[str, str] = {}
     answers: dict[str, Given] = {}
