@@ -228,11 +228,11 @@ def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dic
     if any(task.kind == "frontend" for task in tasks):
         result["renderer"] = shared_renderer().report()
     rates = {
-        "dialogue against single turn": _win_rate(ways["dialogue"], [r for rows in ways["single_turn"] for r in rows])
+        "dialogue against single turn": win_rate(ways["dialogue"], [r for rows in ways["single_turn"] for r in rows])
     }
     if arguments.opponent:
         theirs = [row for _, row in read_json_lines(arguments.opponent)]
-        rates[f"dialogue against {arguments.opponent.name}"] = _win_rate(ways["dialogue"], theirs)
+        rates[f"dialogue against {arguments.opponent.name}"] = win_rate(ways["dialogue"], theirs)
     for against, (by, rate) in rates.items():
         print(f"Win rate by {by}, {against}: {format_interval(rate)}")
     seconds = {way: spent(row for samples in done for row in samples)["seconds"] for way, done in ways.items()}
@@ -240,7 +240,7 @@ def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dic
     return {**result, "seconds": seconds, "win rates": named}
 
 
-def _win_rate(mine: list[list[Row]], others: list[Row]) -> tuple[str, dict[str, float]]:
+def win_rate(mine: list[list[Row]], others: list[Row]) -> tuple[str, dict[str, float]]:
     """What was compared, and the share of tasks with a better one than the others'; a tie is half a win.
 
     Pages are compared by CLIP's cosine where both sides have it for each, else by our own score, as programs are by their tests.

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from evaluation.colbench import win_rate
 from evaluation.mutations import KINDS
 from tasks.colbench import write_tasks
 from tasks.own_backend import make_task
@@ -183,3 +184,15 @@ def test_a_task_that_cannot_be_scored_is_left_out_and_named(tmp_path: Path) -> N
     )
     assert re.search(r"Left out, for its reference cannot be scored here: mixed-\w+/1", shown)
     assert report(tmp_path / "m.json")["tasks"] == 2
+
+
+def a_row(task: str, score: float, **extra: float) -> dict[str, Any]:
+    return {"trajectory": {"task": task, "score": score, "extra": extra}}
+
+
+def test_pages_win_by_clip_where_both_sides_have_it_else_by_our_score() -> None:
+    better = [[a_row("t", 0.2, clip=0.9), a_row("t", 0.9, clip=0.5)]]
+    by, rate = win_rate(better, [a_row("t", 0.5, clip=0.8)["trajectory"]])
+    assert (by, rate["mean"]) == ("CLIP cosine", 0.5)
+    by, rate = win_rate([better[0][:1]], [a_row("t", 0.5)["trajectory"]])
+    assert (by, rate["mean"]) == ("our score", 0.0)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from langchain_core.messages import BaseMessage
 
-from evaluation import lessons, msc, nested_kv, nq_open, sandbox
+from evaluation import fixing, lessons, msc, nested_kv, nq_open, openers, sandbox
 from evaluation.asking import REPLY
 from evaluation.fixing import check_programs
 from evaluation.locomo import measures, rank_sessions
 from intervals import interval
+from memory.embedder import LocalEmbedder
 from nodes.memgpt.window import estimate
 from sandbox.attacks import ATTACKS
 from sandbox.choose import open_sandbox
@@ -25,6 +26,9 @@ from tasks.locomo import read_locomo
 from tasks.msc import read_msc
 from tasks.nested_kv import chain
 from tasks.nq_open import is_right, read_nq_open
+from tasks.quixbugs import as_fix_task, read_quixbugs
+from tests.evaluation.small_files import a_conversation, a_dialogue, fix_rows, nq_rows, quixbugs_rows
+from tests.models.fake_openai import fake_openai, writes
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -36,34 +40,6 @@ def evaluate(*arguments: str, out: Path) -> dict[str, Any]:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     result: dict[str, Any] = json.loads(out.read_text())
     return result
-
-
-def a_conversation(turns: int) -> dict[str, Any]:
-    """A LoCoMo row: two sessions, in which the speakers also lead, and speak twice in a row."""
-    order = ["Ada", "Ben", "Ada", "Ada", "Ben", "Ben"]
-    things = ["violin", "teapot", "bicycle", "lantern", "compass", "umbrella", "telescope", "typewriter"]
-    talk: dict[str, Any] = {"speaker_a": "Ada", "speaker_b": "Ben"}
-    questions = []
-    for session in (1, 2):
-        rows = []
-        for n in range(turns):
-            thing = f"{things[(n + session) % len(things)]} number {session}{n}"
-            speaker = order[(n + session) % len(order)]
-            rows.append(
-                {"speaker": speaker, "dia_id": f"D{session}:{n}", "text": f"I have bought the {thing} at last."}
-            )
-            questions.append(
-                {
-                    "question": f"Who has bought the {thing}?",
-                    "answer": speaker,
-                    "evidence": [f"D{session}:{n}"],
-                    "category": 4,
-                }
-            )
-        talk[f"session_{session}"] = rows
-        talk[f"session_{session}_date_time"] = f"1:56 pm on {session} May, 2023"
-    questions.append({"question": "What else?", "answer": "", "evidence": ["D1:0; D2:1"], "category": 1})
-    return {"sample_id": "made-up", "conversation": talk, "qa": questions}
 
 
 def test_locomo_through_the_graph(tmp_path: Path) -> None:
@@ -245,22 +221,6 @@ def test_the_sandbox_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result["speeds"]["wasm"]["over_same"]["mean"] > 0
 
 
-def a_dialogue(number: int) -> dict[str, Any]:
-    """A row of Multi-Session Chat, in which the person says in the first of three sessions what they work as."""
-    job = ["welder", "baker", "nurse"][number]
-    sessions = [
-        [
-            {"speaker": "A", "text": f"Hi! I work as a {job}.", "fact": f"I work as a {job}."},
-            {"speaker": "B", "text": "I work from home.", "fact": "I work from home."},
-        ],
-        *(
-            [{"speaker": who, "text": f"Turn {n} of day {day} about the weather."} for n, who in enumerate("BABAAB")]
-            for day in range(2)
-        ),
-    ]
-    return {"id": f"d{number}", "personas": [[], []], "sessions": sessions}
-
-
 def test_msc_oracle_and_resume(tmp_path: Path) -> None:
     file, out = tmp_path / "msc.jsonl", tmp_path / "out.json"
     file.write_text("".join(json.dumps(a_dialogue(n)) + "\n" for n in range(3)))
@@ -290,22 +250,6 @@ def test_msc_shows_the_newest_turns_that_fit_the_window(tmp_path: Path) -> None:
     assert "welder" not in " ".join(m.text for m in shown)
 
 
-def nq_rows(path: Path, count: int) -> None:
-    """Questions about made-up rivers, each with the passage that answers it."""
-    rivers = "Olm Ister Vane Tarn Ured Peel Ohre Sava".split()[:count]
-    rows = [
-        {
-            "question": f"how long is the river {river}",
-            "answers": [f"{n + 3}1 km"],
-            "ctxs": [
-                {"title": river, "text": f"The {river} is a river of {n + 3}1 km in the north. " * 3, "isgold": True}
-            ],
-        }
-        for n, river in enumerate(rivers)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 def test_nq_open_oracle_and_resume(tmp_path: Path) -> None:
     file, out = tmp_path / "nq.jsonl", tmp_path / "out.json"
     nq_rows(file, 6)
@@ -332,3 +276,54 @@ def test_nq_open_cuts_every_passage_to_the_window_and_hides_no_answer_in_the_oth
         assert all(p.title in prompt[1].text for p in passages)
     with pytest.raises(ValueError, match="9 other passages were asked for"):
         nq_open.among_others(questions, 0, 9)
+
+
+def test_openers_are_compared_with_the_nearest_sentences() -> None:
+    embedder = LocalEmbedder()
+    personas = ["I work as a baker.", "I have two dogs.", "I live in Turin."]
+    own = openers.similarities(embedder, "I work as a baker.", "How are your dogs?", personas)
+    assert own["sim-1"] == pytest.approx(1.0, abs=1e-5)
+    assert 0 < own["sim-3"] < own["sim-1"]
+    assert (
+        own["sim-h"] < openers.similarities(embedder, "How are your two dogs?", "How are your dogs?", personas)["sim-h"]
+    )
+    assert openers.similarities(embedder, " ", "Hello!", personas) == {"sim-1": 0.0, "sim-3": 0.0, "sim-h": 0.0}
+
+
+def test_openers_oracle(tmp_path: Path) -> None:
+    file = tmp_path / "msc.jsonl"
+    file.write_text("".join(json.dumps(a_dialogue(n)) + "\n" for n in range(2)))
+    ways = evaluate("openers", "--file", str(file), out=tmp_path / "out.json")["ways"]
+    assert {way: row["sim-h"]["mean"] for way, row in ways.items()} == pytest.approx(
+        {"human": 1, "window": 1, "memgpt": 1}
+    )
+    assert {row["sim-1"]["n"] for row in ways.values()} == {4}, "two sessions of each, after the first"
+
+
+def test_quixbugs_programs_as_tasks_to_mend(tmp_path: Path) -> None:
+    file = tmp_path / "quix.jsonl"
+    quixbugs_rows(file)
+    tasks = [as_fix_task(task) for task in read_quixbugs(file)]
+    with open_sandbox(Settings(), "auto", 1) as sandbox:
+        assert check_programs(sandbox, tasks) == {"right": 3, "buggy": 0}
+
+
+def test_new_tries_spend_what_reflexion_spent(tmp_path: Path) -> None:
+    file = tmp_path / "fix.jsonl"
+    fix_rows(file, 1)
+    (task,) = read_humanevalpack(file)
+    arguments = argparse.Namespace(model="fake", feedback="examples")
+    reflected = {"tried": ["no", "no", "no"], "input_tokens": 600, "output_tokens": 60}
+    with fake_openai() as fake:
+        settings = Settings(openai_base_url=fake.url, calls="native")
+
+        def tries(*texts: str) -> list[str]:
+            fake.turns = [writes(text) for text in texts]
+            for turn in fake.turns:
+                turn["chunks"][-1]["usage"] = {"prompt_tokens": 200, "completion_tokens": 20, "total_tokens": 220}
+            tried: list[str] = fixing.retry(settings, task, reflected, arguments)["tried"]
+            return tried
+
+        assert len(tries("a", "b", "c")) == 3, "two more for what two more trials took"
+        right = f"```python\n{task.right}\n```"
+        assert tries(right) == ["no", right], "and none after one that passes what is shown"

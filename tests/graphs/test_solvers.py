@@ -21,11 +21,13 @@ from graphs import memgpt, react, reflexion, self_refine
 from memory.archival import Archival
 from memory.documents import Section
 from memory.lessons import Lesson, Lessons
+from models.chat import EndpointChat
 from models.refusals import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call, calls
 from nodes.reflexion.evaluate import valid_tests
 from runtime import Runtime
 from tasks.programs import program_in
+from tests.models.fake_openai import fake_openai, writes
 
 ROOT = Path(__file__).parent.parent.parent
 WRONG = "```python\ndef add(a, b):\n    return a - b\n```"
@@ -163,6 +165,25 @@ def broken(n: int) -> str:
 async def later(text: str) -> str:
     """An asynchronous tool."""
     return text.upper()
+
+
+def test_the_last_step_can_only_speak_where_calls_are_held_to_a_schema(library: Runtime) -> None:
+    def offered(request: dict[str, Any]) -> set[str]:
+        forms = request["response_format"]["json_schema"]["schema"]["anyOf"]
+        return {form["properties"]["name"]["const"] for form in forms}
+
+    search = {"name": "search", "arguments": {"entity": "Ada Lovelace"}}
+    with fake_openai() as fake:
+        fake.turns = [
+            writes(json.dumps(search)),
+            writes(json.dumps({"name": "speak", "arguments": {"text": "London"}})),
+        ]
+        model = EndpointChat(model="fake", url=fake.url, calls="schema")
+        state = library.run(
+            "react", "t", "Where was she born?", react.Context(model=model, tools=["search"], max_steps=2)
+        )
+    assert [offered(request) for request in fake.requests] == [{"search", "speak"}, {"speak"}]
+    assert (state["answer"], state["stop"]) == ("London", "answered")
 
 
 def test_a_loop_ends_as_a_loop(library: Runtime) -> None:
@@ -432,6 +453,13 @@ def test_it_learns_from_failed_tests(runtime: Runtime) -> None:
     (kept,) = Lessons(runtime.store, "palimpsest").all()
     assert (kept.text, kept.task, kept.outcome) == ("I subtracted. Read the operator.", "Write add.", "failed")
     assert kept.source.endswith("trial 1")
+
+
+def test_prose_in_place_of_a_program_is_a_failed_trial(runtime: Runtime) -> None:
+    context = reflexion.Context(evaluator="tests", tests=TESTS, functions=["add"], max_trials=2)
+    state, _ = run(runtime, "reflexion", context, "The function `add` was corrected, and passes.", "Write it.", RIGHT)
+    assert [t["outcome"] for t in state["trials"]] == ["failed", "passed"]
+    assert "not Python" in state["trials"][0]["feedback"]
 
 
 def test_a_lesson_comes_back_in_another_thread_and_sinks_if_it_does_not_help(runtime: Runtime) -> None:

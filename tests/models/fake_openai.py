@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -40,7 +40,8 @@ def writes(text: str) -> Turn:
 
 
 class FakeOpenAI:
-    """`turns` in order; `requests` has the bodies that came, `paths` where to; `told` what other paths answer."""
+    """`turns` in order, or what `policy` makes of each request; `requests` has the bodies that came, `paths` where to; `told` what
+    other paths answer."""
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
@@ -49,6 +50,7 @@ class FakeOpenAI:
         self.url = ""
         self.models = ["fake"]
         self.told: dict[str, Any] = {}
+        self.policy: Callable[[dict[str, Any]], Turn] | None = None
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
@@ -60,7 +62,7 @@ class FakeOpenAI:
             return
         self.requests.append(json.loads(body))
         self.paths.append(handler.path)
-        turn = self.turns.pop(0)
+        turn = self.policy(self.requests[-1]) if self.policy else self.turns.pop(0)
         time.sleep(turn.get("wait", 0))
         if "status" in turn:
             self._send(handler, turn["status"], turn.get("body", "{}"), turn.get("headers", {}))
