@@ -1,6 +1,6 @@
 """Buggy programs to mend: pass@1 beside what Self-Refine, Reflexion and as many tokens of new tries make of it.
 
-`self_refine` and `reflexion` begin with a first program of their own, whose score is pass@1. `retry` is the baseline at equal
+`self_refine` and `reflexion` begin with a first program of their own, whose score is pass@1. `resample` is the baseline at equal
 tokens: it takes Reflexion's first program and asks for others, each from the task alone, until what is shown of the tests passes
 or it has spent as many tokens as Reflexion did on that task. Where nothing is shown there is nothing to choose by: it is pass@1.
 """
@@ -42,8 +42,8 @@ from tasks.humanevalpack import FixTask
 from tasks.unit_tests import reply_report
 
 SCRIPTED = "scripted"
-METHODS = ("self_refine", "reflexion", "retry")
-MOST_TRIES = 20  # of `retry`
+METHODS = ("self_refine", "reflexion", "resample")
+MOST_TRIES = 20  # of `resample`
 
 
 def check_programs(sandbox: Sandbox, tasks: list[FixTask]) -> dict[str, int]:
@@ -91,7 +91,7 @@ def solve(runtime: Runtime, task: FixTask, method: str, arguments: argparse.Name
     return {"tried": tried, "answer": state["answer"], "lessons": lessons, "stop": state["stop"]}
 
 
-def retry(settings: Settings, task: FixTask, reflected: Row, arguments: argparse.Namespace) -> Row:
+def resample(settings: Settings, task: FixTask, reflected: Row, arguments: argparse.Namespace) -> Row:
     """New programs for as many tokens as Reflexion spent on the task; the first is Reflexion's own, and counts."""
     sandbox, tests = shared_sandbox(settings), shown_tests(task, arguments.feedback)
     model: Any = open_model(arguments.model, settings) if arguments.model != SCRIPTED else None
@@ -158,14 +158,14 @@ def mend(tasks: Sequence[FixTask], name: str, arguments: argparse.Namespace) -> 
 
     def work(method: str, task: FixTask) -> Row:
         run = (
-            partial(retry, runtime.settings, task, rows.done[f"reflexion {task.task_id}"], arguments)
-            if method == "retry"
+            partial(resample, runtime.settings, task, rows.done[f"reflexion {task.task_id}"], arguments)
+            if method == "resample"
             else partial(solve, runtime, task, method, arguments)
         )
         return scored(measured(run), task)
 
     with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
-        for some in (METHODS[:2], METHODS[2:]):  # `retry` needs to know what Reflexion spent
+        for some in (METHODS[:2], METHODS[2:]):  # `resample` needs to know what Reflexion spent
             jobs = {f"{method} {t.task_id}": partial(work, method, t) for t in tasks for method in some}
             work_off(rows, jobs, arguments.concurrency, "programs")
         protocol = "" if arguments.model == SCRIPTED else protocol_of(arguments.model, runtime.settings, rows)
@@ -195,7 +195,7 @@ def mend(tasks: Sequence[FixTask], name: str, arguments: argparse.Namespace) -> 
         **setting, "protocol": protocol, "tasks": len(tasks), "methods": methods, "worse than the first": worse,
         "paired": {
             **{title: {"passed": interval(values)} for title, values in gains.items()},
-            "reflexion minus retry": {"passed": paired(done["reflexion"], done["retry"], "passed")},
+            "reflexion minus resample": {"passed": paired(done["reflexion"], done["resample"], "passed")},
         },
         "sandbox": shared_sandbox(Settings()).report(),
     }  # fmt: skip

@@ -140,8 +140,8 @@ def test_humanevalpack_goes_from_none_to_all_in_two_attempts(tmp_path: Path) -> 
     assert {
         name: (method["first"]["mean"], method["passed"]["mean"], method["attempts"]["mean"])
         for name, method in result["methods"].items()
-    } == {"self_refine": (0.0, 1.0, 2.0), "reflexion": (0.0, 1.0, 2.0), "retry": (0.0, 0.0, 1.0)}
-    assert result["worse than the first"] == {"self_refine": 0, "reflexion": 0, "retry": 0}
+    } == {"self_refine": (0.0, 1.0, 2.0), "reflexion": (0.0, 1.0, 2.0), "resample": (0.0, 0.0, 1.0)}
+    assert result["worse than the first"] == {"self_refine": 0, "reflexion": 0, "resample": 0}
     assert result["sandbox"]["backend"] in ("bubblewrap", "landlock", "wasm")
 
 
@@ -321,7 +321,7 @@ def test_new_tries_spend_what_reflexion_spent(tmp_path: Path) -> None:
             fake.turns = [writes(text) for text in texts]
             for turn in fake.turns:
                 turn["chunks"][-1]["usage"] = {"prompt_tokens": 200, "completion_tokens": 20, "total_tokens": 220}
-            tried: list[str] = fixing.retry(settings, task, reflected, arguments)["tried"]
+            tried: list[str] = fixing.resample(settings, task, reflected, arguments)["tried"]
             return tried
 
         assert len(tries("a", "b", "c")) == 3, "two more for what two more trials took"
