@@ -235,9 +235,9 @@ def _report(tasks: list[Task], rows: Rows, arguments: argparse.Namespace) -> dic
         rates[f"dialogue against {arguments.opponent.name}"] = win_rate(ways["dialogue"], theirs)
     for against, (by, rate) in rates.items():
         print(f"Win rate by {by}, {against}: {format_interval(rate)}")
-    seconds = {way: spent(row for samples in done for row in samples)["seconds"] for way, done in ways.items()}
+    costs = {way: spent(row for samples in done for row in samples) for way, done in ways.items()}
     named = {f"{against}, by {by}": {"win rate": rate} for against, (by, rate) in rates.items()}
-    return {**result, "seconds": seconds, "win rates": named}
+    return {**result, "spent": costs, "win rates": named}
 
 
 def win_rate(mine: list[list[Row]], others: list[Row]) -> tuple[str, dict[str, float]]:

@@ -193,6 +193,7 @@ def mend(tasks: Sequence[FixTask], name: str, arguments: argparse.Namespace) -> 
     print(f"Returned a worse program than the first: {worse}")
     return {
         **setting, "protocol": protocol, "tasks": len(tasks), "methods": methods, "worse than the first": worse,
+        "spent": {method: spent(kept) for method, kept in done.items()},
         "paired": {
             **{title: {"passed": interval(values)} for title, values in gains.items()},
             "reflexion minus resample": {"passed": paired(done["reflexion"], done["resample"], "passed")},

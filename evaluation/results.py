@@ -45,13 +45,12 @@ def section(file: Path) -> str:
     """The part of the page that one result makes. Raises ValueError."""
     try:
         result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        about = ", ".join(f"{name} {result[name]}" for name in ("model", "protocol", "window") if result.get(name))
         lines = [
             f"## {file.stem}",
             "",
             f"`{result['command']}`",
             "",
-            f"{about or result['benchmark']}; {result['time'][:10]}.",
+            f"{about(result)}; {result['time'][:10]}.{cost(result)}",
             "",
         ]
     except (ValueError, KeyError) as error:
@@ -60,6 +59,24 @@ def section(file: Path) -> str:
         lines += table(title, rows)
     note = file.with_suffix(".txt")
     return "\n".join([*lines, *([note.read_text(encoding="utf-8").strip(), ""] if note.exists() else [])])
+
+
+def about(result: dict[str, Any]) -> str:
+    """What was run: the model, how it calls tools, and what else makes the figures what they are."""
+    names = ("model", "agent", "protocol", "window", "storage", "feedback", "person", "seed")
+    return ", ".join(f"{name} {result[name]}" for name in names if result.get(name) not in (None, "")) or str(
+        result["benchmark"]
+    )
+
+
+def cost(result: dict[str, Any]) -> str:
+    """Minutes and tokens of all items together, if the result tells."""
+    parts = list(result.get("spent", {}).values())
+    if not parts:
+        return ""
+    total = {name: sum(part.get(name, 0) for part in parts) for name in ("seconds", "input_tokens", "output_tokens")}
+    read, written = (f"{total[name]:,.0f}" for name in ("input_tokens", "output_tokens"))
+    return f" All items together took {total['seconds'] / 60:,.0f} minutes, {read} tokens of prompts and {written} of replies."
 
 
 def tables(result: dict[str, Any], title: str = "") -> Iterator[tuple[str, dict[str, Intervals]]]:

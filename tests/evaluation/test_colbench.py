@@ -37,7 +37,7 @@ def finish(*arguments: str, **environment: str) -> str:
 
 
 def report(path: Path) -> dict[str, Any]:
-    return {k: v for k, v in json.loads(path.read_text()).items() if k not in ("time", "command", "seconds")}
+    return {k: v for k, v in json.loads(path.read_text()).items() if k not in ("time", "command", "spent")}
 
 
 @pytest.mark.parametrize("count", [40])

@@ -16,7 +16,15 @@ def test_the_page_has_every_interval_with_its_command_and_note(tmp_path: Path) -
         "full": {"right": interval([1.0, 0.0]), "rouge": interval([0.5, 0.5])},
         "memgpt": {"right": interval([1.0])},
     }
-    found = {"model": "small", "window": 4_096, "ways": ways, "memgpt minus": {"full": interval([0.25])}}
+    spent = {"full": {"seconds": 60.0, "input_tokens": 1_500, "output_tokens": 20}, "memgpt": {"seconds": 120.0}}
+    found = {
+        "model": "small",
+        "window": 4_096,
+        "seed": 0,
+        "spent": spent,
+        "ways": ways,
+        "memgpt minus": {"full": interval([0.25])},
+    }
     write_json(folder / "talk.json", "msc", found)
     write_json(
         folder / "questions.json",
@@ -28,7 +36,8 @@ def test_the_page_has_every_interval_with_its_command_and_note(tmp_path: Path) -
     page = (tmp_path / "results.md").read_text()
     for line in (
         "## talk",
-        "model small, window 4096",
+        "model small, window 4096, seed 0; 20",
+        ". All items together took 3 minutes, 1,500 tokens of prompts and 20 of replies.",
         "| ways | right | rouge | n |",
         "| full | 0.50 [0.00, 1.00] | 0.50 [0.50, 0.50] | 2 |",
         "| memgpt | 1.00 [1.00, 1.00] | – | 1 |",
