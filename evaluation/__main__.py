@@ -43,6 +43,8 @@ def main() -> None:
         write_json(arguments.out, arguments.name, arguments.run(arguments))
     except (ValueError, ModelFailed, SandboxUnavailable, RenderUnavailable, CdnMissing, ClipUnavailable) as error:
         sys.exit(f"{parser.prog}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped. What is done is kept where the benchmark has --resume: go on with that.")
 
 
 if __name__ == "__main__":

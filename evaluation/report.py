@@ -82,7 +82,9 @@ class Rows:
             self.done = {row.pop("key"): row for row in map(json.loads, lines)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [json.dumps(setting), *(json.dumps({"key": k, **row}) for k, row in self.done.items())]
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        part = self.path.with_suffix(".part")
+        part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        part.replace(self.path)  # at once: a kill here loses nothing
 
     def add(self, key: str, row: dict[str, Any]) -> None:
         """Keep one result, which has no field `key` of its own."""
@@ -149,9 +151,10 @@ def protocol_of(model: str, settings: Settings, rows: Rows) -> str:
 
 
 def spent(rows: Iterable[Row]) -> Row:
-    """Tokens and seconds of all rows together."""
+    """Tokens and seconds of all rows together, and how many of them have no answer, since the reply never ended."""
     kept = list(rows)
-    return {name: round(sum(row.get(name, 0) for row in kept), 1) for name in (*TOKENS, "seconds")}
+    costs = {name: round(sum(row.get(name, 0) for row in kept), 1) for name in (*TOKENS, "seconds")}
+    return {**costs, "unfinished": sum("failed" in row for row in kept)}
 
 
 def means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, float]]:

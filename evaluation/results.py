@@ -74,9 +74,14 @@ def cost(result: dict[str, Any]) -> str:
     parts = list(result.get("spent", {}).values())
     if not parts:
         return ""
-    total = {name: sum(part.get(name, 0) for part in parts) for name in ("seconds", "input_tokens", "output_tokens")}
+    names = ("seconds", "input_tokens", "output_tokens", "unfinished")
+    total = {name: sum(part.get(name, 0) for part in parts) for name in names}
     read, written = (f"{total[name]:,.0f}" for name in ("input_tokens", "output_tokens"))
-    return f" All items together took {total['seconds'] / 60:,.0f} minutes, {read} tokens of prompts and {written} of replies."
+    tokens = (
+        f", {read} tokens of prompts and {written} of replies" if total["input_tokens"] else ""
+    )  # not every server tells
+    ended = f" {total['unfinished']} replies never ended, and count as no answer." if total["unfinished"] else ""
+    return f" All items together took {total['seconds'] / 60:,.0f} minutes{tokens}.{ended}"
 
 
 def tables(result: dict[str, Any], title: str = "") -> Iterator[tuple[str, dict[str, Intervals]]]:

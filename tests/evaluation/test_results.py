@@ -16,7 +16,10 @@ def test_the_page_has_every_interval_with_its_command_and_note(tmp_path: Path) -
         "full": {"right": interval([1.0, 0.0]), "rouge": interval([0.5, 0.5])},
         "memgpt": {"right": interval([1.0])},
     }
-    spent = {"full": {"seconds": 60.0, "input_tokens": 1_500, "output_tokens": 20}, "memgpt": {"seconds": 120.0}}
+    spent = {
+        "full": {"seconds": 60.0, "input_tokens": 1_500, "output_tokens": 20},
+        "memgpt": {"seconds": 120.0, "unfinished": 2},
+    }
     found = {
         "model": "small",
         "window": 4_096,
@@ -37,7 +40,7 @@ def test_the_page_has_every_interval_with_its_command_and_note(tmp_path: Path) -
     for line in (
         "## talk",
         "model small, window 4096, seed 0; 20",
-        ". All items together took 3 minutes, 1,500 tokens of prompts and 20 of replies.",
+        ". All items together took 3 minutes, 1,500 tokens of prompts and 20 of replies. 2 replies never ended, and count as no answer.",
         "| ways | right | rouge | n |",
         "| full | 0.50 [0.00, 1.00] | 0.50 [0.50, 0.50] | 2 |",
         "| memgpt | 1.00 [1.00, 1.00] | – | 1 |",
@@ -49,6 +52,7 @@ def test_the_page_has_every_interval_with_its_command_and_note(tmp_path: Path) -
     ):
         assert line in page, line
     assert "answered" not in page
+    assert "0 tokens" not in page
     assert page.index("## questions") < page.index("## talk")
     before = page
     results.run(argparse.Namespace(folder=folder))

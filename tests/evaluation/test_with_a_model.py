@@ -156,6 +156,29 @@ def test_a_server_that_is_gone_leaves_no_rows_and_ends_the_run(tmp_path: Path) -
     assert rows.done == {}
 
 
+def test_resuming_never_leaves_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Rows(tmp_path / "out.json", {"model": "a"}, resume=False).add("one", {"right": 1.0})
+    before = (tmp_path / "out.rows.jsonl").read_text()
+
+    def killed(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Rows(tmp_path / "out.json", {"model": "a"}, resume=True)
+    assert (tmp_path / "out.rows.jsonl").read_text() == before
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(arguments: Any) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evaluation.nested_kv.run", stopped)
+    monkeypatch.setattr(sys, "argv", ["evaluation", "nested-kv", "--out", str(tmp_path / "out.json")])
+    with pytest.raises(SystemExit, match="--resume"):
+        evaluation.main()
+
+
 def test_a_reply_that_never_ends_is_no_answer() -> None:
     def circles() -> dict[str, Any]:
         raise CutOff("It went round in circles.")
