@@ -82,6 +82,22 @@ def test_drafts_scores_and_the_best(script: list[Any]) -> None:
     assert app.query_params["run"]
 
 
+def test_drafts_and_trials_with_tools(script: list[Any]) -> None:
+    app = open_page()
+    app.toggle(key="refine_draft_tools").set_value(True)
+    script += [call("calculator", expression="6 * 7"), "42", verdict(10, "")]
+    assert "Answer · score 1.00" in everything(start(run(app), "What is six times seven?"))
+    button(app, "New task").click()
+    run(app)
+    app.segmented_control(key="refine_method").set_value("reflexion")
+    run(app)
+    app.toggle(key="refine_with_tools").set_value(True)
+    script += [call("calculator", expression="6 * 8"), "48", verdict(10, "")]
+    told = everything(start(run(app), "What is six times eight?"))
+    assert "How it came to it" in told
+    assert 'Call: calculator({"expression": "6 * 8"})' in told
+
+
 def test_a_person_steps_in(script: list[Any]) -> None:
     script += ["my draft", verdict(2, "bad advice"), lambda prompt: "heard: " + prompt[-1].text, verdict(9, "good")]
     app = open_page()
