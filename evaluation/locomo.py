@@ -36,6 +36,7 @@ from settings import Settings
 from tasks.locomo import CATEGORIES, Conversation, read_locomo
 
 AT = (5, 10, 20)
+SEARCHED_BY = "the page Memory does"
 DEEP = 200  # results looked at, to find 20 sessions
 
 
@@ -215,7 +216,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         }
         print_table(f"Through the graph, window {arguments.window} tokens", ["", ""], [[k, v] for k, v in log.items()])
         retrieval = summarise(retrieve(runtime, talks))
-        result: dict[str, Any] = {"window": arguments.window, "log": log, "retrieval": retrieval}
+        result: dict[str, Any] = {
+            "window": arguments.window,
+            "log": log,
+            "searched as": SEARCHED_BY,
+            "retrieval": retrieval,
+        }
         _print_retrieval(retrieval)
         if arguments.sweep:
             result["sweep"] = _sweep(runtime, talks)
@@ -239,7 +245,9 @@ def _print_retrieval(retrieval: dict[str, dict[str, dict[str, float]]]) -> None:
                 for g, v in retrieval.items()
                 if f"{label} {level} any@5" in v
             ]
-            print_table(f"Retrieval by {level}, {label} evidence", ["category", *columns, "n"], rows)
+            print_table(
+                f"Retrieval by {level}, {label} evidence, searched as {SEARCHED_BY}", ["category", *columns, "n"], rows
+            )
     every = retrieval["all"]
     for name in ("public turn share@10", "public session all@5"):
         print(f"{name}: {format_interval(every[name])}")

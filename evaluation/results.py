@@ -3,7 +3,7 @@
     python -m evaluation results
 
 `docs/results/NAME.json` is what a benchmark wrote with `--out`; `docs/results/NAME.txt`, if it is there, says in a line or two what
-the transcripts show.
+the transcripts show, and `about.txt` what holds for all of them.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             f"{arguments.folder} has no JSON file: run a benchmark with --out {arguments.folder}/NAME.json."
         )
     page = arguments.folder.with_suffix(".md")
-    page.write_text("\n".join([HEAD, *(section(file) for file in files)]), encoding="utf-8")
+    about = arguments.folder / "about.txt"
+    told = [about.read_text(encoding="utf-8").strip(), ""] if about.exists() else []
+    page.write_text("\n".join([HEAD, *told, *(section(file) for file in files)]), encoding="utf-8")
     print(f"{len(files)} results in {page}")
     return {"page": str(page), "results": [file.stem for file in files]}
 
@@ -50,7 +52,7 @@ def section(file: Path) -> str:
             "",
             f"`{result['command']}`",
             "",
-            f"{about(result)}; {result['time'][:10]}.{cost(result)}",
+            f"{setting_of(result)}; {result['time'][:10]}.{cost(result)}",
             "",
         ]
     except (ValueError, KeyError) as error:
@@ -61,7 +63,7 @@ def section(file: Path) -> str:
     return "\n".join([*lines, *([note.read_text(encoding="utf-8").strip(), ""] if note.exists() else [])])
 
 
-def about(result: dict[str, Any]) -> str:
+def setting_of(result: dict[str, Any]) -> str:
     """What was run: the model, how it calls tools, and what else makes the figures what they are."""
     names = ("model", "agent", "protocol", "window", "storage", "feedback", "person", "seed")
     return ", ".join(f"{name} {result[name]}" for name in names if result.get(name) not in (None, "")) or str(

@@ -35,6 +35,7 @@ def test_the_page_has_every_interval_with_its_command_and_note(tmp_path: Path) -
         {"model": "small", "exact": interval([1.0, 1.0]), "stops": {"answered": 2}},
     )
     (folder / "talk.txt").write_text("Most wrong answers name another city.\n")
+    (folder / "about.txt").write_text("On two cores.\n")
     results.run(argparse.Namespace(folder=folder))
     page = (tmp_path / "results.md").read_text()
     for line in (
@@ -52,6 +53,7 @@ def test_the_page_has_every_interval_with_its_command_and_note(tmp_path: Path) -
     ):
         assert line in page, line
     assert "answered" not in page
+    assert page.index("On two cores.") < page.index("## questions")
     assert " 0 of replies" not in page
     assert page.index("## questions") < page.index("## talk")
     before = page
