@@ -5,7 +5,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
+from langchain_core.messages import HumanMessage
 from pydantic import SecretStr
 
 from graphs.memgpt import Context
@@ -13,7 +15,7 @@ from graphs.react import Context as ReactContext
 from memory.archival import Archival
 from models.chat import FIRST_ROOM
 from models.endpoint import list_models
-from models.protocol import KeptProtocols, offer, response_format, tool_line
+from models.protocol import KeptProtocols, offer, rendered, response_format, tool_line
 from models.refusals import ModelFailed
 from models.reply import is_circling
 from nodes.memgpt.keep import NOTE_TOKENS, supported
@@ -140,6 +142,21 @@ def test_react_speaks_its_answer_by_schema(runtime: Runtime, endpoint: FakeOpenA
     state = runtime.run("react", "r", "What is six times seven?", ReactContext(tools=["calculator"]))
     assert (state["answer"], state["stop"]) == ("42", "answered")
     assert endpoint.requests[1]["messages"][-1]["content"] == "[result of calculator] 42"
+
+
+def test_the_good_turns_make_sound_calls_of_tools_that_are_there() -> None:
+    def calls_of(tools: list[Any]) -> list[dict[str, Any]]:
+        told = rendered([HumanMessage("Hello!")], tools, "schema")[0][0].text
+        return [json.loads(line[5:]) for line in told.splitlines() if line.startswith("You: ")]
+
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOL_SCHEMAS}
+    shown = calls_of(TOOL_SCHEMAS)
+    for made in shown:
+        jsonschema.validate(made["arguments"], schemas[made["name"]])
+    searches = [made["name"] for made in shown if made["name"] != "send_message"]
+    assert searches == ["recall_memory_search_ignore_case", "archival_memory_search"]
+    only = [tool for tool in TOOL_SCHEMAS if tool["function"]["name"] == "send_message"]
+    assert {made["name"] for made in calls_of(only)} == {"send_message"}
 
 
 def test_nine_tools_are_told_in_few_tokens() -> None:
