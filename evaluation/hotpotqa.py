@@ -85,9 +85,8 @@ def solve(runtime: Runtime, number: int, question: HotpotQuestion, method: str, 
         for title, text in question.pages.items():
             archival.ingest(title, [Section(text, "")])
         work = partial(work_out, runtime, agent, question, method, model, arguments)
-    row = measured(work)
-    answer = row["answer"]
-    return {"question": question.text, "expected": question.answer, **row, "exact": exact_match(answer, question.answer), "f1": f1(answer, question.answer)}  # fmt: skip # noqa: E501
+    row = {"question": question.text, "expected": question.answer, **measured(work)}
+    return {**row, "exact": exact_match(row["answer"], question.answer), "f1": f1(row["answer"], question.answer)}
 
 
 def work_out(
@@ -106,7 +105,7 @@ def work_out(
         drafts = state["drafts"]
         first = exact_match(drafts[0]["text"], question.answer)
         steps = "\n".join(f"Draft: {d['text']}\nCritique ({d['score']:.2f}): {d['critique']}" for d in drafts)
-        return {"answer": state["answer"], "stop": state["stop"], "attempts": len(drafts), "first": first, "transcript": steps}  # fmt: skip # noqa: E501
+        row = {"attempts": len(drafts), "first": first}
     else:
         tries = reflexion.Context(
             **same, attempt="react", evaluator="exact", expected=question.answer, max_trials=arguments.attempts
@@ -115,8 +114,10 @@ def work_out(
         trials = state["trials"]
         steps = "\n".join(f"{t.get('trajectory', '')}\nLesson: {t['lesson']}" for t in trials)
         row = {"attempts": len(trials), "first": exact_match(trials[0]["answer"], question.answer)}
-    searches = len(re.findall(r"^Call: search\(", steps, re.MULTILINE))
-    return {**row, "answer": state["answer"], "stop": state["stop"], "searched": searches > 0, "searches": searches, "transcript": steps}  # fmt: skip # noqa: E501
+    if method != "self_refine":  # its drafts do not tell
+        searches = len(re.findall(r"^Call: search\(", steps, re.MULTILINE))
+        row |= {"searched": searches > 0, "searches": searches}
+    return {**row, "answer": state["answer"], "stop": state["stop"], "transcript": steps}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -105,7 +105,9 @@ def plain_prompt(records: Pairs, key: str, window: int) -> list[BaseMessage]:
     return [SystemMessage(RULE), HumanMessage("\n".join([*lines[len(lines) - kept :], question]))]
 
 
-def look_up(runtime: Runtime, name: str, pairs: Pairs, ordering: list[int], way: str, arguments: argparse.Namespace) -> Row:  # fmt: skip # noqa: E501
+def look_up(
+    runtime: Runtime, name: str, pairs: Pairs, ordering: list[int], way: str, arguments: argparse.Namespace
+) -> Row:
     """One chain in one way: whether the answer holds the last value and no other, and how many searches it took."""
     records, key, expected = chain(pairs, ordering), pairs[ordering[0]][0], pairs[ordering[-1]][1]
     follower = Follower(TOOLS[arguments.storage])
