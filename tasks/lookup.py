@@ -42,8 +42,11 @@ def find_task(task_id: str, settings: Settings) -> Task:
 
 
 def store_file(path: Path, settings: Settings, limit: int | None = None) -> list[str]:
-    """Put a file of tasks where `find_task` finds them; their ids. Raises BadTask, naming file, line and field."""
-    return store_tasks(read_tasks(path)[:limit], path.stem, settings)
+    """Put a file of tasks where `find_task` finds them; the ids of the first `limit`, which are the same for any limit.
+
+    Raises BadTask, naming file, line and field.
+    """
+    return store_tasks(read_tasks(path), path.stem, settings)[:limit]
 
 
 def store_tasks(tasks: Iterable[Task], name: str, settings: Settings) -> list[str]:

@@ -165,6 +165,15 @@ def test_files_and_own_tasks_are_measured(tmp_path: Path) -> None:
     assert measured["backend test"]["truth"]["mean"] == measured["frontend test"]["asking"]["mean"] == 1.0
 
 
+def test_a_run_over_a_file_can_be_resumed_with_more_tasks(tmp_path: Path) -> None:
+    write_tasks([make_task("test", 3, n) for n in range(3)], tmp_path / "three.jsonl")
+    ask = ["colbench", "--file", str(tmp_path / "three.jsonl"), "--agent", "repeating", "--turns", "2"]
+    finish(*ask, "--count", "1", "--out", str(tmp_path / "m.json"))
+    finish(*ask, "--count", "3", "--out", str(tmp_path / "m.json"), "--resume")
+    assert report(tmp_path / "m.json")["tasks"] == 3
+    assert len((tmp_path / "m.rows.jsonl").read_text().splitlines()) == 7
+
+
 def test_a_task_that_cannot_be_scored_is_left_out_and_named(tmp_path: Path) -> None:
     good = [json.dumps(t.to_row()) for t in (make_task("test", 3, n) for n in range(2))]
     bad = json.dumps(
