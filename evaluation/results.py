@@ -107,8 +107,8 @@ def intervals(value: dict[str, Any]) -> Intervals:
 
 
 def is_interval(value: Any) -> bool:
-    """Whether it is what `intervals.interval` gives."""
-    return isinstance(value, dict) and {"mean", "low", "high", "n"} <= value.keys()
+    """Whether it is what `intervals.interval` gives, of something."""
+    return isinstance(value, dict) and {"mean", "low", "high", "n"} <= value.keys() and value["n"] > 0
 
 
 def table(title: str, rows: dict[str, Intervals]) -> list[str]:

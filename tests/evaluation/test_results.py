@@ -13,7 +13,7 @@ from intervals import interval
 def test_the_page_has_every_interval_with_its_command_and_note(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     ways = {
-        "full": {"right": interval([1.0, 0.0]), "rouge": interval([0.5, 0.5])},
+        "full": {"right": interval([1.0, 0.0]), "rouge": interval([0.5, 0.5]), "clip": interval([])},
         "memgpt": {"right": interval([1.0])},
     }
     spent = {
@@ -55,6 +55,8 @@ def test_the_page_has_every_interval_with_its_command_and_note(tmp_path: Path) -
     assert "answered" not in page
     assert page.index("On two cores.") < page.index("## questions")
     assert " 0 of replies" not in page
+    assert "clip" not in page
+    assert "nan" not in page
     assert page.index("## questions") < page.index("## talk")
     before = page
     results.run(argparse.Namespace(folder=folder))
