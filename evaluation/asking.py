@@ -11,6 +11,7 @@ from evaluation.report import Row, Rows, means, paired, print_table, protocol_of
 from graphs.memgpt import Context
 from intervals import format_interval
 from models.endpoint import open_model
+from models.refusals import ContextOverflow
 from models.reply import ask
 from models.scripted import PolicyModel, call
 from models.transcript import transcript
@@ -47,14 +48,17 @@ def ask_alone(settings: Settings, model: Any, prompt: list[BaseMessage]) -> Row:
 
 
 def ask_within(settings: Settings, model: Any, prompt_of: Callable[[int], list[BaseMessage]], window: int) -> Row:
-    """`ask_alone` with a prompt of `prompt_of(most)` tokens that fits the window as the server counts it. Raises ModelFailed."""
+    """`ask_alone` with a prompt of `prompt_of(most)` tokens that fits the window as the server counts it.
+
+    Raises ModelFailed, and ContextOverflow where none fits.
+    """
     name = str(model)
     for _ in range(FITTINGS):
         row = ask_alone(settings, model, prompt_of(int(window / _outgrown.get(name, 1.0))))
         if row["read"] + REPLY <= window:
-            break
+            return row
         _outgrown[name] = _outgrown.get(name, 1.0) * row["read"] / (window - REPLY)
-    return row
+    raise ContextOverflow(f"No prompt of these texts fits a window of {window} tokens.", 0, window)
 
 
 def ask_agent(runtime: Runtime, thread: str, event: BaseMessage, context: Context) -> Row:
@@ -103,9 +107,8 @@ def compare(
     setting = {"model": arguments.model, "window": arguments.window, "seed": arguments.seed, **setting}
     rows = Rows(arguments.out, setting, arguments.resume)
     keys = {(way, item): f"{way} {item}" for way, items in work.items() for item in items}
-    in_turn = sorted(
-        keys, key=lambda key: list(work[key[0]]).index(key[1])
-    )  # item by item: what a stop leaves is paired
+    places = {way: {item: n for n, item in enumerate(items)} for way, items in work.items()}
+    in_turn = sorted(keys, key=lambda key: places[key[0]][key[1]])  # item by item: what a stop leaves is paired
     work_off(rows, {keys[key]: work[key[0]][key[1]] for key in in_turn}, arguments.concurrency, "questions")
     done = {way: [rows.done[keys[way, item]] for item in items] for way, items in work.items()}
     ways = {way: means(kept, names) for way, kept in done.items()}

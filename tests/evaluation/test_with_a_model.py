@@ -15,7 +15,7 @@ from evaluation import results
 from evaluation.asking import REPLY, ask_within, newest, tokens
 from evaluation.report import MOST_FAILURES, Rows, measured, work_off
 from models.chat import EndpointChat
-from models.refusals import CutOff, ModelFailed
+from models.refusals import ContextOverflow, CutOff, ModelFailed
 from settings import Settings
 from tests.evaluation import small_files
 from tests.models.fake_openai import Turn, fake_openai, says, writes
@@ -103,7 +103,8 @@ def test_two_questions(benchmark: Callable[[Path], list[str]], tmp_path: Path, m
     with fake_openai() as fake:
         fake.policy = always
         monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
-        monkeypatch.setenv("PALIMPSEST_CALLS", "native")
+        if benchmark is not locomo:  # there the way is found out, and kept for the next question
+            monkeypatch.setenv("PALIMPSEST_CALLS", "native")
         command = ["evaluation", *benchmark(tmp_path), "--model", "fake", "--seed", "3", "--out", str(out)]
         monkeypatch.setattr(sys, "argv", command)
         evaluation.main()
@@ -210,7 +211,9 @@ def test_a_prompt_that_outgrows_the_window_is_cut_again() -> None:
         model = EndpointChat(model="fake", url=fake.url, calls="native")
         for _ in range(2):
             assert ask_within(Settings(), model, prompt_of, 1_000)["read"] <= 1_000 - REPLY
-    assert shown == [1_000, 400, 400], "what was learnt is kept for the next prompt"
+        assert shown == [1_000, 400, 400], "what was learnt is kept for the next prompt"
+        with pytest.raises(ContextOverflow):
+            ask_within(Settings(), model, lambda most: [HumanMessage("9000")], 1_000)
 
 
 def test_the_newest_texts_fit() -> None:
