@@ -12,10 +12,12 @@ from langchain_core.messages import BaseMessage, HumanMessage
 
 from evaluation import __main__ as evaluation
 from evaluation import results
-from evaluation.asking import REPLY, ask_within, newest, tokens
+from evaluation.asking import REPLY, ask_agent, ask_within, newest, tokens
 from evaluation.report import MOST_FAILURES, Rows, measured, work_off
+from graphs.memgpt import Context, user_message
 from models.chat import EndpointChat
 from models.refusals import ContextOverflow, CutOff, ModelFailed
+from runtime import Runtime
 from settings import Settings
 from tests.evaluation import small_files
 from tests.models.fake_openai import Turn, fake_openai, says, writes
@@ -214,6 +216,23 @@ def test_a_prompt_that_outgrows_the_window_is_cut_again() -> None:
         assert shown == [1_000, 400, 400], "what was learnt is kept for the next prompt"
         with pytest.raises(ContextOverflow):
             ask_within(Settings(), model, lambda most: [HumanMessage("9000")], 1_000)
+
+
+def test_an_agent_whose_note_fails_has_answered(runtime: Runtime) -> None:
+    sent = json.dumps({"name": "send_message", "arguments": {"message": "Nice!"}})
+
+    def no_notes(request: dict[str, Any]) -> Turn:
+        asks_for_a_note = "[note]" in request["messages"][-1]["content"]
+        return {"status": 400, "body": "{}"} if asks_for_a_note else writes(sent)
+
+    with fake_openai() as fake:
+        fake.policy = no_notes
+        model = EndpointChat(model="fake", url=fake.url, calls="schema")
+        context = Context(agent="ada", model=model)
+        row = ask_agent(runtime, "t", user_message("My dog is called Biscuit."), context)
+        assert "[note]" in fake.requests[-1]["messages"][-1]["content"]
+    assert (row["answer"], row["searches"]) == ("Nice!", 0)
+    assert 'Call: send_message({"message": "Nice!"})' in row["transcript"]
 
 
 def test_the_newest_texts_fit() -> None:
