@@ -48,6 +48,10 @@ MOST_TAGS = 1_000_000  # Qdrant wants a limit; there is a tag for each thread
 READ_AT_ONCE = 1_000  # Edge holds the interpreter lock during a call
 
 
+Source = tuple[Namespace, Mapping[str, Any]]
+"""A namespace, and the values that its memories must have."""
+
+
 @dataclass(frozen=True)
 class ResultPage:
     """One page of matches, oldest first unless asked otherwise."""
@@ -263,6 +267,25 @@ class QdrantStore(BaseStore):
             self._load(ranked[start : start + page_size]), len(ranked), page, ceil(len(ranked) / page_size)
         )
 
+    def retrieve(
+        self, query: str, sources: Sequence[Source], *, floor: float, without: Mapping[Namespace, Iterable[str]], limit: int,
+        progress: Progress | None = None,
+    ) -> list[SearchItem]:  # fmt: skip
+        """The best few of what is in any of `sources`, all of one agent, ranked together; the keys `without` are left out.
+
+        Below the floor is what is less near in meaning (cosine) than that; where the embedder does not know the query's language,
+        what shares no word with it. Raises EmbeddingFailed and WeightsMissing.
+        """
+        agents = {namespace[:1] for namespace, _ in sources}
+        if len(agents) != 1:
+            raise ValueError(f"The sources {[n for n, _ in sources]} are not of one agent.")
+        anywhere = models.Filter(should=[inside(n, *value_conditions(where)) for n, where in sources])
+        left_out = [point_id(namespace, key) for namespace, keys in without.items() for key in keys]
+        conditions: list[models.Condition] = [anywhere]
+        if left_out:
+            conditions.append(models.Filter(must_not=[models.HasIdCondition(has_id=cast(Any, left_out))]))
+        return self._load(self._ranked(agents.pop(), query, conditions, progress, floor)[:limit])
+
     def embed_pending(self, namespace: Namespace, limit: int | None = None, progress: Progress | None = None) -> int:
         """Embed what this embedder has not embedded yet, at most `limit`; returns how many that was. See memory/pending.py."""
         return self._pending.embed_pending(namespace, limit, progress)
@@ -317,12 +340,14 @@ class QdrantStore(BaseStore):
                 return ids
 
     def _ranked(
-        self, prefix: Namespace, query: str, conditions: list[models.Condition], progress: Progress | None = None
-    ) -> list[tuple[str, float]]:
-        """Ids and scores, best first."""
+        self, prefix: Namespace, query: str, conditions: list[models.Condition], progress: Progress | None = None,
+        floor: float | None = None,
+    ) -> list[tuple[str, float]]:  # fmt: skip
+        """Ids and scores, best first; with a floor as `retrieve` has it."""
         self._pending.embed_pending(prefix, progress=progress)
         selector = inside(prefix, *conditions)
-        weights = self.weights if reads(self.embedder, language_of(query)) else self.weights.for_unread
+        is_read = reads(self.embedder, language_of(query))
+        weights = self.weights if is_read else self.weights.for_unread
         requests = [self._nearest_request(query, selector), *self._words_requests(prefix, query, selector)]
         dense, *lexical = self.client.query_batch_points(COLLECTION, requests=requests)
         near = {str(p.id): p.score for p in dense.points}
@@ -331,6 +356,8 @@ class QdrantStore(BaseStore):
             worded.update({str(p.id): p.score for p in half.points})
         places = {str(p.id): place_of(p.payload or {}) for half in (dense, *lexical) for p in half.points}
         scores = ranking.spread_to_neighbours(ranking.fuse(near, worded, weights), places, weights)
+        if floor is not None:
+            scores = {i: s for i, s in scores.items() if (near.get(i, -1.0) >= floor if is_read else worded[i] > 0)}
         return sorted(scores.items(), key=lambda found: (-found[1], found[0]))
 
     def _nearest_request(self, query: str, selector: models.Filter) -> models.QueryRequest:

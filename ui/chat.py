@@ -14,7 +14,7 @@ from langgraph.store.base import SearchItem
 from graphs.memgpt import State
 from memory.blocks import save_block
 from memory.store import ResultPage
-from nodes.memgpt.page import DELIVERED
+from nodes.memgpt.log import DELIVERED
 from nodes.memgpt.receive import load_working_context
 from nodes.memgpt.state import BLOCKS
 from nodes.memgpt.window import measure

@@ -5,7 +5,9 @@ from html import escape
 from nodes.memgpt.state import Context, Tokens
 from nodes.memgpt.window import Usage
 
-PARTS = {"Instructions": "#5b6b8c", "Working context": "#c2772e", "Summary": "#7a4fa3", "Queue": "#2f8f6b"}
+PARTS = {
+    "Instructions": "#5b6b8c", "Working context": "#c2772e", "Summary": "#7a4fa3", "Recalled": "#b0527a", "Queue": "#2f8f6b",
+}  # fmt: skip
 FREE = "rgba(128,128,128,0.18)"
 
 
@@ -14,7 +16,8 @@ def window_html(usage: Usage, context: Context, tokens: Tokens | None = None) ->
 
     Holds numbers only, no text from outside.
     """
-    sizes = dict(zip(PARTS, (usage.instructions, usage.working_context, usage.summary, usage.queue), strict=True))
+    used = (usage.instructions, usage.working_context, usage.summary, usage.recalled, usage.queue)
+    sizes = dict(zip(PARTS, used, strict=True))
     scale = max(usage.window, usage.used)
     bars = "".join(
         f'<div title="{name}: {n:,} tokens" style="width:{100 * n / scale:.2f}%;background:{PARTS[name]};'

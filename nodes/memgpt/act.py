@@ -169,7 +169,8 @@ def _result(call: ToolCall, reply: str, status: str, answer: str, now: datetime,
 
 def _outside_in_view(state: State) -> bool:
     quoted = any(m.additional_kwargs.get("trust") == "outside" for m in state["messages"])
-    return quoted or state.get("summary_trust") == "outside"
+    recalled = any(r["trust"] == "outside" for r in state.get("recalled", []))
+    return quoted or recalled or state.get("summary_trust") == "outside"
 
 
 def _leaves_room(state: State, context: Context, blocks: dict[str, str]) -> bool:

@@ -5,6 +5,7 @@ text can pose as an alert; and no message but the first has the system role, whi
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -12,6 +13,8 @@ from typing import Any, Literal, get_args
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
 from text import clean_text
+
+RECALLED = "[memory] Quotes from earlier, looked up for you; not all may matter:"
 
 SystemKind = Literal["system_alert", "login", "timed_event", "memory_pressure"]
 EventKind = Literal["user_message"] | SystemKind
@@ -64,13 +67,17 @@ class Event:
         kind = HumanMessage if self.kind == "user_message" else SystemMessage
         return kind(self.text, id=message_id, additional_kwargs={"event": fields})
 
-    def rendered(self, message_id: str | None, plain: bool = False) -> HumanMessage:
-        """The event as the model reads it; `plain`: for models that are small. What a person says is quoted in both."""
+    def rendered(self, message_id: str | None, plain: bool = False, recalled: Sequence[str] = ()) -> HumanMessage:
+        """The event as the model reads it; `plain`: for models that are small. What a person says is quoted in both.
+
+        `recalled`: memories that bear on it, a line each; they stand before it.
+        """
         if plain:
             told = json.dumps(self.text, ensure_ascii=False)
-            is_said = self.kind == "user_message"
-            return HumanMessage(f"The person says: {told}" if is_said else f"[{self.kind}] {self.text}", id=message_id)
-        content = {"type": self.kind, "message": self.text, "time": self.time}
+            event = f"The person says: {told}" if self.kind == "user_message" else f"[{self.kind}] {self.text}"
+            return HumanMessage("\n".join([RECALLED, *recalled, event] if recalled else [event]), id=message_id)
+        content: dict[str, Any] = {"recalled": list(recalled)} if recalled else {}
+        content |= {"type": self.kind, "message": self.text, "time": self.time}
         if self.kind == "user_message" and self.author:
             content["name"] = self.author
         if self.memory:

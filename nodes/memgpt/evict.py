@@ -12,6 +12,7 @@ from langgraph.runtime import Runtime
 from models.refusals import CutOff
 from nodes.memgpt.event import event_of
 from nodes.memgpt.log import StepLog
+from nodes.memgpt.recalled import look_up
 from nodes.memgpt.state import Context, Evicted, State
 from nodes.memgpt.window import (
     SUMMARY_SHARE,
@@ -21,6 +22,7 @@ from nodes.memgpt.window import (
     estimate,
     evicted_line,
     exchanges,
+    is_plain,
     measure,
     message_tokens,
     room,
@@ -57,9 +59,10 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         _record(evicted, log, runtime)
     gone = {m.id for m in leaving}
     staying = [m for m in state["messages"] if m.id not in gone]
-    after: State = {**state, **update, "messages": staying}
+    after: State = {**state, **update, "messages": staying, "recalled": []}
     shorter = _shrink(after, context) if measure(after, context).free == 0 else []
     update["queue_ids"] = [str(m.id) for m in staying]
+    update["recalled"] = look_up({**after, "messages": shorter or staying}, runtime)
     return {**update, **log.update(), "messages": [*(RemoveMessage(str(m.id)) for m in leaving), *shorter]}
 
 
@@ -91,7 +94,7 @@ def choose(state: State, context: Context) -> list[AnyMessage]:
             break
         if number != event:
             leaving += exchange
-            freed += sum(message_tokens(m) for m in exchange) * factor
+            freed += sum(message_tokens(m, is_plain(state)) for m in exchange) * factor
     return leaving
 
 

@@ -10,6 +10,8 @@ from nodes.memgpt.state import Clock, Context, State
 from nodes.replies import memory_of, thread_of
 
 PAUSE = 6 * 3600 * 1_000_000  # microseconds of silence after which talk is no continuation of what was said before
+DELIVERED = ":delivered"
+"""How the key of a record ends whose text the agent did not send; before it is the id of the message that has the text."""
 NEW_CLOCK: Clock = {"sequence": 0, "position": 0, "previous": ""}
 
 

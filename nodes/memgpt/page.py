@@ -1,6 +1,7 @@
 """page: counts the window, warns once when it fills; what comes next is a thought, a flush, or rest."""
 
 import uuid
+from itertools import takewhile
 from typing import Literal
 
 from langchain_core.messages import AIMessage
@@ -8,13 +9,11 @@ from langgraph.runtime import Runtime
 
 from nodes.memgpt.event import Event
 from nodes.memgpt.keep import should_keep
-from nodes.memgpt.log import StepLog
+from nodes.memgpt.log import DELIVERED, StepLog
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.window import measure
 from nodes.replies import memory_of, step_id
 
-DELIVERED = ":delivered"
-"""How the key of a record ends whose text the agent did not send."""
 UNANSWERED = "You have not answered: the person sees only what you send. Call send_message now."
 PRESSURE = (
     "Your window is {share:.0%} full. Save what matters now: short facts with working_context_append, the rest with "
@@ -41,13 +40,14 @@ def page(state: State, runtime: Runtime[Context]) -> State:
 def _unanswered(state: State, runtime: Runtime[Context]) -> State:
     """Nobody is left without an answer: the agent is reminded once; then what it wrote to itself is delivered."""
     turn, log = state["turn"], StepLog(state, runtime)
-    text = next((m.text for m in reversed(state["messages"]) if isinstance(m, AIMessage) and m.text.strip()), "")
     if turn["reminded"]:
-        if text:
-            log.add(f"{step_id(runtime)}{DELIVERED}", "assistant", text, runtime.context.agent)
+        since = takewhile(lambda m: m.id != turn["event"], reversed(state["messages"]))
+        written = next((m for m in since if isinstance(m, AIMessage) and m.text.strip()), None)
+        if written is not None:
+            log.add(f"{written.id}{DELIVERED}", "assistant", written.text, runtime.context.agent)
             log.write()
         log.recall.store.flush()
-        return {"stop": "waiting", "replies": [text] if text else [], **log.update()}
+        return {"stop": "waiting", "replies": [written.text] if written else [], **log.update()}
     key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{step_id(runtime)}:reminder"))
     record = log.add(key, "alert", UNANSWERED, "system")
     log.write()
@@ -69,7 +69,7 @@ def after_page(state: State) -> Literal["think", "evict", "keep", "__end__"]:
 def _warn(state: State, runtime: Runtime[Context]) -> State:
     """The memory-pressure alert, if it is due: the first time that the window is `warn_at` full since the last flush."""
     context = runtime.context
-    share = measure(state, context).share
+    share = measure({**state, "recalled": []}, context).share  # what was recalled goes with the turn
     if share < context.warn_at or state.get("warned"):
         return {}
     log = StepLog(state, runtime)

@@ -18,7 +18,8 @@ from nodes.context import STATE_VERSION
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.migrate import migrate, unreceived
-from nodes.memgpt.state import Context, Counters, State
+from nodes.memgpt.recalled import look_up
+from nodes.memgpt.state import Context, Counters, State, TurnProgress
 from nodes.memgpt.window import EVENT_SHARE, RESULT_SHARE, clip, exchanges, memory_line, open_calls, room
 from nodes.replies import memory_of, thread_of
 
@@ -68,6 +69,15 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         clipped = clip(event.text, int(free * EVENT_SHARE) // len(new))
         events.append(replace(event, text=clipped, sequence=record.sequence, memory=memory).queued(key))
     log.write()
+    turn: TurnProgress = {
+        "event": str(events[-1].id), "wake": "event", "steps": 0, "last_calls": "", "repeats": 0,
+        "asked": any(event.kind == "user_message" for event in parsed), "reminded": False,
+    }  # fmt: skip
+    counters["recall"] += sum(event.kind == "user_message" for event in parsed)
+    seen: State = {
+        **state, "working_context": working_context, "messages": [*(repaired or queue), *events], "counters": counters,
+        "turn": turn,
+    }  # fmt: skip
 
     return {
         # The reducer appends; only a repair puts results before what came after them, and needs the queue anew.
@@ -78,17 +88,10 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         "version": STATE_VERSION,
         "agent": context.agent,
         "working_context": working_context,
-        "counters": {**counters, "recall": counters["recall"] + sum(event.kind == "user_message" for event in parsed)},
+        "counters": counters,
         **log.update(),
-        "turn": {
-            "event": str(events[-1].id),
-            "wake": "event",
-            "steps": 0,
-            "last_calls": "",
-            "repeats": 0,
-            "asked": any(event.kind == "user_message" for event in parsed),
-            "reminded": False,
-        },
+        "turn": turn,
+        "recalled": look_up(seen, runtime),
         "replies": [],
         "tokens": {"read": 0, "cached": 0, "written": 0},
         "thoughts": [],

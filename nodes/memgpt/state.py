@@ -62,6 +62,23 @@ class Clock(TypedDict):
     """The last thing said aloud, in short."""
 
 
+class Recalled(TypedDict):
+    """A memory that was looked up before the thought (nodes.memgpt.recalled)."""
+
+    key: str
+    storage: Literal["recall", "archival"]
+    speaker: str
+    """`user` or `assistant`; empty in archival storage."""
+    source: str
+    """The document that it is from; empty for what is none's."""
+    time: str
+    text: str
+    """Cut to fit."""
+    trust: Trust
+    score: float
+    """Of the ranking that found it (memory.ranking)."""
+
+
 class Counters(TypedDict):
     """What the agent is told to be outside its window."""
 
@@ -91,6 +108,8 @@ class State(TypedDict, total=False):
     queue_ids: list[str]
     """Ids of the messages that this machine put into the queue; any other id is new input."""
     working_context: dict[str, str]
+    recalled: list[Recalled]
+    """What bears on the event of the turn under way, and is out of the window."""
     summary: str
     """The recursive summary of everything that left the queue."""
     summary_trust: Trust
@@ -140,6 +159,8 @@ class Context(RunContext):
     """Share of the window from which the queue is flushed."""
     evict_share: float = 0.5
     """Share of the window that a flush frees."""
+    recall_share: float = 0.15
+    """Most of the window that memories looked up before a thought may take; 0: the agent finds only what it searches."""
     block_limit: int = 2_000
     """Most characters of a block of the working context."""
     page_size: int = 10
@@ -159,6 +180,7 @@ class Context(RunContext):
         super().__post_init__()
         check(self.window >= SMALLEST_WINDOW, "window", self.window, f"use {SMALLEST_WINDOW} tokens or more")
         check(0 < self.warn_at < self.flush_at <= 1, "warn_at", self.warn_at, "use 0 < warn_at < flush_at <= 1")
+        check(0 <= self.recall_share <= 0.5, "recall_share", self.recall_share, "use a share from 0 to 0.5")
         check(0 < self.evict_share <= 1, "evict_share", self.evict_share, "use a share above 0, at most 1")
         for name in ("block_limit", "page_size", "max_steps", "max_repeats"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")

@@ -12,7 +12,17 @@ from nodes.memgpt.event import Event
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, State, Tokens
 from nodes.memgpt.tools import TOOL_SCHEMAS
-from nodes.memgpt.window import REPLY_SHARE, clip, estimate, measure, message_tokens, render_prompt, room, tool_tokens
+from nodes.memgpt.window import (
+    REPLY_SHARE,
+    clip,
+    estimate,
+    is_plain,
+    measure,
+    message_tokens,
+    render_prompt,
+    room,
+    tool_tokens,
+)
 from nodes.replies import prompt_tokens, protocol_of, reply_to, served_tokens, settings_of, step_id, tidy
 from text import clean_text
 
@@ -31,20 +41,20 @@ def think(state: State, runtime: Runtime[Context]) -> State:
     """Plain text is a monologue and yields (MemGPT §2.4). An empty reply is asked for again, twice. Raises ModelFailed."""
     context = runtime.context
     state = {**state, "calls": protocol_of(runtime)}
-    plain = state["calls"] != "native"
+    plain = is_plain(state)
     limit = _served_limit(state, runtime)
     if limit != state.get("limit", 0):
         state = {**state, "limit": limit}
         if measure(state, context).share > 1:
             return {"limit": limit, "calls": state["calls"], "full": True}
-    prompt = render_prompt(state, context, plain)
+    prompt = render_prompt(state, context)
     turn, told = state["turn"], _Told(state)
     nudge: list[BaseMessage] = []
     for attempt in range(1 + EMPTY_REPLIES):
         if attempt and measure(state, context).free > NUDGE_TOKENS:
             nudge = [EMPTY.rendered(None, plain)]
         try:
-            reply = reply_to([*prompt, *nudge], context.model, runtime, TOOL_SCHEMAS)
+            reply = reply_to([*prompt, *nudge], context.model, runtime, TOOL_SCHEMAS, only=_only(state, context))
         except Stopped:
             return {"stop": "stopped"}
         except ContextOverflow as error:
@@ -76,6 +86,14 @@ def think(state: State, runtime: Runtime[Context]) -> State:
     message.content = clip(message.text, int(room(state, context) * REPLY_SHARE))
     message.additional_kwargs["time"] = log.now.isoformat()
     return {**update, **log.update(), "messages": [message]}
+
+
+def _only(state: State, context: Context) -> tuple[str, ...]:
+    """Where a person waits and this is the turn's last chance, only an answer: small models call on, whatever they are told."""
+    turn = state["turn"]
+    is_last = turn["reminded"] or turn["steps"] + 1 >= context.max_steps or turn["repeats"] >= context.max_repeats
+    waits = turn.get("asked") and context.answers and not state["replies"]
+    return ("send_message",) if waits and is_last else ()
 
 
 def after_think(state: State) -> Literal["act", "page", "__end__"]:

@@ -11,8 +11,8 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage, ToolMessage
 
 from models.protocol import PROTOCOLS, Protocol, rendered
-from nodes.memgpt.event import event_of, is_event
-from nodes.memgpt.state import BLOCKS, Context, Counters, Evicted, State
+from nodes.memgpt.event import RECALLED, event_of, is_event
+from nodes.memgpt.state import BLOCKS, Context, Counters, Evicted, Recalled, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
 
 INSTRUCTIONS = """\
@@ -96,13 +96,14 @@ class Usage:
     instructions: int
     working_context: int
     summary: int
+    recalled: int
     queue: int
     window: int
 
     @property
     def used(self) -> int:
         """Tokens of the whole prompt."""
-        return self.instructions + self.working_context + self.summary + self.queue
+        return self.instructions + self.working_context + self.summary + self.recalled + self.queue
 
     @property
     def free(self) -> int:
@@ -127,22 +128,47 @@ def measure(state: State, context: Context) -> Usage:
         estimate(INSTRUCTIONS) + tool_tokens(state.get("calls", "native")) + FRAME + SEPARATORS,
         estimate(render_working_context(state, context)),
         estimate(render_summary(state)),
-        sum(message_tokens(m) for m in state.get("messages", [])),
+        lines_tokens(recalled_lines(state.get("recalled", []))),
+        sum(message_tokens(m, is_plain(state)) for m in state.get("messages", [])),
     )
-    instructions, working, summary, queue = (ceil(part * factor) for part in parts)
-    return Usage(instructions, working, summary, queue, window_of(state, context))
+    instructions, working, summary, recalled, queue = (ceil(part * factor) for part in parts)
+    return Usage(instructions, working, summary, recalled, queue, window_of(state, context))
 
 
-def message_tokens(message: AnyMessage) -> int:
+def is_plain(state: State) -> bool:
+    """Whether the model is told things in few words: one that cannot use its server's own tools is small."""
+    return state.get("calls", "native") != "native"
+
+
+def message_tokens(message: AnyMessage, plain: bool = False) -> int:
     """Estimated tokens of a message in the prompt."""
     if isinstance(message, AIMessage):
         calls = sum(
             estimate(c["name"]) + estimate(json.dumps(c["args"], ensure_ascii=False)) + 8 for c in message.tool_calls
         )
         return FRAME + estimate(message.text) + calls
+    told = as_told(message, plain) if isinstance(message, ToolMessage) or is_event(message) else message
+    return FRAME + (8 if isinstance(message, ToolMessage) else 0) + estimate(told.text)
+
+
+def as_told(message: AnyMessage, plain: bool, recalled: Sequence[str] = ()) -> BaseMessage:
+    """A message of the queue as the model reads it; an event with what was recalled for it."""
+    if isinstance(message, AIMessage):
+        return AIMessage(message.text, tool_calls=message.tool_calls, id=message.id)
     if isinstance(message, ToolMessage):
-        return FRAME + 8 + estimate(message.text)
-    return FRAME + estimate(str(event_of(message).rendered(None).content) if is_event(message) else message.text)
+        return message.model_copy(update={"content": _plain_result(message.text)}) if plain else message
+    return event_of(message).rendered(message.id, plain, recalled)
+
+
+def _plain_result(content: str) -> str:
+    """A result without its form: a time alone takes 30 tokens where each digit is one."""
+    try:
+        told = json.loads(content)
+    except ValueError:  # cut to fit
+        return content
+    if not isinstance(told, dict) or "message" not in told:
+        return content
+    return str(told["message"]) if told.get("status") == "OK" else f"Failed. {told['message']}"
 
 
 def room(state: State, context: Context) -> int:
@@ -228,22 +254,17 @@ def open_calls(messages: Sequence[AnyMessage]) -> list[tuple[AIMessage, list[str
 # ---- the prompt ------------------------------------------------------------------------------------------------------
 
 
-def render_prompt(state: State, context: Context, plain: bool = False) -> list[BaseMessage]:
-    """The prompt: instructions, working context and summary in one system message, then the FIFO queue.
+def render_prompt(state: State, context: Context) -> list[BaseMessage]:
+    """The prompt: instructions, working context and summary in one system message, then the FIFO queue, in which what was recalled
+    stands with the event that it was recalled for.
 
     It depends on nothing else, so that the replay of a checkpoint sends the same prompt; and until a block is edited or the window
     flushed, each prompt begins with the whole of the one before it, which servers then have in their cache.
     """
     parts = [INSTRUCTIONS, render_working_context(state, context), render_summary(state)]
     head = SystemMessage("\n\n".join(part for part in parts if part))
-    queue: list[BaseMessage] = []
-    for message in state.get("messages", []):
-        if isinstance(message, AIMessage):
-            queue.append(AIMessage(message.text, tool_calls=message.tool_calls, id=message.id))
-        elif isinstance(message, ToolMessage):
-            queue.append(message)
-        else:
-            queue.append(event_of(message).rendered(message.id, plain))
+    recalled, event = recalled_lines(state.get("recalled", [])), state.get("turn", {}).get("event")
+    queue = (as_told(m, is_plain(state), recalled if m.id == event else ()) for m in state.get("messages", []))
     return [head, *queue]
 
 
@@ -267,6 +288,22 @@ def render_summary(state: State) -> str:
     if not evicted:
         return ""
     return f"Summary of what left the window (yours, from memory)\n{state.get('summary', '')}\n{evicted_line(evicted)}"
+
+
+def recalled_lines(recalled: Sequence[Recalled]) -> list[str]:
+    """What was looked up, a line each: when, whose words, and the words in quotes, out of which no text can break."""
+    return [f"- {r['time'][:10]}, {_whose(r)}: {json.dumps(r['text'], ensure_ascii=False)}" for r in recalled]
+
+
+def _whose(r: Recalled) -> str:
+    if r["storage"] == "archival":
+        return f"document {json.dumps(r['source'], ensure_ascii=False)}" if r["source"] else "your note"
+    return "the person said" if r["speaker"] == "user" else "you said"
+
+
+def lines_tokens(lines: Sequence[str]) -> int:
+    """Estimated tokens of such lines in an event; 0 for none."""
+    return sum(map(estimate, [RECALLED, *lines])) + len(lines) if lines else 0
 
 
 def evicted_line(e: Evicted) -> str:

@@ -19,7 +19,8 @@ from models.protocol import KeptProtocols, offer, rendered, response_format, too
 from models.refusals import ModelFailed
 from models.reply import is_circling
 from nodes.memgpt.keep import NOTE_TOKENS, supported
-from nodes.memgpt.page import DELIVERED, UNANSWERED
+from nodes.memgpt.log import DELIVERED
+from nodes.memgpt.page import UNANSWERED
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import estimate, measure
 from runtime import Runtime

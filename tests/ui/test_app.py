@@ -368,11 +368,11 @@ def test_labels_are_one_plain_line() -> None:
 def test_the_picture_is_to_scale_and_told_in_words() -> None:
     from nodes.memgpt.window import Usage
 
-    picture = window_html(Usage(1_000, 500, 0, 2_596, 8_192), Context())
+    picture = window_html(Usage(1_000, 500, 0, 0, 2_596, 8_192), Context())
     assert "instructions 1000 tokens" in picture.lower()
     assert "width:12.21%" in picture
     assert "left:70.00%" in picture
     assert "<b>50%</b> of 8,192 tokens" in picture
     assert "The last turn" not in picture
-    without = window_html(Usage(1_000, 500, 0, 2_596, 8_192), Context(), {"read": 1_200, "cached": 0, "written": 9})
+    without = window_html(Usage(1_000, 500, 0, 0, 2_596, 8_192), Context(), {"read": 1_200, "cached": 0, "written": 9})
     assert "The last turn read 1,200 tokens, and wrote 9." in without
