@@ -7,15 +7,17 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from evaluation.report import Row, Rows, means, paired, print_table, protocol_of, spent, work_off
+from evaluation.report import ORACLE, UNAIDED, Row, Rows, means, paired, print_table, protocol_of, spent, work_off
 from graphs.memgpt import Context
 from intervals import format_interval
 from models.endpoint import open_model
+from models.protocol import Protocol
 from models.refusals import ContextOverflow
 from models.reply import ask
 from models.scripted import PolicyModel, call
 from models.transcript import transcript
-from nodes.memgpt.window import FRAME, estimate
+from nodes.memgpt.tools import TOOL_SCHEMAS
+from nodes.memgpt.window import FRAME, estimate, recalled_lines
 from runtime import Runtime
 from settings import Settings
 
@@ -41,6 +43,16 @@ def newest(texts: Sequence[str], most: int) -> int:
     return len(texts)
 
 
+def calls_of(model: str, settings: Settings) -> Protocol:
+    """How a model calls tools, which is found out where it is not known. Raises ModelFailed."""
+    if model == ORACLE:
+        return "native"
+    endpoint = open_model(model, settings)
+    if getattr(endpoint, "protocol", None) is None:
+        ask(endpoint, [HumanMessage("Hello!")], TOOL_SCHEMAS, seconds=settings.reply_seconds)
+    return getattr(endpoint, "protocol", None) or "native"
+
+
 def ask_alone(settings: Settings, model: Any, prompt: list[BaseMessage]) -> Row:
     """What the model says, at temperature 0. Raises ModelFailed."""
     reply = ask(open_model(model, settings), prompt, seconds=settings.reply_seconds, most=REPLY, temperature=0.0)
@@ -61,6 +73,12 @@ def ask_within(settings: Settings, model: Any, prompt_of: Callable[[int], list[B
     raise ContextOverflow(f"No prompt of these texts fits a window of {window} tokens.", 0, window)
 
 
+def agent_context(way: str, arguments: argparse.Namespace, **fields: Any) -> Context:
+    """The context of the agent in one of AGENT_WAYS."""
+    share = 0.0 if way == UNAIDED else Context.recall_share
+    return Context(window=arguments.window, recall_share=share, **fields)
+
+
 def ask_agent(runtime: Runtime, thread: str, event: BaseMessage, context: Context) -> Row:
     """What the MemGPT agent says to an event, how often it searched, and what it did. Raises ModelFailed."""
     done: dict[str, BaseMessage] = {}  # as it comes: some of it may have left the window in the end
@@ -73,6 +91,7 @@ def ask_agent(runtime: Runtime, thread: str, event: BaseMessage, context: Contex
         "answer": "\n".join(state["replies"]),
         "read": state["tokens"]["read"],
         "searches": sum("search" in str(m.name) for m in done.values() if isinstance(m, ToolMessage)),
+        "recalled": recalled_lines(state["recalled"]),
         "transcript": transcript(done.values(), MOST),
     }
 
@@ -122,6 +141,12 @@ def compare(
     )
     costs = {way: spent(kept) for way, kept in done.items()}
     return {**setting, "protocol": protocol_of(arguments.model, settings, rows), "ways": ways, "spent": costs}, done
+
+
+def agent_minus(ways: Sequence[str], groups: Sequence[str] = ("",)) -> dict[str, tuple[str, str]]:
+    """The pairs of the agent with each other way, in each group of questions: how the names of its ways end."""
+    others = [way for way in ways if way != "memgpt"]
+    return {f"memgpt minus {way}{of}": (f"memgpt{of}", f"{way}{of}") for of in groups for way in others}
 
 
 def differences(done: Mapping[str, list[Row]], pairs: Mapping[str, tuple[str, str]], names: Sequence[str]) -> Row:

@@ -22,12 +22,13 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import ORACLE, add_ways, print_table
+from evaluation.report import AGENT_WAYS, ORACLE, add_ways, print_table
 from graphs.memgpt import Context, timed_event, user_message
 from intervals import format_interval, interval
 from memory.ranking import Weights
 from memory.recall import SAID, Recall
 from models.offline import digest
+from models.protocol import Protocol
 from models.scripted import PolicyModel, call
 from nodes.memgpt.evict import SUMMARISE
 from nodes.memgpt.window import FRAME, TOOL_TOKENS, estimate, message_tokens
@@ -76,16 +77,23 @@ def prompt_tokens(prompt: list[BaseMessage]) -> int:
     return sum(message_tokens(m) if isinstance(m, own) else estimate(m.text) + FRAME for m in prompt)
 
 
-def talk(runtime: Runtime, conversation: Conversation, agent: str, speaker: Speaker, bar: Any) -> int:
-    """Put a conversation through the graph; returns how many messages left the window."""
+def talk(
+    runtime: Runtime, conversation: Conversation, agent: str, speaker: Speaker, bar: Any, calls: Protocol = "native"
+) -> int:
+    """Put a conversation through the graph, whose window counts it as told to a model that calls tools that way.
+
+    Returns how many messages left the window.
+    """
     person, other = conversation.speakers
-    model = PolicyModel(policy=speaker)
+    model = PolicyModel(policy=speaker, protocol=calls)
     turns, n, minutes = conversation.turns, 0, 0
     while n < len(turns):
         turn = turns[n]
         minutes = minutes + 1 if n and turns[n - 1].session == turn.session else 0
         now = (turn.time + timedelta(minutes=minutes)).isoformat()
-        context = Context(agent=agent, model=model, window=speaker.window, user=person, now=now, answers=False)
+        context = Context(
+            agent=agent, model=model, window=speaker.window, user=person, now=now, answers=False, recall_share=0
+        )
         event = user_message(turn.text, person) if turn.speaker == person else timed_event("It is your turn to speak.")
         n += turn.speaker == person
         bar.update(turn.speaker == person)
@@ -174,7 +182,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--file", type=Path, required=True, help="a LoCoMo JSON file")
     parser.add_argument("--audit", type=Path, help="audit_corrections.json of dial481/locomo-audit")
-    add_ways(parser, ("window", "memgpt"))
+    add_ways(parser, ("window", *AGENT_WAYS))
     parser.add_argument("--sweep", action="store_true", help="also measure the ranking with other weights")
     parser.add_argument(
         "--home", type=Path, help="keep the memory here, to look at afterwards; default: a temporary folder"

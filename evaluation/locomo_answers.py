@@ -16,10 +16,21 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from tqdm import tqdm
 
-from evaluation.asking import REPLY, ask_agent, ask_within, compare, differences, newest, tokens
+from evaluation.asking import (
+    REPLY,
+    agent_context,
+    agent_minus,
+    ask_agent,
+    ask_within,
+    calls_of,
+    compare,
+    differences,
+    newest,
+    tokens,
+)
 from evaluation.locomo import Speaker, talk
-from evaluation.report import Row, chosen, means, measured
-from graphs.memgpt import Context, user_message
+from evaluation.report import AGENT_WAYS, Row, chosen, means, measured
+from graphs.memgpt import user_message
 from runtime import open_runtime
 from settings import Settings
 from tasks.locomo import CATEGORIES, Conversation, LocomoQuestion, answer_f1, read_locomo
@@ -36,32 +47,26 @@ ASK = "Look into your recall storage if you do not know it. Answer with a few wo
 class Homes:
     """The memory of each conversation's agent after the talk, made when it is first asked for, and copied for each question."""
 
-    def __init__(self, folder: Path, window: int) -> None:
+    def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
         self.folder = folder
-        self.window = window
+        self._arguments = arguments
         self._guard = threading.Lock()
 
-    def copy(self, conversation: Conversation, question: int) -> Path:
-        """A folder of the agent's whole memory, for one question."""
+    def copy(self, conversation: Conversation, question: str) -> Path:
+        """A folder of the agent's whole memory, for one question. Raises ModelFailed."""
         whole, own = self.folder / conversation.name, self.folder / f"{conversation.name}-{question}"
         with self._guard:
+            calls = calls_of(self._arguments.model, Settings(home=self.folder))
             if not whole.exists():
                 with (
                     open_runtime(Settings(home=whole)) as runtime,
                     tqdm(total=len(conversation.turns), desc=conversation.name, disable=None, leave=False) as bar,
                 ):
-                    talk(runtime, conversation, AGENT, Speaker(self.window), bar)
+                    talk(runtime, conversation, AGENT, Speaker(self._arguments.window), bar, calls)
             shutil.copytree(whole, own)
             if (found := self.folder / PROTOCOLS).exists():
                 shutil.copy(found, own)
         return own
-
-    def forget(self, own: Path) -> None:
-        """Throw a copy away, but keep how the model was found to call tools: the next one need not find out again."""
-        with self._guard:
-            if (own / PROTOCOLS).exists():
-                shutil.copy(own / PROTOCOLS, self.folder)
-        shutil.rmtree(own)
 
 
 def plain_prompt(conversation: Conversation, question: str, window: int) -> list[BaseMessage]:
@@ -76,16 +81,15 @@ def answer(homes: Homes, conversation: Conversation, number: int, way: str, argu
     """One question in one way, and its F1."""
     question = conversation.questions[number]
     row: Row = {"category": question.category, "question": question.text, "expected": question.answer}
-    if way == "memgpt":
-        home = homes.copy(conversation, number)
+    if way in AGENT_WAYS:
+        home = homes.copy(conversation, f"{number}-{way}")
         now = conversation.turns[-1].time.isoformat()
-        context = Context(
-            agent=AGENT, model=arguments.model, window=arguments.window, user=conversation.speakers[0], now=now
-        )
-        event = user_message(ASK + question.text, conversation.speakers[0])
+        person = conversation.speakers[0]
+        context = agent_context(way, arguments, agent=AGENT, model=arguments.model, user=person, now=now)
+        event = user_message(ASK + question.text, person)
         with open_runtime(Settings(home=home)) as runtime:
             row |= measured(partial(ask_agent, runtime, AGENT, event, context))
-        homes.forget(home)
+        shutil.rmtree(home)
     else:
         prompt_of = partial(plain_prompt, conversation, question.text)
         settings = Settings(home=homes.folder)
@@ -102,7 +106,7 @@ def answer_questions(arguments: argparse.Namespace) -> dict[str, Any]:
     if not items:
         raise ValueError(f"{arguments.file} has no question with an answer from number {arguments.first} on.")
     with tempfile.TemporaryDirectory() as folder:
-        homes = Homes(Path(folder), arguments.window)
+        homes = Homes(Path(folder), arguments)
         work = {
             way: {f"{c.name} {n}": partial(answer, homes, c, n, way, arguments) for c, n in items}
             for way in arguments.ways
@@ -114,10 +118,7 @@ def answer_questions(arguments: argparse.Namespace) -> dict[str, Any]:
         for way, kept in done.items()
         for number in sorted({row["category"] for row in kept})
     }
-    return {
-        **result, "categories": categories,
-        "paired": differences(done, {"memgpt minus window": ("memgpt", "window")}, ("f1",)),
-    }  # fmt: skip
+    return {**result, "categories": categories, "paired": differences(done, agent_minus(arguments.ways), ("f1",))}
 
 
 def is_asked(question: LocomoQuestion) -> bool:

@@ -19,16 +19,29 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from tqdm import tqdm
 
-from evaluation.asking import REPLY, ask_agent, ask_alone, ask_within, compare, differences, knowing, newest, tokens
+from evaluation.asking import (
+    REPLY,
+    agent_context,
+    agent_minus,
+    ask_agent,
+    ask_alone,
+    ask_within,
+    calls_of,
+    compare,
+    differences,
+    knowing,
+    newest,
+    tokens,
+)
 from evaluation.locomo import Speaker, talk
-from evaluation.report import ORACLE, Row, add_ways, chosen, measured
-from graphs.memgpt import Context, user_message
+from evaluation.report import AGENT_WAYS, ORACLE, Row, add_ways, chosen, measured
+from graphs.memgpt import user_message
 from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.locomo import Conversation, Utterance
 from tasks.msc import AGENT, PERSON, MscDialogue, MscTurn, holds, read_msc, rouge_l_recall
 
-WAYS = ("window", "full", "memgpt")
+WAYS = ("window", "full", *AGENT_WAYS)
 INSTRUCTIONS = (
     "You are talking with a person whom you know from earlier talks. "
     "Answer from what they have told you, in one short sentence."
@@ -46,11 +59,15 @@ def plain_prompt(instructions: str, turns: Sequence[MscTurn], question: str, mos
     return [SystemMessage(instructions), *said, HumanMessage(question)]
 
 
-def hold(runtime: Runtime, agent: str, dialogue: MscDialogue, turns: Sequence[MscTurn], window: int) -> int:
+def hold(
+    runtime: Runtime, agent: str, dialogue: MscDialogue, turns: Sequence[MscTurn], arguments: argparse.Namespace
+) -> int:
     """Put turns of a dialogue through the graph, as LoCoMo's are; returns how many messages left the window."""
+    calls = calls_of(arguments.model, runtime.settings)
     said = [Utterance(f"{n}", t.session, t.speaker, t.text, time_of(t.session)) for n, t in enumerate(turns)]
+    conversation = Conversation(dialogue.id, (PERSON, AGENT), said, [])
     with tqdm(disable=True) as bar:
-        return talk(runtime, Conversation(dialogue.id, (PERSON, AGENT), said, []), agent, Speaker(window), bar)
+        return talk(runtime, conversation, agent, Speaker(arguments.window), bar, calls)
 
 
 def time_of(session: int) -> datetime:
@@ -61,13 +78,13 @@ def time_of(session: int) -> datetime:
 def answer(runtime: Runtime, dialogue: MscDialogue, way: str, arguments: argparse.Namespace) -> Row:
     """One question of a dialogue in one way, and whether it was answered right."""
     question = random.Random(f"msc {arguments.seed} {dialogue.id}").choice(dialogue.questions)
-    model: Any = knowing(question.answers[0], way == "memgpt") if arguments.model == ORACLE else arguments.model
+    model: Any = knowing(question.answers[0], way in AGENT_WAYS) if arguments.model == ORACLE else arguments.model
     work: Callable[[], Row]
-    if way == "memgpt":
-        agent = f"msc-{dialogue.id}"
-        evicted = hold(runtime, agent, dialogue, dialogue.turns, arguments.window)
+    if way in AGENT_WAYS:
+        agent = f"{way}-{dialogue.id}"
+        evicted = hold(runtime, agent, dialogue, dialogue.turns, arguments)
         now = time_of(dialogue.turns[-1].session + 1).isoformat()
-        context = Context(agent=agent, model=model, window=arguments.window, user=PERSON, now=now)
+        context = agent_context(way, arguments, agent=agent, model=model, user=PERSON, now=now)
         work = partial(ask_agent, runtime, agent, user_message(question.text, PERSON), context)
         about = {"evicted": evicted}
     else:
@@ -97,5 +114,4 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         work = {way: {d.id: partial(answer, runtime, d, way, arguments) for d in dialogues} for way in arguments.ways}
         names = ("right", "rouge", "read", "searches", "seconds")
         result, done = compare(arguments, runtime.settings, "Multi-Session Chat", work, names)
-    minus = {f"memgpt minus {way}": ("memgpt", way) for way in arguments.ways if way != "memgpt"}
-    return {**result, "paired": differences(done, minus, ("right", "rouge"))}
+    return {**result, "paired": differences(done, agent_minus(arguments.ways), ("right", "rouge"))}

@@ -22,8 +22,19 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from evaluation.asking import REPLY, ask_agent, ask_within, compare, differences, knowing, newest, tokens
-from evaluation.report import ORACLE, Row, add_ways, chosen, measured
+from evaluation.asking import (
+    REPLY,
+    agent_context,
+    agent_minus,
+    ask_agent,
+    ask_within,
+    compare,
+    differences,
+    knowing,
+    newest,
+    tokens,
+)
+from evaluation.report import AGENT_WAYS, ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import Context, user_message
 from memory.archival import Archival
 from memory.recall import Message, Recall
@@ -33,7 +44,7 @@ from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.nested_kv import Pairs, chain, read_orderings, read_pairs
 
-WAYS = ("window", "memgpt")
+WAYS = ("window", *AGENT_WAYS)
 STEPS = 60  # thoughts of one look-up
 TOOLS = {"recall": "recall_memory_search", "archival": "archival_memory_search"}
 RULE = (
@@ -111,12 +122,12 @@ def look_up(
     """One chain in one way: whether the answer holds the last value and no other, and how many searches it took."""
     records, key, expected = chain(pairs, ordering), pairs[ordering[0]][0], pairs[ordering[-1]][1]
     follower = Follower(TOOLS[arguments.storage])
-    oracle = PolicyModel(policy=follower) if way == "memgpt" else knowing(expected, calls=False)
+    oracle = PolicyModel(policy=follower) if way in AGENT_WAYS else knowing(expected, calls=False)
     model: Any = oracle if arguments.model == ORACLE else arguments.model
     work: Callable[[], Row]
-    if way == "memgpt":
+    if way in AGENT_WAYS:
         fill(runtime, name, records, arguments.storage)
-        context = Context(agent=name, model=model, window=arguments.window, max_steps=STEPS)
+        context = agent_context(way, arguments, agent=name, model=model, max_steps=STEPS)
         question = user_message(f"{QUESTION[arguments.storage]} The key: {key}")
         work = partial(ask_agent, runtime, f"{name}-question", question, context)
     else:
@@ -124,7 +135,7 @@ def look_up(
         work = partial(ask_within, runtime.settings, model, prompt_of, arguments.window)
     row = {"asked": key, "expected": expected, **measured(work)}
     given = set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", row["answer"])) - {key}
-    searches = {"exact": row["searches"] == len(ordering) + 1} if way == "memgpt" and "searches" in row else {}
+    searches = {"exact": row["searches"] == len(ordering) + 1} if way in AGENT_WAYS and "searches" in row else {}
     return {**row, **searches, "right": given == {expected}}
 
 
@@ -162,12 +173,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         for pairs, orderings in tasks:
             for sample, ordering in list(enumerate(orderings))[chosen(arguments)]:
                 for way in arguments.ways:
-                    name = f"kv-{len(ordering)}-{sample}"
+                    name = f"{way}-{len(ordering)}-{sample}"
                     chains = work.setdefault(f"{way}, {len(ordering)} records", {})
                     chains[str(sample)] = partial(look_up, runtime, name, pairs, ordering, way, arguments)
         names = ("right", "exact", "searches", "read", "seconds")
         storage = arguments.storage
         result, done = compare(arguments, runtime.settings, "Nested key-value", work, names, storage=storage)
-    depths = [way.removeprefix("memgpt, ") for way in done if way.startswith("memgpt")]
-    minus = {f"memgpt minus window, {depth}": (f"memgpt, {depth}", f"window, {depth}") for depth in depths}
+    depths = sorted({len(ordering) for _, orderings in tasks for ordering in orderings})
+    minus = agent_minus(arguments.ways, [f", {depth} records" for depth in depths])
     return {**result, "paired": differences(done, minus, ("right",))}

@@ -18,9 +18,9 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from evaluation.asking import REPLY, ask_agent, ask_within, compare, differences, knowing
-from evaluation.report import ORACLE, Row, add_ways, chosen, measured
-from graphs.memgpt import Context, user_message
+from evaluation.asking import REPLY, agent_context, agent_minus, ask_agent, ask_within, compare, differences, knowing
+from evaluation.report import AGENT_WAYS, ORACLE, Row, add_ways, chosen, measured
+from graphs.memgpt import user_message
 from memory.archival import Archival
 from memory.documents import Section
 from models.scripted import call
@@ -29,7 +29,7 @@ from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.nq_open import OpenQuestion, Passage, is_right, read_nq_open
 
-WAYS = ("cut", "memgpt")
+WAYS = ("cut", *AGENT_WAYS)
 INSTRUCTIONS = "Answer the question from the documents with a few words, and the title of the document in brackets."
 SEARCH = (
     "Your archival storage holds documents: search them, and answer with a few words, and the title of the document in brackets. "
@@ -77,19 +77,20 @@ def answer(
     question = questions[number]
     passages = among_others(questions, number, others, arguments.seed)
     search = call("archival_memory_search", query=question.gold.text[:200], page=0, request_heartbeat=True)
-    known = knowing(f"{question.answers[0]} ({question.gold.title})", way == "memgpt", search)
+    known = knowing(f"{question.answers[0]} ({question.gold.title})", way in AGENT_WAYS, search)
     model: Any = known if arguments.model == ORACLE else arguments.model
     row: Row = {"question": question.text, "expected": question.answers}
-    if way == "memgpt":
-        agent = f"nq-{number}-{others}"
+    if way in AGENT_WAYS:
+        agent = f"{way}-{number}-{others}"
         archival = Archival(runtime.store, agent)
         for n, passage in enumerate(passages):
             archival.ingest(f"{n} {passage.title}", [Section(passage.text, "")])
-        context = Context(agent=agent, model=model, window=arguments.window)
+        context = agent_context(way, arguments, agent=agent, model=model)
         event = user_message(f"{SEARCH}{question.text}?")
         row |= measured(partial(ask_agent, runtime, agent, event, context))
         begin = json.dumps(" ".join(question.gold.text.split())[:60])[1:-1]
-        row["found"] = begin in " ".join(row.get("transcript", "").split())
+        seen = [row.get("transcript", ""), *row.get("recalled", [])]
+        row["found"] = begin in " ".join(" ".join(seen).split())
     else:
         prompt_of = partial(cut_prompt, question.text, passages)
         row |= measured(partial(ask_within, runtime.settings, model, prompt_of, arguments.window))
@@ -120,8 +121,5 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         }
         names = ("right", "named", "found", "searches", "read", "seconds")
         result, done = compare(arguments, runtime.settings, "NQ-Open", work, names)
-    minus = {
-        f"memgpt minus cut, {others} others": (f"memgpt, {others} others", f"cut, {others} others")
-        for others in arguments.others
-    }
+    minus = agent_minus(arguments.ways, [f", {others} others" for others in arguments.others])
     return {**result, "paired": differences(done, minus, ("right",))}

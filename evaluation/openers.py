@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.asking import ask_agent, ask_within, compare, differences, knowing
+from evaluation.asking import agent_minus, ask_agent, ask_within, compare, differences, knowing
 from evaluation.msc import hold, plain_prompt, time_of
 from evaluation.report import ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import Context, timed_event
@@ -58,7 +58,7 @@ def open_session(
     work: Callable[[], Row]
     if way == "memgpt":
         agent = f"open-{dialogue.id}-{session}"
-        hold(runtime, agent, dialogue, earlier, arguments.window)
+        hold(runtime, agent, dialogue, earlier, arguments)
         now = time_of(session).isoformat()
         context = Context(agent=agent, model=model, window=arguments.window, user=PERSON, now=now)
         work = partial(ask_agent, runtime, agent, timed_event(OPEN), context)
@@ -90,5 +90,4 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         }
         names = ("sim-1", "sim-3", "sim-h", "read", "seconds")
         result, done = compare(arguments, runtime.settings, "Openers", work, names)
-    minus = {f"memgpt minus {way}": ("memgpt", way) for way in ways if way != "memgpt"}
-    return {**result, "paired": differences(done, minus, names[:3])}
+    return {**result, "paired": differences(done, agent_minus(ways), names[:3])}

@@ -23,6 +23,9 @@ from settings import Settings
 
 ORACLE = "oracle"
 """In place of a model's name: the policy that knows the answers."""
+UNAIDED = "memgpt_unaided"
+"""The MemGPT agent without recall before thinking, which finds only what it searches: asked where it is named."""
+AGENT_WAYS = ("memgpt", UNAIDED)
 MOST_FAILURES = 10  # in a row that a model's endpoint did not finish
 TOKENS = ("input_tokens", "output_tokens")
 
@@ -54,7 +57,7 @@ def add_ways(parser: argparse.ArgumentParser, ways: Sequence[str]) -> None:
     """The options of a benchmark that asks the same questions in several ways."""
     add_model(parser, ORACLE, "the one that knows the answers")
     parser.add_argument("--window", type=int, default=4_096, help="tokens of the window")
-    parser.add_argument("--ways", nargs="+", choices=ways, default=list(ways))
+    parser.add_argument("--ways", nargs="+", choices=ways, default=[w for w in ways if w != UNAIDED])
 
 
 def chosen(arguments: argparse.Namespace) -> slice:

@@ -10,6 +10,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import Field, PrivateAttr
 
+from models.protocol import Protocol
+
 
 class BrokenPrompt(AssertionError):
     """A strict provider would refuse this prompt."""
@@ -53,6 +55,8 @@ class ScriptedModel(BaseChatModel):
     """
 
     turns: list[Any]
+    protocol: Protocol = "native"
+    """How the machine is to believe that it calls tools, and so what it tells it; the script itself calls natively."""
     prompts: list[list[BaseMessage]] = Field(default_factory=list)
     _next: int = PrivateAttr(default=0)
 

@@ -46,14 +46,13 @@ def reply_to(
 
 def protocol_of(runtime: Runtime[Any]) -> Protocol:
     """How the run's model calls tools."""
-    endpoint = _endpoint_of(runtime)
-    return (endpoint.protocol if endpoint else None) or "native"
+    return getattr(_model_of(runtime), "protocol", None) or "native"
 
 
 def served_tokens(runtime: Runtime[Any]) -> int:
     """Most tokens of a prompt that leaves room for a reply, by what the model's server says of its context; 0 where it does not."""
-    endpoint = _endpoint_of(runtime)
-    context = endpoint.context_tokens() if endpoint else 0
+    model = _model_of(runtime)
+    context = model.context_tokens() if isinstance(model, EndpointChat) else 0
     return prompt_tokens(context, settings_of(runtime))
 
 
@@ -62,11 +61,10 @@ def prompt_tokens(context: int, settings: Settings) -> int:
     return context - min(FIRST_ROOM, settings.reply_tokens, context // 4)
 
 
-def _endpoint_of(runtime: Runtime[Any]) -> EndpointChat | None:
+def _model_of(runtime: Runtime[Any]) -> BaseChatModel:
     settings = settings_of(runtime)
     model = runtime.context.model or settings.model
-    found = open_model(model, settings) if isinstance(model, str) else model
-    return found if isinstance(found, EndpointChat) else None
+    return open_model(model, settings) if isinstance(model, str) else model
 
 
 def memory_of(store: BaseStore | None) -> QdrantStore:
