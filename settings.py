@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     reply_seconds: float = Field(default=180.0, gt=0)
     """Total deadline of one reply, its retries included."""
 
+    temperature: float | None = Field(default=None, ge=0)
+    """Of replies that have none of their own (PALIMPSEST_TEMPERATURE); None: the server's."""
+
     calls: Literal["auto", "native", "schema", "text"] = "auto"
     """How models call tools (PALIMPSEST_CALLS): the server's own way, JSON by a schema, or text; `auto`: as each was found to."""
 

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -43,6 +44,11 @@ def newest(texts: Sequence[str], most: int) -> int:
     return len(texts)
 
 
+def settings_at(home: Path) -> Settings:
+    """Settings of a benchmark that compares ways of asking: all of them at temperature 0, or the agent's would be the server's."""
+    return Settings(home=home, temperature=0.0)
+
+
 def calls_of(model: str, settings: Settings) -> Protocol:
     """How a model calls tools, which is found out where it is not known. Raises ModelFailed."""
     if model == ORACLE:
@@ -54,8 +60,8 @@ def calls_of(model: str, settings: Settings) -> Protocol:
 
 
 def ask_alone(settings: Settings, model: Any, prompt: list[BaseMessage]) -> Row:
-    """What the model says, at temperature 0. Raises ModelFailed."""
-    reply = ask(open_model(model, settings), prompt, seconds=settings.reply_seconds, most=REPLY, temperature=0.0)
+    """What the model says. Raises ModelFailed."""
+    reply = ask(open_model(model, settings), prompt, seconds=settings.reply_seconds, most=REPLY)
     return {"answer": reply.text, "read": reply.input_tokens}
 
 
@@ -123,7 +129,8 @@ def compare(
 
     `work`: way → item → what gives its row. `setting`: what a resumed run must have the same, beside model, window and seed.
     """
-    setting = {"model": arguments.model, "window": arguments.window, "seed": arguments.seed, **setting}
+    common = {"model": arguments.model, "window": arguments.window, "seed": arguments.seed}
+    setting = {**common, "temperature": settings.temperature, **setting}
     rows = Rows(arguments.out, setting, arguments.resume)
     keys = {(way, item): f"{way} {item}" for way, items in work.items() for item in items}
     places = {way: {item: n for n, item in enumerate(items)} for way, items in work.items()}

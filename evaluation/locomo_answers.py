@@ -26,13 +26,13 @@ from evaluation.asking import (
     compare,
     differences,
     newest,
+    settings_at,
     tokens,
 )
 from evaluation.locomo import Speaker, talk
 from evaluation.report import AGENT_WAYS, Row, chosen, means, measured
 from graphs.memgpt import user_message
 from runtime import open_runtime
-from settings import Settings
 from tasks.locomo import CATEGORIES, Conversation, LocomoQuestion, answer_f1, read_locomo
 
 AGENT = "locomo"
@@ -56,10 +56,10 @@ class Homes:
         """A folder of the agent's whole memory, for one question. Raises ModelFailed."""
         whole, own = self.folder / conversation.name, self.folder / f"{conversation.name}-{question}"
         with self._guard:
-            calls = calls_of(self._arguments.model, Settings(home=self.folder))
+            calls = calls_of(self._arguments.model, settings_at(self.folder))
             if not whole.exists():
                 with (
-                    open_runtime(Settings(home=whole)) as runtime,
+                    open_runtime(settings_at(whole)) as runtime,
                     tqdm(total=len(conversation.turns), desc=conversation.name, disable=None, leave=False) as bar,
                 ):
                     talk(runtime, conversation, AGENT, Speaker(self._arguments.window), bar, calls)
@@ -87,12 +87,12 @@ def answer(homes: Homes, conversation: Conversation, number: int, way: str, argu
         person = conversation.speakers[0]
         context = agent_context(way, arguments, agent=AGENT, model=arguments.model, user=person, now=now)
         event = user_message(ASK + question.text, person)
-        with open_runtime(Settings(home=home)) as runtime:
+        with open_runtime(settings_at(home)) as runtime:
             row |= measured(partial(ask_agent, runtime, AGENT, event, context))
         shutil.rmtree(home)
     else:
         prompt_of = partial(plain_prompt, conversation, question.text)
-        settings = Settings(home=homes.folder)
+        settings = settings_at(homes.folder)
         row |= measured(partial(ask_within, settings, arguments.model, prompt_of, arguments.window))
     return {**row, "f1": answer_f1(row["answer"], question)}
 
@@ -112,7 +112,7 @@ def answer_questions(arguments: argparse.Namespace) -> dict[str, Any]:
             for way in arguments.ways
         }
         names = ("f1", "searches", "read", "seconds")
-        result, done = compare(arguments, Settings(home=Path(folder)), "LoCoMo", work, names)
+        result, done = compare(arguments, settings_at(Path(folder)), "LoCoMo", work, names)
     categories = {
         f"{way}, {CATEGORIES[number]}": means([row for row in kept if row["category"] == number], names)
         for way, kept in done.items()

@@ -31,13 +31,13 @@ from evaluation.asking import (
     differences,
     knowing,
     newest,
+    settings_at,
     tokens,
 )
 from evaluation.locomo import Speaker, talk
 from evaluation.report import AGENT_WAYS, ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import user_message
 from runtime import Runtime, open_runtime
-from settings import Settings
 from tasks.locomo import Conversation, Utterance
 from tasks.msc import AGENT, PERSON, MscDialogue, MscTurn, holds, read_msc, rouge_l_recall
 
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     dialogues = [dialogue for dialogue in read_msc(arguments.file) if dialogue.questions][chosen(arguments)]
     if not dialogues:
         raise ValueError(f"{arguments.file} has no dialogue with a question from number {arguments.first} on.")
-    with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
+    with tempfile.TemporaryDirectory() as folder, open_runtime(settings_at(Path(folder))) as runtime:
         work = {way: {d.id: partial(answer, runtime, d, way, arguments) for d in dialogues} for way in arguments.ways}
         names = ("right", "rouge", "read", "searches", "seconds")
         result, done = compare(arguments, runtime.settings, "Multi-Session Chat", work, names)

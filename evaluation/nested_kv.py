@@ -32,6 +32,7 @@ from evaluation.asking import (
     differences,
     knowing,
     newest,
+    settings_at,
     tokens,
 )
 from evaluation.report import AGENT_WAYS, ORACLE, Row, add_ways, chosen, measured
@@ -41,7 +42,6 @@ from memory.recall import Message, Recall
 from models.scripted import PolicyModel, call
 from nodes.memgpt.evict import SUMMARISE
 from runtime import Runtime, open_runtime
-from settings import Settings
 from tasks.nested_kv import Pairs, chain, read_orderings, read_pairs
 
 WAYS = ("window", *AGENT_WAYS)
@@ -169,7 +169,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         tasks = [made_up(level, arguments.samples, arguments.seed + level) for level in arguments.levels]
     work: dict[str, dict[str, Callable[[], Row]]] = {}
-    with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
+    with tempfile.TemporaryDirectory() as folder, open_runtime(settings_at(Path(folder))) as runtime:
         for pairs, orderings in tasks:
             for sample, ordering in list(enumerate(orderings))[chosen(arguments)]:
                 for way in arguments.ways:

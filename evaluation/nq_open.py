@@ -18,7 +18,17 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from evaluation.asking import REPLY, agent_context, agent_minus, ask_agent, ask_within, compare, differences, knowing
+from evaluation.asking import (
+    REPLY,
+    agent_context,
+    agent_minus,
+    ask_agent,
+    ask_within,
+    compare,
+    differences,
+    knowing,
+    settings_at,
+)
 from evaluation.report import AGENT_WAYS, ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import user_message
 from memory.archival import Archival
@@ -26,7 +36,6 @@ from memory.documents import Section
 from models.scripted import call
 from nodes.memgpt.window import estimate
 from runtime import Runtime, open_runtime
-from settings import Settings
 from tasks.nq_open import OpenQuestion, Passage, is_right, read_nq_open
 
 WAYS = ("cut", *AGENT_WAYS)
@@ -111,7 +120,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     numbers = range(len(questions))[chosen(arguments)]
     if not numbers:
         raise ValueError(f"{arguments.file} has no question from number {arguments.first} on.")
-    with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
+    with tempfile.TemporaryDirectory() as folder, open_runtime(settings_at(Path(folder))) as runtime:
         work = {
             f"{way}, {others} others": {
                 str(number): partial(answer, runtime, questions, number, others, way, arguments) for number in numbers

@@ -13,13 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.asking import agent_minus, ask_agent, ask_within, compare, differences, knowing
+from evaluation.asking import agent_minus, ask_agent, ask_within, compare, differences, knowing, settings_at
 from evaluation.msc import hold, plain_prompt, time_of
 from evaluation.report import ORACLE, Row, add_ways, chosen, measured
 from graphs.memgpt import Context, timed_event
 from memory.embedder import LocalEmbedder
 from runtime import Runtime, open_runtime
-from settings import Settings
 from tasks.msc import PERSON, MscDialogue, read_msc
 
 WAYS = ("window", "memgpt")
@@ -83,7 +82,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     embedder = LocalEmbedder()
     sessions = [(d, session) for d in dialogues for session in SESSIONS if d.turns[-1].session >= session]
     ways = ("human", *arguments.ways)
-    with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder))) as runtime:
+    with tempfile.TemporaryDirectory() as folder, open_runtime(settings_at(Path(folder))) as runtime:
         work = {
             way: {f"{d.id} {n}": partial(open_session, runtime, embedder, d, n, way, arguments) for d, n in sessions}
             for way in ways

@@ -56,6 +56,8 @@ class EndpointChat(BaseChatModel):
     """Most of one reply. FIRST_ROOM are asked for, or `room` where a request says so."""
     read_seconds: float = 60.0
     """Most between two pieces of a reply."""
+    temperature: float | None = None
+    """Of replies for which none is asked; None: the server's own."""
     calls: Literal["auto", "native", "schema", "text"] = "auto"
     """How it calls tools; `auto`: as it was found to (models.protocol)."""
     found: Path | None = None

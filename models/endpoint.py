@@ -81,6 +81,7 @@ def _client(model: str, url: str, settings: Settings) -> BaseChatModel:
     """One client a model, since it keeps connections; which model it is, is looked up anew each time."""
     return EndpointChat(
         model=model, url=url or "https://api.openai.com/v1", key=settings.api_key, reply_tokens=settings.reply_tokens,
+        temperature=settings.temperature,
         read_seconds=min(READ_SECONDS, settings.reply_seconds), calls=settings.calls, found=settings.folder / "protocols.json",
     )  # fmt: skip
 

@@ -68,6 +68,8 @@ def ask(
     """
     deadline = time.monotonic() + seconds
     endpoint = model if isinstance(model, EndpointChat) else None
+    if endpoint and temperature is None:
+        temperature = endpoint.temperature
     options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
     if endpoint:
         options |= {"room": most, "window": window}

@@ -14,7 +14,10 @@ from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, Syste
 
 from text import clean_text
 
-RECALLED = "[memory] Quotes from earlier, looked up for you; not all may matter:"
+RECALLED = (
+    '[memory] Quotes from earlier, looked up for you; not all may matter. "I" and "my" are of whoever said it: answer the '
+    'person with "you".'
+)
 
 SystemKind = Literal["system_alert", "login", "timed_event", "memory_pressure"]
 EventKind = Literal["user_message"] | SystemKind
