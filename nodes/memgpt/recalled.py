@@ -47,13 +47,15 @@ def look_up(state: State, runtime: Runtime[Context]) -> list[Recalled]:
             sources(context.agent),
             floor=FLOOR,
             without={(context.agent, "message"): [key for m in state["messages"] for key in _keys(m)]},
-            limit=MOST,
+            limit=2 * MOST,
             progress=lambda done, total: runtime.stream_writer({"embedded": done, "of": total}),
         )
     except (EmbeddingFailed, WeightsMissing) as error:
         logger.warning("Nothing is recalled before this thought: %s", error)
         return []
-    return within(list(map(_recalled, found)), budget)
+    # The same question, asked before, is the nearest of all and answers nothing.
+    told_first = sorted(map(_recalled, found), key=lambda item: item["text"].rstrip().endswith("?"))
+    return within(told_first[:MOST], budget)
 
 
 def sources(agent: str) -> list[Source]:
