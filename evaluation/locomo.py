@@ -2,8 +2,8 @@
 
 Every turn of talk goes through the graph with a small window, so that it pages hundreds of times: the first speaker is the
 person, the second is the agent, whose words a scripted policy sends. Then the questions are searched in recall storage as the page
-Memory searches it, by words and meaning. The agent's own tools for recall storage search by text and by day: what it makes of
-them, `--model` says.
+Memory searches it, by words and meaning; and it is measured how much of the evidence stands in the agent's prompt when it is asked.
+What a model makes of that, `--model` says.
 
     python -m evaluation locomo --file locomo.json [--audit audit_corrections.json] [--window 4096] [--sweep]
     python -m evaluation locomo --file locomo.json --model qwen2.5-coder-1.5b-instruct --limit 20       (it answers questions)
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from tqdm import tqdm
@@ -31,6 +31,8 @@ from models.offline import digest
 from models.protocol import Protocol
 from models.scripted import PolicyModel, call
 from nodes.memgpt.evict import SUMMARISE
+from nodes.memgpt.recalled import keys_in_view, quotes
+from nodes.memgpt.state import State
 from nodes.memgpt.window import FRAME, TOOL_TOKENS, estimate, message_tokens
 from runtime import Runtime, open_runtime
 from settings import Settings
@@ -43,6 +45,8 @@ DEEP = 200  # results looked at, to find 20 sessions
 
 Talk = tuple[Conversation, str, dict[int, int]]
 """A conversation, its agent, and the index of the turn at each position of recall storage."""
+IN_PROMPT = ("quoted", "in the prompt")
+"""Share of the turns with the evidence that recall before thinking quotes; with those that the window still has."""
 
 
 @dataclass
@@ -136,6 +140,26 @@ def retrieve(runtime: Runtime, talks: list[Talk], show: bool = True) -> list[dic
     return rows
 
 
+def in_prompt(runtime: Runtime, talks: list[Talk], window: int) -> list[dict[str, Any]]:
+    """What of each question's evidence the agent has before it when it is asked; one row per question that has evidence."""
+    rows = []
+    for conversation, agent, turn_at in talks:
+        recall = Recall(runtime.store, agent)
+        in_view = keys_in_view(cast(State, runtime.state("memgpt", agent)))
+        said = {i.key: turn_at[int(i.value["position"])] for i in runtime.store.all(recall.namespace, {"role": SAID})}
+        seen = {said[key] for key in in_view if key in said}
+        room = int(Context.recall_share * window)
+        for question in conversation.questions:
+            if not question.evidence:
+                continue
+            quoted = {said[q["key"]] for q in quotes(runtime.store, agent, question.text, in_view, room)}
+            shares = [
+                len(set(question.evidence) & got) / len(set(question.evidence)) for got in (quoted, quoted | seen)
+            ]
+            rows.append({"category": question.category, **dict(zip(IN_PROMPT, shares, strict=True))})
+    return rows
+
+
 def rank_sessions(ranked: list[tuple[int, float]]) -> list[int]:
     """Sessions by their five best turns, each weighing half of the one before."""
     members: dict[int, list[float]] = {}
@@ -224,13 +248,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         }
         print_table(f"Through the graph, window {arguments.window} tokens", ["", ""], [[k, v] for k, v in log.items()])
         retrieval = summarise(retrieve(runtime, talks))
+        before = summarise(in_prompt(runtime, talks, arguments.window))
         result: dict[str, Any] = {
             "window": arguments.window,
             "log": log,
+            "before thinking": before,
             "searched as": SEARCHED_BY,
             "retrieval": retrieval,
         }
         _print_retrieval(retrieval)
+        rows = [[group, *(format_interval(v[n], 2) for n in IN_PROMPT)] for group, v in before.items()]
+        print_table("Share of the evidence that the agent has before it, window and quotes", ["", *IN_PROMPT], rows)
         if arguments.sweep:
             result["sweep"] = _sweep(runtime, talks)
     return result

@@ -35,25 +35,7 @@ GOOD_TURNS = (
 )
 """What a person says, and the answer that is sent: they stand in the prompt of the schema way."""
 OTHERS = "Good turns, from talks with other people; what they tell is not about your person."
-SEARCHES = (
-    (
-        "Where does my aunt live?",
-        "recall_memory_search_ignore_case",
-        "aunt",
-        "My aunt lives in Oslo.",
-        "She lives in Oslo.",
-    ),
-    (
-        "How hot is the kiln?",
-        "archival_memory_search",
-        "kiln temperature",
-        "The kiln reaches 900 degrees.",
-        "900 degrees.",
-    ),
-)
-"""What a person asks, the search that is made, what is found, and the answer: without one to copy, small models never search, and
-make answers up."""
-EXAMPLES = ("jazz", "Mo", "aunt", "Oslo", "kiln")
+EXAMPLES = ("jazz", "Mo")
 """What the person of the good turns tells: small models take it for what their own person has told."""
 FIRST_TURNS = (
     ("Hello!", "Hello! What is on your mind?"),
@@ -84,7 +66,7 @@ def rendered(
             *_as_messages(FIRST_TURNS if speaks else ()),
             *map(_plain, messages[first:]),
         ], {}
-    told = SystemMessage("\n".join([how, OTHERS, *_as_lines(GOOD_TURNS), *_searches(offered)]) if speaks else how)
+    told = SystemMessage("\n".join([how, OTHERS, *_as_lines(GOOD_TURNS)]) if speaks else how)
     plain = [told, *map(_plain, messages)]
     callable_now = [tool for tool in (*offered, SPEAKER) if tool["function"]["name"] in only] if only else offered
     return plain, {"response_format": response_format(callable_now)}
@@ -92,17 +74,6 @@ def rendered(
 
 def _as_lines(turns: Sequence[tuple[str, str]]) -> list[str]:
     return [f'The person says: "{said}"\nYou: {_sent(answer)}' for said, answer in turns]
-
-
-def _searches(tools: Sequence[Schema]) -> list[str]:
-    """Good turns with a search, of the tools that are there."""
-    names = {tool["function"]["name"] for tool in tools}
-    lines = []
-    for asked, tool, query, found, answer in SEARCHES:
-        call = json.dumps({"name": tool, "arguments": {"query": query, "page": 0, "request_heartbeat": True}})
-        steps = f'The person says: "{asked}"\nYou: {call}\n[result of {tool}] {found}\nYou: {_sent(answer)}'
-        lines += [steps] if tool in names else []
-    return lines
 
 
 def _as_messages(turns: Sequence[tuple[str, str]]) -> list[BaseMessage]:

@@ -16,13 +16,13 @@ from memory.blocks import save_block
 from memory.store import ResultPage
 from nodes.memgpt.log import DELIVERED
 from nodes.memgpt.receive import load_working_context
-from nodes.memgpt.state import BLOCKS
+from nodes.memgpt.state import BLOCKS, Recalled
 from nodes.memgpt.window import measure
 from text import clean_text
 from ui.run_status import FAILURES, show_failure
 from ui.safe_text import one_line, show_typed, show_written, written_html
 from ui.session import Session, open_session
-from ui.window_picture import window_html
+from ui.window_picture import recalled_html, window_html
 
 SHOWN = 60  # records of the log at first, and more at each press
 STOPS = {
@@ -194,11 +194,22 @@ def _show_history(session: Session, state: State) -> None:
             was_out = False
         was_out = was_out or (not inside and item.value["role"] in ("user", "assistant"))
         _show_record(item, results.get(item.key.removesuffix(":call") + ":result"))
+    _show_recalled(state.get("recalled", []))
     if thoughts := state.get("thoughts"):
         with st.expander("What it thought in the last turn", icon=":material/psychology:"):
             st.code("\n\n".join(thoughts), language=None, wrap_lines=True)
     show_failure("failure")
     _show_ending(session, state)
+
+
+def _show_recalled(recalled: list[Recalled]) -> None:
+    """What was looked up for the last message, and how near it was."""
+    if not recalled:
+        return
+    with st.expander(f"Recalled for your last message ({len(recalled)})", icon=":material/history:"):
+        st.caption("From outside the window, by words and meaning; the agent read it beside your message.")
+        for item in recalled:
+            st.html(recalled_html(item))
 
 
 def _log(session: Session, amount: int) -> ResultPage:

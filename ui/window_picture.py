@@ -1,8 +1,8 @@
-"""The window as a picture: what fills it, how much is free, and where it warns and flushes."""
+"""The window as a picture: what fills it, how much is free, where it warns and flushes; and what was recalled."""
 
 from html import escape
 
-from nodes.memgpt.state import Context, Tokens
+from nodes.memgpt.state import Context, Recalled, Tokens
 from nodes.memgpt.window import Usage
 
 PARTS = {
@@ -48,6 +48,27 @@ def window_html(usage: Usage, context: Context, tokens: Tokens | None = None) ->
         f'<span style="white-space:nowrap;margin-left:auto"><b>{usage.share:.0%}</b> of {usage.window:,} tokens</span></div>'
         f"{_taken(tokens)}</div>"
     )
+
+
+def recalled_html(item: Recalled) -> str:
+    """A quote with its day, whose words it is, and a bar of its score."""
+    share = max(0.04, min(1.0, item["score"]))
+    return (
+        f'<div style="border-left:3px solid {PARTS["Recalled"]};padding-left:10px">'
+        f'<div style="font-size:13px;opacity:0.75;display:flex;gap:10px;align-items:center">'
+        f"<span>{escape(item['time'][:10])} · {escape(_whose(item))}</span>"
+        f'<span role="img" aria-label="score {item["score"]:.2f}" title="score {item["score"]:.2f}" '
+        f'style="width:60px;height:6px;border-radius:3px;background:{FREE}">'
+        f'<span style="display:block;height:6px;border-radius:3px;width:{100 * share:.0f}%;'
+        f'background:{PARTS["Recalled"]}"></span></span></div>'
+        f'<div style="white-space:pre-wrap;overflow-wrap:anywhere">{escape(item["text"])}</div></div>'
+    )
+
+
+def _whose(item: Recalled) -> str:
+    if item["storage"] == "archival":
+        return item["source"] or "a note of the agent"
+    return "you said" if item["speaker"] == "user" else "the agent said"
 
 
 def _taken(tokens: Tokens | None) -> str:

@@ -5,7 +5,7 @@ written to memory anew, nor does it go into the summary.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langgraph.runtime import Runtime
@@ -13,8 +13,9 @@ from langgraph.store.base import SearchItem
 
 from memory.embedder import EmbeddingFailed
 from memory.minilm import WeightsMissing
+from memory.pending import Progress
 from memory.recall import SAID
-from memory.store import Source
+from memory.store import QdrantStore, Source
 from nodes.memgpt.event import event_of, is_event
 from nodes.memgpt.log import DELIVERED
 from nodes.memgpt.state import Context, Recalled, State
@@ -35,27 +36,38 @@ def look_up(state: State, runtime: Runtime[Context]) -> list[Recalled]:
 
     Nothing where no person speaks, nothing is out of view, or the embedder fails: the agent's own searches then say so.
     """
-    context, store = runtime.context, memory_of(runtime.store)
-    asked = _asked(state)
+    context = runtime.context
     usage = measure({**state, "recalled": []}, context)
-    budget = int(min(context.recall_share * usage.window, usage.free / 2) / state.get("calibration", 1.0))
-    if not asked or not budget or not _is_out_of_view(state):
+    room = int(min(context.recall_share * usage.window, usage.free / 2) / state.get("calibration", 1.0))
+    asked = _asked(state)
+    if not asked or not room or not _is_out_of_view(state):
         return []
     try:
-        found = store.retrieve(
-            asked[:MOST_ASKED],
-            sources(context.agent),
-            floor=FLOOR,
-            without={(context.agent, "message"): [key for m in state["messages"] for key in _keys(m)]},
-            limit=2 * MOST,
-            progress=lambda done, total: runtime.stream_writer({"embedded": done, "of": total}),
-        )
+        return quotes(
+            memory_of(runtime.store), context.agent, asked, keys_in_view(state), room,
+            lambda done, total: runtime.stream_writer({"embedded": done, "of": total}),
+        )  # fmt: skip
     except (EmbeddingFailed, WeightsMissing) as error:
         logger.warning("Nothing is recalled before this thought: %s", error)
         return []
+
+
+def quotes(
+    store: QdrantStore, agent: str, asked: str, in_view: Iterable[str], tokens: int, progress: Progress | None = None
+) -> list[Recalled]:
+    """What bears on `asked`, but for the keys `in_view`, in at most so many tokens. Raises EmbeddingFailed, WeightsMissing."""
+    found = store.retrieve(
+        asked[:MOST_ASKED], sources(agent), floor=FLOOR, without={(agent, "message"): in_view}, limit=2 * MOST,
+        progress=progress,
+    )  # fmt: skip
     # The same question, asked before, is the nearest of all and answers nothing.
     told_first = sorted(map(_recalled, found), key=lambda item: item["text"].rstrip().endswith("?"))
-    return within(told_first[:MOST], budget)
+    return within(told_first[:MOST], tokens)
+
+
+def keys_in_view(state: State) -> list[str]:
+    """The keys in recall storage of what the queue says aloud."""
+    return [key for message in state["messages"] for key in _keys(message)]
 
 
 def sources(agent: str) -> list[Source]:
@@ -91,7 +103,7 @@ def _is_out_of_view(state: State) -> bool:
 
 
 def _keys(message: AnyMessage) -> Iterator[str]:
-    """The keys in recall storage of what a message of the queue says aloud."""
+    """Those that a message may have."""
     yield str(message.id)
     if isinstance(message, AIMessage):
         yield f"{message.id}{DELIVERED}"

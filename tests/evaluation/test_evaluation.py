@@ -56,6 +56,8 @@ def test_locomo_through_the_graph(tmp_path: Path) -> None:
     assert 2_000 < log["largest prompt"] <= 3_000
     assert result["retrieval"]["all"]["public turn any@10"]["mean"] > 0.9
     assert result["retrieval"]["single-hop"]["public turn any@10"]["n"] == 80
+    before = result["before thinking"]["all"]
+    assert 0.5 < before["quoted"]["mean"] <= before["in the prompt"]["mean"]
     assert read_locomo(path, audit)[0].questions[0].audited == frozenset({1})
     assert read_locomo(path)[0].questions[-1].evidence == frozenset({0, 41}), "two ids in one string"
 
@@ -63,7 +65,17 @@ def test_locomo_through_the_graph(tmp_path: Path) -> None:
 @pytest.mark.parametrize("storage", ["recall", "archival"])
 def test_nested_kv_needs_one_search_more_than_there_are_levels(tmp_path: Path, storage: str) -> None:
     result = evaluate(
-        "nested-kv", "--levels", "1", "3", "--samples", "1", "--storage", storage, out=tmp_path / "out.json"
+        "nested-kv",
+        "--levels",
+        "1",
+        "3",
+        "--samples",
+        "1",
+        "--storage",
+        storage,
+        "--ways",
+        *nested_kv.WAYS,
+        out=tmp_path / "out.json",
     )
     ways = result["ways"]
     assert {way: row["right"]["mean"] for way, row in ways.items()} == {
@@ -227,10 +239,10 @@ def test_msc_oracle_and_resume(tmp_path: Path) -> None:
     evaluate("msc", "--file", str(file), "--limit", "1", out=out)
     rows = out.with_suffix(".rows.jsonl")
     rows.write_text(rows.read_text() + '{"key": "memgpt d1", "cut off by a ki')
-    result = evaluate("msc", "--file", str(file), "--resume", out=out)
+    result = evaluate("msc", "--file", str(file), "--ways", *msc.WAYS, "--resume", out=out)
     assert {way: found["right"]["mean"] for way, found in result["ways"].items()} == dict.fromkeys(msc.WAYS, 1.0)
     assert result["paired"]["memgpt minus full"]["right"]["mean"] == 0.0
-    assert len(rows.read_text().splitlines()) == 10
+    assert len(rows.read_text().splitlines()) == 13
 
 
 def test_msc_shows_the_newest_turns_that_fit_the_window(tmp_path: Path) -> None:
@@ -254,12 +266,13 @@ def test_nq_open_oracle_and_resume(tmp_path: Path) -> None:
     file, out = tmp_path / "nq.jsonl", tmp_path / "out.json"
     nq_rows(file, 6)
     evaluate("nq-open", "--file", str(file), "--others", "2", "--limit", "1", out=out)
-    result = evaluate("nq-open", "--file", str(file), "--others", "2", "4", "--limit", "2", "--resume", out=out)
+    asked = ("--others", "2", "4", "--limit", "2", "--ways", *nq_open.WAYS, "--resume")
+    result = evaluate("nq-open", "--file", str(file), *asked, out=out)
     assert {way: found["right"]["mean"] for way, found in result["ways"].items()} == {
         f"{way}, {others} others": 1.0 for others in (2, 4) for way in nq_open.WAYS
     }
     assert result["ways"]["memgpt, 4 others"]["found"]["mean"] == 1.0
-    assert len(out.with_suffix(".rows.jsonl").read_text().splitlines()) == 9
+    assert len(out.with_suffix(".rows.jsonl").read_text().splitlines()) == 13
 
 
 def test_nq_open_cuts_every_passage_to_the_window_and_hides_no_answer_in_the_others(tmp_path: Path) -> None:

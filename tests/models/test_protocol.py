@@ -145,19 +145,13 @@ def test_react_speaks_its_answer_by_schema(runtime: Runtime, endpoint: FakeOpenA
     assert endpoint.requests[1]["messages"][-1]["content"] == "[result of calculator] 42"
 
 
-def test_the_good_turns_make_sound_calls_of_tools_that_are_there() -> None:
-    def calls_of(tools: list[Any]) -> list[dict[str, Any]]:
-        told = rendered([HumanMessage("Hello!")], tools, "schema")[0][0].text
-        return [json.loads(line[5:]) for line in told.splitlines() if line.startswith("You: ")]
-
+def test_the_good_turns_make_sound_calls() -> None:
     schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOL_SCHEMAS}
-    shown = calls_of(TOOL_SCHEMAS)
+    told = rendered([HumanMessage("Hello!")], TOOL_SCHEMAS, "schema")[0][0].text
+    shown = [json.loads(line[5:]) for line in told.splitlines() if line.startswith("You: ")]
+    assert shown
     for made in shown:
         jsonschema.validate(made["arguments"], schemas[made["name"]])
-    searches = [made["name"] for made in shown if made["name"] != "send_message"]
-    assert searches == ["recall_memory_search_ignore_case", "archival_memory_search"]
-    only = [tool for tool in TOOL_SCHEMAS if tool["function"]["name"] == "send_message"]
-    assert {made["name"] for made in calls_of(only)} == {"send_message"}
 
 
 def test_nine_tools_are_told_in_few_tokens() -> None:

@@ -23,7 +23,7 @@ from settings import Settings
 from tests.models.fake_openai import FakeOpenAI, chunk, fake_openai, writes
 from ui import session
 from ui.safe_text import escaped, one_line, written_html
-from ui.window_picture import window_html
+from ui.window_picture import recalled_html, window_html
 
 APP = str(Path(__file__).parent.parent.parent / "app.py")
 
@@ -363,6 +363,20 @@ def test_a_message_of_an_error_is_plain(text: str) -> None:
 def test_labels_are_one_plain_line() -> None:
     assert one_line("a\nb *c* [d](e)") == "a b \\*c\\* \\[d\\]\\(e\\)"
     assert len(one_line("x" * 500)) == 80
+
+
+def test_a_quote_is_shown_with_its_day_and_score_and_is_never_markup() -> None:
+    from nodes.memgpt.state import Recalled
+
+    item: Recalled = {
+        "key": "k", "storage": "archival", "speaker": "", "source": "<b>.txt", "time": "2026-01-05T10:00:00+00:00",
+        "text": "<img src=http://evil>", "trust": "outside", "score": 1.4,
+    }  # fmt: skip
+    shown = recalled_html(item)
+    assert "2026-01-05 · &lt;b&gt;.txt" in shown
+    assert "&lt;img src=http://evil&gt;" in shown
+    assert "width:100%" in shown
+    assert "you said" in recalled_html({**item, "storage": "recall", "speaker": "user"})
 
 
 def test_the_picture_is_to_scale_and_told_in_words() -> None:
