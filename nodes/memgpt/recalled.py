@@ -5,6 +5,7 @@ written to memory anew, nor does it go into the summary.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
@@ -22,11 +23,14 @@ from nodes.memgpt.state import Context, Recalled, State
 from nodes.memgpt.window import clip, lines_tokens, measure, recalled_lines
 from nodes.replies import memory_of
 
-MOST = 6  # quotes
+MOST = 12  # quotes
 LONGEST = 0.4  # of the room, for one quote
 MOST_ASKED = 1_000  # characters of a message that are searched by
 FLOOR = 0.25
 """Cosine below which a memory has nothing to do with what is said."""
+
+ONLY_ASKS = re.compile(r"[^.!。！]*[?？؟]\s*$")
+"""A message that is one question, and tells nothing."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ def quotes(
         progress=progress,
     )  # fmt: skip
     # The same question, asked before, is the nearest of all and answers nothing.
-    told_first = sorted(map(_recalled, found), key=lambda item: item["text"].rstrip().endswith("?"))
+    told_first = sorted(map(_recalled, found), key=lambda item: bool(ONLY_ASKS.match(item["text"])))
     return within(told_first[:MOST], tokens)
 
 
