@@ -68,7 +68,8 @@ def rendered(
         ], {}
     told = SystemMessage("\n".join([how, OTHERS, *_as_lines(GOOD_TURNS)]) if speaks else how)
     plain = [told, *map(_plain, messages)]
-    callable_now = [tool for tool in (*offered, SPEAKER) if tool["function"]["name"] in only] if only else offered
+    named = {tool["function"]["name"]: tool for tool in (*offered, SPEAKER)}
+    callable_now = [tool for name, tool in named.items() if name in only] if only else offered
     return plain, {"response_format": response_format(callable_now)}
 
 

@@ -8,8 +8,8 @@ MARKER = "I WANT TO ANSWER:"
 """The protocol's word, as in ColBench: what follows it is the answer, and ends the dialogue."""
 SAID = "OUTPUT:"
 """What stands before it is thought; the person sees what follows."""
-ANSWERS = re.compile(rf"(?<![\"'‘“]){MARKER}")
-"""The marker, but for one that is only talked about."""
+ANSWERS = re.compile(rf"(?<![\"'‘“]){MARKER}|^(?i:{MARKER})", re.M)
+"""The marker, but for one that is only talked about; at the start of a line small models write it in small letters."""
 SAYS = re.compile(rf"(?<![\"'`\w]){SAID}")
 TAG = re.compile(r"(?<!`)<(?P<end>/?)html[\s>]", re.I)
 BODY = re.compile(r"(?<!`)<(?:body|head|link|style)[\s>]", re.I)

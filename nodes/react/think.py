@@ -27,10 +27,11 @@ def think(state: State, runtime: Runtime[Context]) -> State:
     context, begun = runtime.context, time.monotonic()
     steps = state["steps"] + 1
     prompt: list[BaseMessage] = [SystemMessage(f"{INSTRUCTIONS}\n{context.instructions}".strip()), *state["messages"]]
-    if steps >= context.max_steps:
+    is_last = steps >= context.max_steps or state["repeats"] >= context.max_repeats  # the same once more is a loop
+    if is_last:
         prompt.append(HumanMessage(LAST_STEP))
     schemas = [convert_to_openai_tool(tool) for tool in all_tools(built_in_tools(state, runtime), runtime)]
-    only = (SPEAK,) if steps >= context.max_steps else ()  # small models call on, whatever they are told
+    only = (SPEAK,) if is_last else ()  # small models call on, whatever they are told
     for _ in range(1 + EMPTY_REPLIES):
         reply = reply_to(prompt, context.model, runtime, schemas, only=only)
         if not reply.is_empty:

@@ -145,6 +145,16 @@ def test_react_speaks_its_answer_by_schema(runtime: Runtime, endpoint: FakeOpenA
     assert endpoint.requests[1]["messages"][-1]["content"] == "[result of calculator] 42"
 
 
+def test_react_that_goes_round_in_circles_is_held_to_an_answer(runtime: Runtime, endpoint: FakeOpenAI) -> None:
+    set_calls(runtime, endpoint, "schema")
+    again = writes(json.dumps({"name": "calculator", "arguments": {"expression": "6 * 7"}}))
+    endpoint.turns = [again, again, writes(json.dumps({"name": "speak", "arguments": {"text": "42"}}))]
+    state = runtime.run("react", "r", "What is six times seven?", ReactContext(tools=["calculator"], max_repeats=2))
+    assert (state["answer"], state["stop"], state["steps"]) == ("42", "answered", 3)
+    offered = endpoint.requests[2]["response_format"]["json_schema"]["schema"]["anyOf"]
+    assert [call["properties"]["name"]["const"] for call in offered] == ["speak"]
+
+
 def test_the_good_turns_make_sound_calls() -> None:
     schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOL_SCHEMAS}
     told = rendered([HumanMessage("Hello!")], TOOL_SCHEMAS, "schema")[0][0].text

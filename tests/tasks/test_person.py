@@ -166,6 +166,8 @@ def test_replies_are_taken_apart() -> None:
     assert split_reply(f"So. OUTPUT: Here. {MARKER}\n{code}") == ("So.", f"Here. {MARKER}\n{code}")
     assert answer_in(f"x {MARKER} a {MARKER} b") == f"a {MARKER} b"
     assert answer_in("x") is None
+    assert split_reply(f"Done.\n{MARKER.capitalize()} 1") == ("", f"Done.\n{MARKER} 1"), "as small models write it"
+    assert answer_in("Before I want to answer: which unit?") is None
     assert page_in("a <HTML lang=en><p>x</p></HTML> b") == "<HTML lang=en><p>x</p></HTML>"
     assert page_in("<body>y</body>") == "<body>y</body>"
     assert page_in("```html\n<p>z</p>\n```") == "<p>z</p>\n"
