@@ -23,9 +23,11 @@ from langgraph.types import Command
 
 from graphs import collaborate, memgpt, react, reflexion, self_refine
 from memory.checkpoints import CheckpointsUnavailable, open_async_checkpointer, open_checkpointer
+from memory.forget import Target
 from memory.store import QdrantStore, open_store
 from models.reply import Stopped
 from nodes.context import STATE_VERSION
+from nodes.forget import Forgetting, Receipt
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.receive import check_owner
 from nodes.replies import MEMGPT_THREAD
@@ -44,6 +46,10 @@ BUILDERS: dict[Machine, Any] = {
     "reflexion": reflexion.builder,
     "collaborate": collaborate.builder,
 }
+
+
+ALL = "*"
+"""Stands for every thread while something is forgotten."""
 
 
 class ThreadBusy(RuntimeError):
@@ -119,6 +125,20 @@ class Runtime:
         """Change a paused run's state, such as its drafts or trials, before going on with it."""
         self.graphs[machine].update_state(self.config(machine, thread), values)
 
+    def forget(self, agent: str, target: Target) -> Receipt:
+        """Forget something for good, in every tier; gives the proof. Raises ValueError where the agent has nothing of it, and
+        ThreadBusy while a turn is under way.
+        """
+        with self._guard:
+            if self._busy:
+                raise ThreadBusy(f"A turn is under way in {sorted(self._busy)[0]}: wait for its end, or stop it.")
+            self._busy.add(ALL)
+        try:
+            return Forgetting(self.store, self.checkpointer, self.settings).forget(agent, target)
+        finally:
+            with self._guard:
+                self._busy.remove(ALL)
+
     def state(self, machine: Machine, thread: str) -> dict[str, Any]:
         """The thread's state; empty before its first step."""
         return cast(dict[str, Any], self._snapshot(machine, thread).values)
@@ -164,7 +184,7 @@ class Runtime:
     def _turn(self, thread: str, thread_id: str) -> Iterator[None]:
         """One run at a time in a thread, with its memory on disk at the end."""
         with self._guard:
-            if thread_id in self._busy:
+            if {thread_id, ALL} & self._busy:
                 raise ThreadBusy(f"The conversation {thread} has a turn under way: wait for its end, or stop it.")
             self._busy.add(thread_id)
         try:
@@ -194,6 +214,7 @@ def open_runtime(settings: Settings | None = None) -> Iterator[Runtime]:
     """
     settings = settings or Settings()
     with open_store(settings) as store, open_checkpointer(settings) as checkpointer:
+        Forgetting(store, checkpointer, settings).finish()
         yield Runtime(settings, store, checkpointer)
 
 

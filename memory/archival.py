@@ -13,7 +13,8 @@ from memory.documents import Section
 from memory.pending import Progress
 from memory.points import PASSAGE, Memory
 from memory.recall import Trust
-from memory.store import QdrantStore, ResultPage
+from memory.result_page import ResultPage
+from memory.store import QdrantStore
 
 CHUNK, OVERLAP = 900, 120  # characters: a chunk fits the embedder's 256 word pieces
 WRITTEN_AT_ONCE = 500
@@ -41,14 +42,17 @@ class Archival:
         """How many passages there are."""
         return self.store.count(self.namespace)
 
-    def insert(self, content: str, *, key: str = "", time: datetime | None = None, trust: Trust = "own") -> int:
+    def insert(
+        self, content: str, *, key: str = "", time: datetime | None = None, trust: Trust = "own", said: str = ""
+    ) -> int:
         """Keep what the agent wants to keep; long text is cut into passages. Returns how many.
 
-        What is there already under the same key stays. Raises ValueError if the content is empty.
+        `said`: the key of the message in recall storage that it was kept from. What is there already under the same key stays.
+        Raises ValueError if the content is empty.
         """
         if not content.strip():
             raise ValueError("The content is empty: there is nothing to keep.")
-        memories = _passages([Section(content, "")], "", self.agent, trust, key or str(uuid.uuid4()), time)
+        memories = _passages([Section(content, "")], "", self.agent, trust, key or str(uuid.uuid4()), time, said)
         self.store.add(self.namespace, memories)
         return len(memories)
 
@@ -127,10 +131,16 @@ def _with_text(sections: Iterable[Section]) -> list[Section]:
 
 
 def _passages(
-    sections: list[Section], source: str, author: str, trust: Trust, key: str, said: datetime | None
+    sections: list[Section],
+    source: str,
+    author: str,
+    trust: Trust,
+    key: str,
+    time_kept: datetime | None,
+    said: str = "",
 ) -> list[Memory]:
     """The sections cut into passages, numbered in their order."""
-    when = said or datetime.now(UTC)
+    when = time_kept or datetime.now(UTC)
     first = time.time_ns() // 1000
     memories: list[Memory] = []
     for number, section in enumerate(sections):
@@ -139,7 +149,7 @@ def _passages(
             searched = f"{head} {text}".strip() if text.strip() else ""
             value = {
                 "text": text, "source": source, "position": section.position, "section": number, "offset": offset,
-                "author": author, "trust": trust, "time": when.isoformat(),
+                "author": author, "trust": trust, "time": when.isoformat(), **({"said": said} if said else {}),
             }  # fmt: skip
             sequence = first + len(memories)
             memories.append(

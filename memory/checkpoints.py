@@ -116,3 +116,63 @@ def _damaged(path: Path, error: Exception) -> CheckpointsUnavailable:
         f"The checkpoints in {path} cannot be read ({error}). Restore the file from a backup, or move it away: "
         "conversations then start with an empty window, and everything said is still in recall storage."
     )
+
+
+# ---- forgetting ------------------------------------------------------------------------------------------------------
+
+ASIDE = "forgetting:"
+"""Before the name of a thread whose last checkpoint is put aside while the others go: a crash in between loses nothing."""
+
+
+def thread_ids(saver: BaseCheckpointSaver[str]) -> list[str]:
+    """The names of all threads, once each; what a forget had put aside when it was cut off is back at its place first."""
+    found = dict.fromkeys(str(kept.config["configurable"]["thread_id"]) for kept in saver.list(None))
+    for aside in [name for name in found if name.startswith(ASIDE)]:
+        name = aside.removeprefix(ASIDE)
+        if name not in found:
+            _copy(saver, aside, name)
+            found[name] = None
+        saver.delete_thread(aside)
+        del found[aside]
+    return list(found)
+
+
+def last_values(saver: BaseCheckpointSaver[str], thread_id: str) -> dict[str, Any]:
+    """The state of a thread at its last checkpoint."""
+    kept = saver.get_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
+    return dict(kept.checkpoint["channel_values"]) if kept else {}
+
+
+def histories(saver: BaseCheckpointSaver[str], thread_id: str) -> Iterator[Any]:
+    """All that the checkpoints of a thread hold, those of machines inside it too."""
+    for kept in saver.list({"configurable": {"thread_id": thread_id}}):
+        yield kept.checkpoint["channel_values"]
+        yield [value for _, _, value in kept.pending_writes or []]
+
+
+def keep_last_as(saver: BaseCheckpointSaver[str], thread_id: str, values: dict[str, Any]) -> None:
+    """Leave a thread with one checkpoint, its last, whose state is `values`; a turn that was cut off can still go on."""
+    _copy(saver, thread_id, f"{ASIDE}{thread_id}", values)
+    saver.delete_thread(thread_id)
+    _copy(saver, f"{ASIDE}{thread_id}", thread_id)
+    saver.delete_thread(f"{ASIDE}{thread_id}")
+
+
+def _copy(saver: BaseCheckpointSaver[str], source: str, target: str, values: dict[str, Any] | None = None) -> None:
+    kept = saver.get_tuple({"configurable": {"thread_id": source, "checkpoint_ns": ""}})
+    if kept is None:
+        raise KeyError(source)
+    checkpoint = kept.checkpoint if values is None else {**kept.checkpoint, "channel_values": values}
+    where: Any = {"configurable": {"thread_id": target, "checkpoint_ns": ""}}
+    saver.put(where, checkpoint, kept.metadata, checkpoint["channel_versions"])
+
+
+def purge_checkpoints(saver: BaseCheckpointSaver[str]) -> list[str]:
+    """Write the database anew without what was deleted; returns what cannot be seen to here."""
+    if not isinstance(saver, SqliteSaver):
+        return ["the files of PostgreSQL, where `VACUUM FULL` clears deleted rows, and its backups"]
+    with saver.lock:
+        saver.conn.commit()
+        saver.conn.execute("VACUUM")
+        saver.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return []

@@ -9,7 +9,7 @@ import atexit
 import os
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,8 @@ import qdrant_edge as edge
 from qdrant_client import models
 
 from memory.edge_translation import filter_of, filter_or_none, index_of, named_vectors, query_of
+
+COPIED_AT_ONCE = 500  # points
 
 
 class MemoryInUse(RuntimeError):
@@ -73,6 +75,11 @@ class EdgeClient:
 
     def _load(self) -> edge.EdgeShard:
         try:
+            if not self.shard_folder.exists() and (self.folder / "shard.old").exists():
+                (self.folder / "shard.old").rename(
+                    self.shard_folder
+                )  # the process died while it put new files in their place
+            shutil.rmtree(self.folder / "shard.old", ignore_errors=True)
             if self.shard_folder.exists():
                 return edge.EdgeShard.load(str(self.shard_folder))
             # A shard wants one vector from birth; the embedders' are added by name when they are known.
@@ -130,6 +137,50 @@ class EdgeClient:
                 self._shard = None
                 self._lock_file.close()
                 atexit.unregister(self.close)
+
+    def rewrite(self, indexes: Mapping[str, models.PayloadSchemaParams]) -> None:
+        """Write every point into new files and put them in place of the old ones, so that no byte of a deleted point is left.
+
+        A crash leaves the old files or the new ones.
+        """
+        with self._guard:
+            self.flush()
+            building, old = self.folder / "shard.new", self.folder / "shard.old"
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir(mode=0o700)
+            self._copy_to(building, indexes)
+            self._open_shard().close()
+            self._shard = None
+            self.shard_folder.rename(old)
+            building.rename(self.shard_folder)
+            self._shard = self._load()
+
+    def _copy_to(self, folder: Path, indexes: Mapping[str, models.PayloadSchemaParams]) -> None:
+        config = edge.EdgeConfig(vectors={"unused": edge.EdgeVectorParams(1, edge.Distance.Cosine)})
+        copy = edge.EdgeShard.create(str(folder), config)
+        sizes: dict[str, int] = {}
+        for field, schema in indexes.items():
+            copy.update(edge.UpdateOperation.create_field_index(field, index_of(schema)))
+        offset: Any = None
+        while True:
+            request = edge.ScrollRequest(offset=offset, limit=COPIED_AT_ONCE, with_payload=True, with_vector=True)
+            records, offset = self._open_shard().scroll(request)
+            points = []
+            for record in records:
+                vectors = cast(dict[str, list[float]], record.vector or {})
+                for name, vector in vectors.items():
+                    if name not in sizes:
+                        sizes[name] = len(vector)
+                        copy.update(edge.UpdateOperation.create_dense_vector(name, len(vector), edge.Distance.Cosine))
+                points.append(edge.Point(str(record.id), cast(Any, vectors), record.payload or {}))
+            if points:
+                copy.update(edge.UpdateOperation.upsert_points(points))
+            if offset is None:
+                break
+        if sizes:
+            copy.update(edge.UpdateOperation.delete_vector_name("unused"))
+        copy.flush()
+        copy.close()
 
     def create_payload_index(self, _: str, field_name: str, field_schema: models.PayloadSchemaParams) -> None:
         self._update(edge.UpdateOperation.create_field_index(field_name, index_of(field_schema)))

@@ -102,6 +102,11 @@ class CachingEmbedder:
                 self._cache.popitem(last=False)
         return np.stack([found[text] for text in texts])
 
+    def forget(self) -> None:
+        """Drop all texts and vectors."""
+        with self._guard:
+            self._cache.clear()
+
 
 def reads(embedder: Embedder, language: str) -> bool:
     """Whether the embedder was trained on texts of that language (memory.words)."""

@@ -11,7 +11,8 @@ from memory.embedder import EmbeddingFailed
 from memory.minilm import WeightsMissing
 from memory.pending import Progress
 from memory.points import PASSAGE, Memory
-from memory.store import QdrantStore, ResultPage
+from memory.result_page import ResultPage
+from memory.store import QdrantStore
 
 Role = Literal["user", "assistant", "monologue", "tool_call", "tool_result", "alert"]
 SAID: tuple[Role, ...] = ("user", "assistant")
@@ -126,15 +127,21 @@ def _memory(message: Message) -> Memory:
     value = {**{name: getattr(message, name) for name in fields}, "time": message.time.isoformat()}
     if message.role not in SAID:
         return Memory(message.key, value, time=message.time, sequence=message.sequence)
-    turn = f"{message.author}: {message.text}"
-    # The day is part of what is searched: "what did I do in May?" holds few other words.
-    day = f"{message.time:%A} {message.time.day} {message.time:%B %Y}"
-    before = f"{message.previous} " if message.previous else ""
     return Memory(
         message.key,
         value,
-        terms=f"{day} {turn}",
-        passage=f"[{day}] {before}{turn}"[:PASSAGE],
+        terms=f"{_day_of(message.time)} {message.author}: {message.text}",
+        passage=passage_of(message.author, message.text, message.time, message.previous),
         time=message.time,
         sequence=message.sequence,
     )
+
+
+def passage_of(author: str, text: str, time: datetime, previous: str) -> str:
+    """What the embedder reads of a message: its day, what was said before it, and the message."""
+    return " ".join(part for part in (f"[{_day_of(time)}]", previous, f"{author}: {text}") if part)[:PASSAGE]
+
+
+def _day_of(time: datetime) -> str:
+    """The day as words, which is part of what is searched: "what did I do in May?" holds few others."""
+    return f"{time:%A} {time.day} {time:%B %Y}"

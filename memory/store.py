@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
@@ -21,7 +20,7 @@ from qdrant_client import models
 from memory import ranking
 from memory.conditions import IN, Namespace, inside, matches, value_conditions
 from memory.edge import EdgeClient
-from memory.embedder import Embedder, open_embedder, reads
+from memory.embedder import CachingEmbedder, Embedder, open_embedder, reads
 from memory.languages import Languages
 from memory.pending import PendingEmbeddings, Progress
 from memory.points import (
@@ -37,6 +36,7 @@ from memory.points import (
     point_of,
     text_of,
 )
+from memory.result_page import ResultPage, check_page
 from memory.server import Client, ServerClient
 from memory.upgrade import upgrade
 from memory.words import language_of, words_of_query
@@ -50,19 +50,6 @@ READ_AT_ONCE = 1_000  # Edge holds the interpreter lock during a call
 
 Source = tuple[Namespace, Mapping[str, Any]]
 """A namespace, and the values that its memories must have."""
-
-
-@dataclass(frozen=True)
-class ResultPage:
-    """One page of matches, oldest first unless asked otherwise."""
-
-    items: list[SearchItem]
-    total: int
-    """How many match in all."""
-    page: int
-    """This page's number, from 0."""
-    pages: int
-    """How many pages there are; 0 when nothing matches."""
 
 
 class QdrantStore(BaseStore):
@@ -273,18 +260,20 @@ class QdrantStore(BaseStore):
     ) -> list[SearchItem]:  # fmt: skip
         """The best few of what is in any of `sources`, all of one agent, ranked together; the keys `without` are left out.
 
-        Below the floor is what is less near in meaning (cosine) than that; where the embedder does not know the query's language,
-        what shares no word with it. Raises EmbeddingFailed and WeightsMissing.
+        Below the floor is a smaller cosine; where the embedder does not know the query's language, what shares no word with it.
         """
         agents = {namespace[:1] for namespace, _ in sources}
         if len(agents) != 1:
             raise ValueError(f"The sources {[n for n, _ in sources]} are not of one agent.")
         anywhere = models.Filter(should=[inside(n, *value_conditions(where)) for n, where in sources])
         left_out = [point_id(namespace, key) for namespace, keys in without.items() for key in keys]
-        conditions: list[models.Condition] = [anywhere]
-        if left_out:
-            conditions.append(models.Filter(must_not=[models.HasIdCondition(has_id=cast(Any, left_out))]))
-        return self._load(self._ranked(agents.pop(), query, conditions, progress, floor)[:limit])
+        others = models.Filter(must_not=[models.HasIdCondition(has_id=cast(Any, left_out))])
+        return self._load(self._ranked(agents.pop(), query, [anywhere, others], progress, floor)[:limit])
+
+    def forget_cached(self) -> None:
+        """Drop the copies of texts that this process holds: those of the embedder."""
+        if isinstance(self.embedder, CachingEmbedder):
+            self.embedder.forget()
 
     def embed_pending(self, namespace: Namespace, limit: int | None = None, progress: Progress | None = None) -> int:
         """Embed what this embedder has not embedded yet, at most `limit`; returns how many that was. See memory/pending.py."""
@@ -409,13 +398,3 @@ def open_store(settings: Settings) -> QdrantStore:
     else:
         client = EdgeClient(settings.folder / "memory")
     return QdrantStore(client, open_embedder(settings))
-
-
-def check_page(page: int, page_size: int, total: int) -> None:
-    """Raise ValueError unless `page` exists; page 0 always does."""
-    pages = ceil(total / page_size)
-    if page < 0 or page >= max(1, pages):
-        exist = (
-            f"{total} matches are on pages 0 to {pages - 1}" if total else "nothing matches, so there is only page 0"
-        )
-        raise ValueError(f"Page {page} does not exist: {exist}.")

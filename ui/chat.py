@@ -13,7 +13,7 @@ from langgraph.store.base import SearchItem
 
 from graphs.memgpt import State
 from memory.blocks import save_block
-from memory.store import ResultPage
+from memory.result_page import ResultPage
 from nodes.memgpt.log import DELIVERED
 from nodes.memgpt.receive import load_working_context
 from nodes.memgpt.state import BLOCKS, Recalled

@@ -9,7 +9,7 @@ import streamlit as st
 from memory.archival import Archival
 from memory.documents import KINDS, read_document
 from memory.recall import SAID, Recall
-from memory.store import ResultPage
+from memory.result_page import ResultPage
 from ui.choice import choose
 from ui.run_status import FAILURES
 from ui.safe_text import escaped, one_line

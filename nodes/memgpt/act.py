@@ -67,6 +67,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         trust="outside" if _outside_in_view(state) else "own",
         fits=lambda blocks: _leaves_room(state, context, blocks),
         solve=solve,
+        event=state["turn"]["event"],
         progress=lambda done, total: runtime.stream_writer({"embedded": done, "of": total}),
     )
     results: dict[str, str] = {}

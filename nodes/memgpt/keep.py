@@ -70,7 +70,7 @@ def keep(state: State, runtime: Runtime[Context]) -> State:
     written = note_in(reply)
     said = event_of(next(m for m in state["messages"] if m.id == state["turn"]["event"])).text
     if content := supported(clean_text(written), said):
-        archival.insert(content, key=step_id(runtime), time=context.time())
+        archival.insert(content, key=step_id(runtime), time=context.time(), said=state["turn"]["event"])
     store.flush()
     return {"counters": {**state["counters"], "archival": archival.count()}}
 

@@ -71,7 +71,7 @@ def quotes(
 
 def keys_in_view(state: State) -> list[str]:
     """The keys in recall storage of what the queue says aloud."""
-    return [key for message in state["messages"] for key in _keys(message)]
+    return [key for message in state["messages"] for key in keys_of(message)]
 
 
 def sources(agent: str) -> list[Source]:
@@ -106,8 +106,8 @@ def _is_out_of_view(state: State) -> bool:
     return state["counters"]["archival"] > 0 or state["counters"]["recall"] > in_view
 
 
-def _keys(message: AnyMessage) -> Iterator[str]:
-    """Those that a message may have."""
+def keys_of(message: AnyMessage) -> Iterator[str]:
+    """The keys that a message of the queue may have in recall storage."""
     yield str(message.id)
     if isinstance(message, AIMessage):
         yield f"{message.id}{DELIVERED}"

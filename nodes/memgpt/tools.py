@@ -16,7 +16,8 @@ from memory.archival import Archival
 from memory.blocks import save_block
 from memory.pending import Progress
 from memory.recall import Recall, Trust
-from memory.store import QdrantStore, ResultPage
+from memory.result_page import ResultPage
+from memory.store import QdrantStore
 from nodes.memgpt.state import BLOCKS
 from text import clean_text, find_folded
 
@@ -41,6 +42,8 @@ class ToolContext:
     """Whether the window still has room with these blocks."""
     solve: Callable[[str, str], str]
     """Works out a task by a method, on the machines of that name."""
+    event: str = ""
+    """Key of the message that is being answered: what is kept was kept from it."""
     key: str = ""
     """Of the call under way: the same after a crash, so that what it inserts is inserted once."""
     replies: list[str] = field(default_factory=list)
@@ -188,7 +191,8 @@ class ArchivalMemoryInsert(Chained):
 
     def run(self, context: ToolContext) -> str:
         archival = Archival(context.store, context.agent)
-        count = archival.insert(clean_text(self.content), key=context.key, time=context.time, trust=context.trust)
+        content = clean_text(self.content)
+        count = archival.insert(content, key=context.key, time=context.time, trust=context.trust, said=context.event)
         return f"Kept, as {count} passage{'s' if count > 1 else ''}."
 
 

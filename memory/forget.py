@@ -1,0 +1,253 @@
+"""What is to be forgotten, found in every tier of an agent's memory, and erased there so that no byte of it is left.
+
+The state of conversations is nodes.forget's part, and so is the order in which all is done.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from qdrant_client import models
+
+from memory.conditions import inside
+from memory.points import COLLECTION, INDEXES, PASSAGE, namespace_of
+from memory.recall import SAID, passage_of
+from memory.store import READ_AT_ONCE, QdrantStore
+from text import folded
+
+LONG = 20
+"""Characters from which a text is told from others: where a forgotten message stands word for word in a result or a note, that goes
+too."""
+EDITED = ("block", "thread")
+"""Of these only what is forgotten goes: lines, and a title; but for the conversation that is forgotten."""
+TIERS = {
+    "message": "recall storage", "passage": "archival storage", "document": "documents", "lesson": "lessons",
+    "block": "working context", "thread": "titles of conversations",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be forgotten: one of these. Raises ValueError for none, or for several."""
+
+    text: str = ""
+    """All that contains these words, in any letter case: a person's name, a topic."""
+    keys: tuple[str, ...] = ()
+    """Messages of recall storage and passages, by their keys, and what was kept from them."""
+    conversation: str = ""
+    """All that was said in a conversation, and its window."""
+    since: datetime | None = None
+    """With `before`: all that was said and kept in this time, its end excluded."""
+    before: datetime | None = None
+    document: str = ""
+    """A document, and what was read out of it."""
+
+    def __post_init__(self) -> None:
+        kinds = [
+            bool(folded(self.text).strip()),
+            bool(self.keys),
+            bool(self.conversation),
+            bool(self.since),
+            bool(self.document),
+        ]
+        if sum(kinds) != 1 or bool(self.since) != bool(self.before):
+            raise ValueError(
+                "Say one thing to forget: a text, keys, a conversation, a time from `since` to `before`, or a document."
+            )
+
+    def means(self, namespace: str, key: str, value: Mapping[str, Any]) -> bool:
+        """Whether a memory is meant itself."""
+        if self.text:
+            return contains([key, value], (folded(self.text),))
+        if self.keys:
+            return bool({key, str(value.get("said", "")), key.removesuffix(":result") + ":call"} & set(self.keys))
+        if self.conversation:
+            return value.get("thread") == self.conversation or (namespace == "thread" and key == self.conversation)
+        if self.document:
+            is_result = value.get("role") == "tool_result" and self.document in str(value["text"])
+            return (
+                value.get("source") == self.document or (namespace == "document" and key == self.document) or is_result
+            )
+        said = value.get("time")
+        return bool(said) and bool(self.since) and self.since <= datetime.fromisoformat(str(said)) < self.before  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """By what the forgotten is known, once it is found: what a crash must not lose."""
+
+    agent: str
+    words: tuple[str, ...]
+    """Folded: what contains one of them goes, whatever it is."""
+    texts: tuple[str, ...]
+    """Folded texts of what goes."""
+    threads: tuple[str, ...]
+    """The conversations in which some of it was said."""
+    ids: tuple[str, ...]
+    """Keys of what goes."""
+    conversation: str
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """`ids`, to look up."""
+        return frozenset(self.ids)
+
+    @cached_property
+    def quotes(self) -> tuple[str, ...]:
+        """What quotes one of these texts goes too, but for what a person or the agent said themselves."""
+        return tuple(text for text in self.texts if len(text) >= LONG)
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "Marks":
+        """What `to_row` has made."""
+        fields: Any = {name: tuple(part) if isinstance(part, list) else part for name, part in row.items()}
+        return cls(**fields)
+
+    def to_row(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        return asdict(self)
+
+    def in_text(self, value: Any) -> bool:
+        """Whether any string of a structure holds the forgotten words or a quote."""
+        return contains(value, (*self.words, *self.quotes))
+
+    def mean(self, namespace: str, key: str, value: Mapping[str, Any]) -> bool:
+        """Whether a memory goes."""
+        if (
+            key in self.keys
+            or contains([key, value], self.words)
+            or (namespace == "thread" and key == self.conversation)
+        ):
+            return True
+        if namespace == "thread":  # its title is how the first message begins
+            title = folded(str(value.get("title", "")))
+            return bool(title) and any(" ".join(text.split()).startswith(title) for text in self.texts)
+        is_said = namespace == "message" and value.get("role") in SAID
+        return not is_said and contains(value, self.quotes)
+
+
+def contains(value: Any, wanted: tuple[str, ...]) -> bool:
+    """Whether any string in a structure of lists and mappings contains one of the folded texts."""
+    if isinstance(value, str):
+        text = folded(value)
+        return any(part in text for part in wanted)
+    if isinstance(value, Mapping):
+        return any(contains(part, wanted) for item in value.items() for part in item)
+    return isinstance(value, list | tuple) and any(contains(part, wanted) for part in value)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A point as it lies there."""
+
+    id: str
+    namespace: str
+    payload: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return str(self.payload["key"])
+
+    @property
+    def value(self) -> dict[str, Any]:
+        return dict(self.payload["value"])
+
+
+def stored(store: QdrantStore, agent: str) -> Iterator[Stored]:
+    """All that an agent has; `agent` empty: all that there is."""
+    where = inside((agent,)) if agent else None
+    offset: Any = None
+    while True:
+        records, offset = store.client.scroll(COLLECTION, scroll_filter=where, limit=READ_AT_ONCE, offset=offset)
+        for record in records:
+            payload = record.payload or {}
+            yield Stored(str(record.id), namespace_of(payload["tags"])[-1], payload)
+        if offset is None:
+            return
+
+
+def preview(store: QdrantStore, agent: str, target: Target) -> list[Stored]:
+    """What would go, of all tiers, oldest first; of a block, lines would."""
+    marks = mark(store, agent, target)
+    found = [point for point in stored(store, agent) if marks.mean(point.namespace, point.key, point.value)]
+    return sorted(found, key=lambda point: str(point.payload["time"]))
+
+
+def mark(store: QdrantStore, agent: str, target: Target) -> Marks:
+    """Find what is meant."""
+    meant = [point for point in stored(store, agent) if target.means(point.namespace, point.key, point.value)]
+    whole = [point for point in meant if point.namespace not in EDITED]
+    words = (folded(target.text),) if target.text else ()
+    texts = () if words else tuple(sorted({folded(str(point.value.get("text", ""))) for point in whole} - {""}))
+    threads = {str(point.value["thread"]) for point in whole if point.namespace == "message"}
+    gone = {point.key for point in whole}
+    return Marks(agent, words, texts, tuple(sorted(threads)), tuple(sorted(gone)), target.conversation)
+
+
+def erase(store: QdrantStore, marks: Marks) -> Counter[str]:
+    """Delete what is marked from the memory; returns how many of each tier. Repeating it changes nothing."""
+    removed: Counter[str] = Counter()
+    gone: list[str] = []
+    after: set[tuple[str, int]] = set()
+    for point in stored(store, marks.agent):
+        if not marks.mean(point.namespace, point.key, point.value):
+            continue
+        removed[TIERS.get(point.namespace, point.namespace)] += 1
+        if point.namespace == "block":
+            _rewrite(store, point, text=lines_without(str(point.value["text"]), marks))
+        elif point.namespace == "thread" and point.key != marks.conversation:
+            _rewrite(store, point, title="…")
+        else:
+            gone.append(point.id)
+        if point.namespace == "message" and isinstance(position := point.value.get("position"), int):
+            after.add((str(point.value["thread"]), position + 1))
+    for point in list(stored(store, marks.agent)) if after or marks.words else []:
+        value = point.value
+        is_next = (str(value.get("thread")), value.get("position")) in after
+        if (
+            point.namespace == "message"
+            and point.id not in gone
+            and (is_next or marks.in_text(point.payload.get("passage", "")))
+        ):
+            store.client.upsert(COLLECTION, points=[_alone(point)])  # the embedder read it with what was said before
+    for start in range(0, len(gone), READ_AT_ONCE):
+        store.client.delete(COLLECTION, points_selector=gone[start : start + READ_AT_ONCE])
+    store.forget_cached()
+    return removed
+
+
+def lines_without(text: str, marks: Marks) -> str:
+    """The lines of a block that hold nothing forgotten."""
+    return "\n".join(line for line in text.split("\n") if not marks.in_text(line))
+
+
+def left(store: QdrantStore, marks: Marks) -> int:
+    """How many points of the agent still hold something forgotten."""
+    return sum(
+        marks.mean(point.namespace, point.key, point.value) or contains(point.payload, marks.words)
+        for point in stored(store, marks.agent)
+    )
+
+
+def _rewrite(store: QdrantStore, point: Stored, **changes: str) -> None:
+    """Put another text into a value that no search ranks."""
+    namespace = namespace_of(point.payload["tags"])
+    store.put(namespace, point.key, {**point.value, **changes}, index=False)
+
+
+def _alone(point: Stored) -> models.PointStruct:
+    """A message without what was said before it in what the embedder reads; it has no vector then, and gets one anew."""
+    value = point.value
+    passage = passage_of(str(value["author"]), str(value["text"]), datetime.fromisoformat(str(value["time"])), "")
+    return models.PointStruct(id=point.id, vector={}, payload={**point.payload, "passage": passage[:PASSAGE]})
+
+
+def purge(store: QdrantStore) -> list[str]:
+    """Write the memory's files anew, so that no byte of what was deleted is left; returns what cannot be seen to here."""
+    if store.client.is_shared:
+        return ["the files of the Qdrant server, which clears deleted points itself when it next optimises"]
+    store.client.rewrite(INDEXES)
+    return []
