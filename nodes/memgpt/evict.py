@@ -62,7 +62,7 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     after: State = {**state, **update, "messages": staying, "recalled": []}
     shorter = _shrink(after, context) if measure(after, context).free == 0 else []
     update["queue_ids"] = [str(m.id) for m in staying]
-    update["recalled"] = look_up({**after, "messages": shorter or staying}, runtime)
+    update["recalled"] = look_up({**after, "messages": shorter or staying}, runtime, bounded=True)
     return {**update, **log.update(), "messages": [*(RemoveMessage(str(m.id)) for m in leaving), *shorter]}
 
 

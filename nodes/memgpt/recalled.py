@@ -35,14 +35,16 @@ ONLY_ASKS = re.compile(r"[^.!。！]*[?？؟]\s*$")
 logger = logging.getLogger(__name__)
 
 
-def look_up(state: State, runtime: Runtime[Context]) -> list[Recalled]:
+def look_up(state: State, runtime: Runtime[Context], bounded: bool = False) -> list[Recalled]:
     """What bears on the event that is being answered, best first, in at most `recall_share` of the window.
 
-    Nothing where no person speaks, nothing is out of view, or the embedder fails: the agent's own searches then say so.
+    Where the window is too full for that, a flush comes first; after it, `bounded`, there is what is free. Nothing where no person
+    speaks, nothing is out of view, or the embedder fails: the agent's own searches then say so.
     """
     context = runtime.context
     usage = measure({**state, "recalled": []}, context)
-    room = int(min(context.recall_share * usage.window, usage.free / 2) / state.get("calibration", 1.0))
+    share = context.recall_share * usage.window
+    room = int((min(share, usage.free / 2) if bounded else share) / state.get("calibration", 1.0))
     asked = _asked(state)
     if not asked or not room or not _is_out_of_view(state):
         return []
@@ -121,6 +123,7 @@ def _recalled(item: SearchItem) -> Recalled:
         "key": item.key,
         "storage": "recall" if is_said else "archival",
         "speaker": str(value["role"]) if is_said else "",
+        "author": str(value["author"]),
         "source": str(value.get("source", "")),
         "time": str(value["time"]),
         "text": str(value["text"]),

@@ -69,6 +69,7 @@ class Recalled(TypedDict):
     storage: Literal["recall", "archival"]
     speaker: str
     """`user` or `assistant`; empty in archival storage."""
+    author: str
     source: str
     """The document that it is from; empty for what is none's."""
     time: str

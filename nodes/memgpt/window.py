@@ -14,6 +14,7 @@ from models.protocol import PROTOCOLS, Protocol, rendered
 from nodes.memgpt.event import RECALLED, event_of, is_event
 from nodes.memgpt.state import BLOCKS, Context, Counters, Evicted, Recalled, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
+from text import one_line
 
 INSTRUCTIONS = """\
 You are an agent with a memory of your own. Your context window is small; you work around it yourself, like an operating \
@@ -298,7 +299,9 @@ def recalled_lines(recalled: Sequence[Recalled]) -> list[str]:
 def _whose(r: Recalled) -> str:
     if r["storage"] == "archival":
         return f"document {json.dumps(r['source'], ensure_ascii=False)}" if r["source"] else "your note"
-    return "the person said" if r["speaker"] == "user" else "you said"
+    named = r["author"] and r["author"] != Context.user
+    person = f"the person ({one_line(r['author'], 40)})" if named else "the person"
+    return f"{person} said" if r["speaker"] == "user" else "you said"
 
 
 def lines_tokens(lines: Sequence[str]) -> int:

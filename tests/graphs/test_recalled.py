@@ -202,7 +202,8 @@ quotes = st.builds(
     lambda text, storage, speaker, source: cast(
         Recalled,
         {
-            "key": "k", "storage": storage, "speaker": speaker, "source": source, "time": "2026-01-05T10:00:00+00:00",
+            "key": "k", "storage": storage, "speaker": speaker, "author": source, "source": source,
+            "time": "2026-01-05T10:00:00+00:00",
             "text": text, "trust": "own", "score": 1.0,
         },
     ),
@@ -219,6 +220,31 @@ def test_quotes_never_take_more_than_their_room_and_stay_one_line_each(found: li
     lines = recalled_lines(kept)
     assert lines_tokens(lines) <= tokens
     assert all(len(line.split("\n")) == 1 for line in lines)
+
+
+def test_a_full_window_is_flushed_before_it_costs_the_quotes(runtime: Runtime) -> None:
+    play(runtime, "(listening)", text=f"{TOLD} {'Odile has bees. ' * 60}", thread="before")
+
+    def policy(prompt: list[Any]) -> Any:
+        return "They talked." if prompt[0].text == SUMMARISE else "(listening)"
+
+    context = Context(agent="ada", model=PolicyModel(policy=policy), window=4_000, answers=False)
+    state: Any = {}
+    while measure(state, context).share < 0.95 if state else True:
+        assert not state.get("evicted")
+        state = runtime.run("memgpt", "t", "zyx " * 60, context)
+    state = runtime.run("memgpt", "t", ASKED, context)
+    assert state["evicted"]
+    assert state["recalled"][0]["text"].startswith(TOLD)
+    assert measure(state, context).free > 0
+
+
+def test_quotes_name_who_said_it(runtime: Runtime) -> None:
+    from graphs.memgpt import user_message
+
+    play(runtime, "(listening)", text=user_message(TOLD, "Bela"), thread="before")
+    _, model = play(runtime, "(listening)", text=ASKED, thread="now")
+    assert "the person (Bela) said: " in last(model)["recalled"][0]
 
 
 def test_the_window_counts_what_is_recalled(runtime: Runtime) -> None:

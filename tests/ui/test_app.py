@@ -369,7 +369,7 @@ def test_a_quote_is_shown_with_its_day_and_score_and_is_never_markup() -> None:
     from nodes.memgpt.state import Recalled
 
     item: Recalled = {
-        "key": "k", "storage": "archival", "speaker": "", "source": "<b>.txt", "time": "2026-01-05T10:00:00+00:00",
+        "key": "k", "storage": "archival", "speaker": "", "author": "", "source": "<b>.txt", "time": "2026-01-05T10:00:00+00:00",
         "text": "<img src=http://evil>", "trust": "outside", "score": 1.4,
     }  # fmt: skip
     shown = recalled_html(item)
