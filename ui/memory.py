@@ -8,9 +8,11 @@ import streamlit as st
 
 from memory.archival import Archival
 from memory.documents import KINDS, read_document
+from memory.forget import Target
 from memory.recall import SAID, Recall
 from memory.result_page import ResultPage
 from ui.choice import choose
+from ui.forget import propose, show_forget, show_proposed
 from ui.run_status import FAILURES
 from ui.safe_text import escaped, one_line
 from ui.session import Session, open_session
@@ -23,10 +25,17 @@ def show() -> None:
     session = open_session()
     store, agent = session.runtime.store, session.context.agent
     st.title(f"Memory of {agent}", anchor=False)
+    show_proposed(session)
     recall, archival = Recall(store, agent), Archival(store, agent)
     said, passages = recall.count(), archival.count()
-    names = [f"Recall ({said:,} messages)", f"Archival ({passages:,} passages)", "Documents", "Left the window"]
-    in_recall, in_archival, documents, left = st.tabs(names)
+    names = [
+        f"Recall ({said:,} messages)",
+        f"Archival ({passages:,} passages)",
+        "Documents",
+        "Left the window",
+        "Forget",
+    ]
+    in_recall, in_archival, documents, left, forget = st.tabs(names)
     with in_recall:
         _recall(recall, said)
     with in_archival:
@@ -35,6 +44,8 @@ def show() -> None:
         _documents(session, archival)
     with left:
         _left_the_window(session)
+    with forget:
+        show_forget(session)
 
 
 def _recall(recall: Recall, total: int) -> None:
@@ -119,7 +130,10 @@ def _pages(name: str, asked: Any, search: Any, nothing: str) -> None:
             str(value[k]) for k in ("source", "position", "author") if isinstance(value.get(k), str) and value[k]
         )
         with st.container(border=True):
-            st.caption(f"{str(value['time'])[:16].replace('T', ' ')} · {one_line(origin)}")
+            about, forget = st.columns([6, 1], vertical_alignment="center")
+            about.caption(f"{str(value['time'])[:16].replace('T', ' ')} · {one_line(origin)}")
+            target = Target(keys=(item.key,))
+            forget.button("Forget", key=f"forget-{name}-{item.key}", type="tertiary", on_click=propose, args=(target,))
             st.code(str(value["text"])[:5_000], language=None, wrap_lines=True)
     if page.pages > 1:
         _pager(name, page)

@@ -390,3 +390,23 @@ def test_the_picture_is_to_scale_and_told_in_words() -> None:
     assert "The last turn" not in picture
     without = window_html(Usage(1_000, 500, 0, 0, 2_596, 8_192), Context(), {"read": 1_200, "cached": 0, "written": 9})
     assert "The last turn read 1,200 tokens, and wrote 9." in without
+
+
+def test_what_is_to_be_forgotten_is_shown_first_and_proved_gone(opened: Runtime) -> None:
+    say(open_app(), "My cat is called Byron.")
+    app = memory(opened)
+    run(app)
+    app.text_input(key="forget_text").set_value("Byron")
+    button(app, "See what would go").click()
+    run(app)
+    assert "recall storage: My cat is called Byron." in everything(app)
+    button(app, "Forget for good").click()
+    run(app)
+    text = everything(app)
+    assert "nothing of it was found" in text
+    assert opened.store.find(("palimpsest", "message"), "Byron").total == 0
+    again = memory(opened)
+    run(again)
+    button(again, "See what would go").click()
+    run(again)
+    assert "Say first what it is." in everything(again)
