@@ -22,6 +22,7 @@ from nodes.memgpt.log import DELIVERED
 from nodes.memgpt.state import Context, Recalled, State
 from nodes.memgpt.window import clip, lines_tokens, measure, recalled_lines
 from nodes.replies import memory_of
+from text import folded
 
 MOST = 12  # quotes
 LONGEST = 0.4  # of the room, for one quote
@@ -67,7 +68,8 @@ def quotes(
         progress=progress,
     )  # fmt: skip
     # The same question, asked before, is the nearest of all and answers nothing.
-    told_first = sorted(map(_recalled, found), key=lambda item: bool(ONLY_ASKS.match(item["text"])))
+    once = {folded(item["text"]): item for item in reversed(list(map(_recalled, found)))}  # a note may repeat a message
+    told_first = sorted(once.values(), key=lambda item: bool(ONLY_ASKS.match(item["text"])))
     return within(told_first[:MOST], tokens)
 
 

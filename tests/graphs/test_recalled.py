@@ -124,6 +124,14 @@ def test_an_earlier_question_stands_behind_what_was_told(runtime: Runtime) -> No
     assert texts[-1] == ASKED
 
 
+def test_what_was_said_twice_is_quoted_once(runtime: Runtime) -> None:
+    Archival(runtime.store, "ada").insert(TOLD)
+    for text in (TOLD, TOLD.upper()):
+        play(runtime, "(listening)", text=text, thread="before")
+    state, _ = play(runtime, "(listening)", text=ASKED, thread="now")
+    assert [item["text"].casefold() for item in state["recalled"]].count(TOLD.casefold()) == 1
+
+
 def test_documents_and_notes_are_recalled_and_named(runtime: Runtime) -> None:
     archival = Archival(runtime.store, "ada")
     archival.ingest("bees.txt", [Section("Odile keeps her bees in Ravenna, near the river.", "")])
