@@ -126,7 +126,7 @@ ASIDE = "forgetting:"
 
 def thread_ids(saver: BaseCheckpointSaver[str]) -> list[str]:
     """The names of all threads, once each; what a forget had put aside when it was cut off is back at its place first."""
-    found = dict.fromkeys(str(kept.config["configurable"]["thread_id"]) for kept in saver.list(None))
+    found = dict.fromkeys(_names(saver))
     for aside in [name for name in found if name.startswith(ASIDE)]:
         name = aside.removeprefix(ASIDE)
         if name not in found:
@@ -135,6 +135,16 @@ def thread_ids(saver: BaseCheckpointSaver[str]) -> list[str]:
         saver.delete_thread(aside)
         del found[aside]
     return list(found)
+
+
+def _names(saver: BaseCheckpointSaver[str]) -> Iterator[str]:
+    if isinstance(saver, SqliteSaver):  # of others each checkpoint is read whole
+        with saver.cursor(transaction=False) as cursor:
+            yield from (
+                str(name) for (name,) in cursor.execute("SELECT DISTINCT thread_id FROM checkpoints").fetchall()
+            )
+        return
+    yield from (str(kept.config["configurable"]["thread_id"]) for kept in saver.list(None))
 
 
 def last_values(saver: BaseCheckpointSaver[str], thread_id: str) -> dict[str, Any]:

@@ -239,13 +239,7 @@ with open_runtime() as runtime:
 
 
 @pytest.mark.parametrize(
-    ("place", "number"),
-    [
-        ("keep_last_as", 2),
-        ("erase", 1),
-        ("purge_checkpoints", 1),
-        ("_erase_file", 1),
-    ],
+    ("place", "number"), [("keep_last_as", 2), ("erase", 1), ("purge_checkpoints", 1), ("_erase_file", 1)]
 )
 def test_a_forget_that_is_killed_goes_on_when_the_memory_is_opened(
     home: Path, monkeypatch: pytest.MonkeyPatch, place: str, number: int
