@@ -317,3 +317,18 @@ def test_a_temperature_is_asked_for(runtime: Runtime) -> None:
         )
         runtime.run("memgpt", "t", "Hello", Context(agent="ada", model="m"))
         assert fake.requests[-1]["temperature"] == 0.0
+
+
+def test_a_note_is_made_without_what_was_recalled(runtime: Runtime) -> None:
+    play(runtime, "(listening)", text=TOLD, thread="before")
+    with fake_openai() as fake:
+        fake.turns = [
+            calls("send_message", message="Bari, then."),
+            calls("archival_memory_insert", content="The person's cousin Odile moved her bees to Bari."),
+        ]
+        runtime.settings = runtime.settings.model_copy(update={"base_url": fake.url, "calls": "schema"})
+        runtime.run("memgpt", "now", "Odile has moved her bees to Bari.", Context(agent="ada", model="m"))
+        asked, noted = (json.dumps(request["messages"]) for request in fake.requests)
+    assert "Ravenna" in asked
+    assert "Ravenna" not in noted
+    assert runtime.store.find(("ada", "passage"), "Bari").total == 1
