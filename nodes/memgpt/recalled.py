@@ -68,7 +68,9 @@ def quotes(
         progress=progress,
     )  # fmt: skip
     # The same question, asked before, is the nearest of all and answers nothing.
-    once = {folded(item["text"]): item for item in reversed(list(map(_recalled, found)))}  # a note may repeat a message
+    once: dict[str, Recalled] = {}
+    for item in map(_recalled, found):  # a note may repeat a message
+        once.setdefault(folded(item["text"]), item)
     told_first = sorted(once.values(), key=lambda item: bool(ONLY_ASKS.match(item["text"])))
     return within(told_first[:MOST], tokens)
 

@@ -120,7 +120,7 @@ def test_an_earlier_question_stands_behind_what_was_told(runtime: Runtime) -> No
         play(runtime, "(listening)", text=text, thread="before")
     state, _ = play(runtime, "(listening)", text=ASKED, thread="now")
     texts = [item["text"] for item in state["recalled"]]
-    assert texts[0] == TOLD
+    assert texts[0] == TOLD, [(item["score"], item["text"]) for item in state["recalled"]]
     assert texts[-1] == ASKED
 
 
