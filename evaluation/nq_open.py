@@ -1,7 +1,8 @@
 """Document questions (MemGPT §3.2.1): NQ-Open, the passage that answers among K others.
 
 The same model two ways: it sees all passages, each cut so that they fit its window, or is the MemGPT agent, in whose archival
-storage they lie whole. An answer is right where it holds one of the file's, both normalised.
+storage they lie whole. An answer is right where it holds one of the file's, both normalised; a model judges it too where one is
+named.
 
     python -m evaluation nq-open --file nq_open_oracle_400.jsonl --model qwen2.5-coder-1.5b-instruct --others 5 20 --limit 20
     python -m evaluation nq-open --file nq_open_oracle_400.jsonl --limit 5      (the oracle that searches, and knows the answer)
@@ -10,6 +11,7 @@ storage they lie whole. An answer is right where it holds one of the file's, bot
 import argparse
 import json
 import random
+import re
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -23,6 +25,7 @@ from evaluation.asking import (
     agent_context,
     agent_minus,
     ask_agent,
+    ask_alone,
     ask_within,
     compare,
     differences,
@@ -36,6 +39,7 @@ from memory.documents import Section
 from models.scripted import call
 from nodes.memgpt.window import estimate
 from runtime import Runtime, open_runtime
+from settings import Settings
 from tasks.nq_open import OpenQuestion, Passage, is_right, read_nq_open
 
 WAYS = ("cut", *AGENT_WAYS)
@@ -43,6 +47,12 @@ INSTRUCTIONS = "Answer the question from the documents with a few words, and the
 SEARCH = (
     "Your archival storage holds documents: search them, and answer with a few words, and the title of the document in brackets. "
     "The question: "
+)
+
+
+JUDGE = (
+    "You mark answers. Say yes if the answer says the same as one of the right ones, in whatever words, and no if it does not or "
+    "says something else too. One word."
 )
 
 
@@ -103,14 +113,22 @@ def answer(
     else:
         prompt_of = partial(cut_prompt, question.text, passages)
         row |= measured(partial(ask_within, runtime.settings, model, prompt_of, arguments.window))
-    named = is_right(row["answer"], [question.gold.title])
-    return {**row, "right": is_right(row["answer"], question.answers), "named": named}
+    row |= {"right": is_right(row["answer"], question.answers), "named": is_right(row["answer"], [question.gold.title])}
+    return {**row, "judged": is_judged_right(runtime.settings, arguments.judge, row)} if arguments.judge else row
+
+
+def is_judged_right(settings: Settings, judge: str, row: Row) -> bool:
+    """Whether another model takes the answer for right: containment misses what is right in other words. Raises ModelFailed."""
+    asked = f"Question: {row['question']}?\nRight: {'; '.join(row['expected'])}\nAnswer: {row['answer']}"
+    said = ask_alone(settings, judge, [SystemMessage(JUDGE), HumanMessage(asked)])["answer"]
+    return bool(re.match(r"\W*yes\b", said, re.I))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--file", type=Path, required=True, help="NQ-Open with gold passages, JSON lines")
     parser.add_argument("--others", type=int, nargs="+", default=[5, 20, 100], help="passages beside the gold one")
+    parser.add_argument("--judge", default="", help="a model that judges the answers too; default: none")
     add_ways(parser, WAYS)
 
 
@@ -128,7 +146,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             for others in arguments.others
             for way in arguments.ways
         }
-        names = ("right", "named", "found", "searches", "read", "seconds")
-        result, done = compare(arguments, runtime.settings, "NQ-Open", work, names)
+        judge = {"judge": arguments.judge} if arguments.judge else {}
+        names = ("right", "judged", "named", "found", "searches", "read", "seconds")
+        result, done = compare(arguments, runtime.settings, "NQ-Open", work, names, **judge)
     minus = agent_minus(arguments.ways, [f", {others} others" for others in arguments.others])
     return {**result, "paired": differences(done, minus, ("right",))}

@@ -13,6 +13,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from evaluation import __main__ as evaluation
 from evaluation import results
 from evaluation.asking import REPLY, ask_agent, ask_within, newest, tokens
+from evaluation.nq_open import JUDGE
 from evaluation.report import MOST_FAILURES, Rows, measured, work_off
 from graphs.memgpt import Context, user_message
 from models.chat import EndpointChat
@@ -240,3 +241,33 @@ def test_the_newest_texts_fit() -> None:
     assert newest(texts, sum(map(tokens, texts))) == 3
     assert newest(texts, tokens("six")) == 1
     assert newest(texts, tokens("six") - 1) == 0
+
+
+def test_a_judge_says_what_is_right_in_other_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def judging(request: dict[str, Any]) -> Turn:
+        if request["messages"][0]["content"] != JUDGE:
+            return always(request)
+        asked.append(request["messages"][1]["content"])
+        return writes("Yes." if len(asked) % 2 else "No: yes would be wrong.")
+
+    with fake_openai() as fake:
+        fake.policy = judging
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
+        given = [
+            *nq_open(tmp_path),
+            "--ways",
+            "cut",
+            "--model",
+            "m",
+            "--judge",
+            "j",
+            "--out",
+            str(tmp_path / "out.json"),
+        ]
+        monkeypatch.setattr(sys, "argv", ["evaluation", *given])
+        evaluation.main()
+    ways = json.loads((tmp_path / "out.json").read_text())["ways"]
+    assert ways["cut, 2 others"]["judged"]["mean"] == 0.5
+    assert all(f"Answer: {ANSWER}" in text for text in asked)
