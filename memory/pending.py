@@ -5,7 +5,7 @@ A vector goes with the text that it was made of: writing a memory anew takes it 
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from qdrant_client import models
@@ -40,16 +40,19 @@ class PendingEmbeddings:
         self._open()
         return cast(list[list[float]], self._embedder.embed(texts).tolist())
 
-    def embed_pending(self, namespace: Namespace, limit: int | None = None, progress: Progress | None = None) -> int:
+    def embed_pending(
+        self, namespace: Namespace, limit: int | None = None, progress: Progress | None = None, but: Sequence[str] = ()
+    ) -> int:
         """Embed what is pending in `namespace`, at most `limit`, with a progress bar; returns how many that was.
 
-        What cannot be embedded stays pending. Raises EmbeddingFailed and WeightsMissing.
+        The points `but` stay pending, as does what cannot be embedded. Raises EmbeddingFailed and WeightsMissing.
         """
         self._open()
         unembedded = models.Filter(
             must_not=[
                 models.HasVectorCondition(has_vector=self._embedder.name),
                 models.FieldCondition(key="tags", match=models.MatchValue(value=NO_PASSAGE)),
+                models.HasIdCondition(has_id=cast(Any, list(but))),
             ]
         )
         where = inside(namespace, unembedded)
@@ -58,7 +61,7 @@ class PendingEmbeddings:
             if updates is not None and self._none_at.get(namespace) == updates:
                 return 0
             batch = self._read(where, limit)
-            if updates is not None and not batch:
+            if updates is not None and not batch and not but:
                 self._none_at[namespace] = updates
             total = len(batch)
             if total == BATCH:

@@ -267,8 +267,7 @@ class QdrantStore(BaseStore):
             raise ValueError(f"The sources {[n for n, _ in sources]} are not of one agent.")
         anywhere = models.Filter(should=[inside(n, *value_conditions(where)) for n, where in sources])
         left_out = [point_id(namespace, key) for namespace, keys in without.items() for key in keys]
-        others = models.Filter(must_not=[models.HasIdCondition(has_id=cast(Any, left_out))])
-        return self._load(self._ranked(agents.pop(), query, [anywhere, others], progress, floor)[:limit])
+        return self._load(self._ranked(agents.pop(), query, [anywhere], progress, floor, left_out)[:limit])
 
     def forget_cached(self) -> None:
         """Drop the copies of texts that this process holds: those of the embedder."""
@@ -330,11 +329,12 @@ class QdrantStore(BaseStore):
 
     def _ranked(
         self, prefix: Namespace, query: str, conditions: list[models.Condition], progress: Progress | None = None,
-        floor: float | None = None,
+        floor: float | None = None, left_out: Sequence[str] = (),
     ) -> list[tuple[str, float]]:  # fmt: skip
-        """Ids and scores, best first; with a floor as `retrieve` has it."""
-        self._pending.embed_pending(prefix, progress=progress)
-        selector = inside(prefix, *conditions)
+        """Ids and scores, best first; with a floor as `retrieve` has it. What is left out need not be embedded yet."""
+        self._pending.embed_pending(prefix, progress=progress, but=left_out)
+        others = models.Filter(must_not=[models.HasIdCondition(has_id=cast(Any, list(left_out)))])
+        selector = inside(prefix, *conditions, *([others] if left_out else []))
         is_read = reads(self.embedder, language_of(query))
         weights = self.weights if is_read else self.weights.for_unread
         requests = [self._nearest_request(query, selector), *self._words_requests(prefix, query, selector)]
