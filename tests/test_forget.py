@@ -91,6 +91,8 @@ def test_a_text_goes_from_every_tier_and_every_file(home: Path, runtime: Runtime
     assert SECRET.lower() not in states(runtime).lower()
     assert SECRET.lower() not in repr(rest(runtime)).lower()
     assert found(home, SECRET) == []
+    near = Recall(runtime.store, "ada").nearest(f"Where in {SECRET} does my sister live?", page_size=100)
+    assert near.total == Recall(runtime.store, "ada").count() == len(near.items), "nothing gone takes a place"
     assert load_blocks(runtime.store, "ada")["human"] == "Goats: two"
     assert runtime.store.find(("ada", "passage"), "Goats eat hay.").total == 1
     assert (KeptData(runtime.settings).folder / "collaborations.jsonl").read_text().count("\n") == 1
