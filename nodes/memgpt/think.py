@@ -6,9 +6,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 
 from models.intake import Reply
+from models.protocol import SPEAK
 from models.refusals import ContextOverflow
 from models.reply import Stopped
-from nodes.memgpt.event import Event
+from nodes.memgpt.event import Event, event_of, is_event
+from nodes.memgpt.keep import KEEPING
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.state import Context, State, Tokens
 from nodes.memgpt.tools import TOOL_SCHEMAS
@@ -89,8 +91,13 @@ def think(state: State, runtime: Runtime[Context]) -> State:
 
 
 def _only(state: State, context: Context) -> tuple[str, ...]:
-    """Where a person waits and this is the turn's last chance, only an answer: small models call on, whatever they are told."""
-    turn = state["turn"]
+    """What may be called now, where not all: small models call on, whatever they are told.
+
+    An answer, where a person waits and it is the turn's last chance; where the window fills behind an answer, what saves something.
+    """
+    turn, last = state["turn"], state["messages"][-1]
+    if state["replies"] and is_event(last) and event_of(last).kind == "memory_pressure":
+        return (*KEEPING, SPEAK)
     is_last = turn["reminded"] or turn["steps"] + 1 >= context.max_steps or turn["repeats"] >= context.max_repeats
     waits = turn.get("asked") and context.answers and not state["replies"]
     return ("send_message",) if waits and is_last else ()

@@ -26,6 +26,7 @@ from tests.models.fake_openai import Turn, fake_openai, writes
 TOLD = "My cousin Odile keeps bees in Ravenna."
 ASKED = "Where does my cousin Odile keep bees?"
 FILLER = "word " * 300
+LONG_ANSWER = "I see the words. " * 30
 
 
 def fill(runtime: Runtime, thread: str = "t", **options: Any) -> None:
@@ -296,6 +297,31 @@ def test_the_last_chance_to_answer_is_held_to_an_answer(runtime: Runtime) -> Non
     assert (state["stop"], state["replies"]) == ("waiting", ["I do not know."])
     assert [len(names) for names in offered] == [9, 9, 1]
     assert offered[-1] == ["send_message"]
+
+
+def test_a_window_that_fills_behind_an_answer_is_no_news_for_the_person(runtime: Runtime) -> None:
+    """A small model told the person that it cannot save anything right now."""
+    offered: list[set[str]] = []
+
+    def policy(request: dict[str, Any]) -> Turn:
+        if "response_format" not in request:
+            return writes("They counted words.")  # the summary
+        made = request["response_format"]["json_schema"]["schema"]["anyOf"]
+        names = {call["properties"]["name"]["const"] for call in made}
+        last = request["messages"][-1]["content"]
+        offered.append(names if "[memory_pressure]" in last else set())
+        if "send_message" in names:
+            return calls("send_message", message=LONG_ANSWER)
+        return calls("archival_memory_insert", content="The person counts words.", request_heartbeat=False)
+
+    with fake_openai() as fake:
+        fake.policy = policy
+        runtime.settings = runtime.settings.model_copy(update={"base_url": fake.url, "calls": "schema"})
+        for n in range(12):
+            context = Context(agent="ada", model="m", window=2_800, recall_share=0)
+            state = runtime.run("memgpt", "t", f"And {n}?", context)
+            assert state["replies"] == [LONG_ANSWER]
+    assert {"archival_memory_insert", "working_context_append", "working_context_replace", "speak"} in offered
 
 
 def test_only_what_was_written_in_this_turn_is_delivered(runtime: Runtime) -> None:
