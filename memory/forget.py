@@ -125,8 +125,9 @@ class Marks:
         if namespace == "thread":  # its title is how the first message begins
             title = folded(str(value.get("title", "")))
             return bool(title) and any(" ".join(text.split()).startswith(title) for text in self.texts)
-        is_said = namespace == "message" and value.get("role") in SAID
-        return not is_said and contains(value, self.quotes)
+        # What was said, and a document, are originals: they quote nothing.
+        is_original = value.get("role") in SAID or bool(value.get("source"))
+        return not is_original and contains(value, self.quotes)
 
 
 def contains(value: Any, wanted: tuple[str, ...]) -> bool:

@@ -21,6 +21,7 @@ from memory.forget import Marks, Target, contains, erase, left, lines_without, m
 from memory.recall import SAID
 from memory.store import QdrantStore
 from nodes.memgpt.evict import fit_lines
+from nodes.memgpt.log import NEW_CLOCK
 from nodes.memgpt.recalled import keys_of
 from nodes.memgpt.window import exchanges
 from nodes.replies import MEMGPT_THREAD
@@ -91,6 +92,7 @@ class Forgetting:
         self.store.embed_pending((marks.agent,))
         elsewhere = [*purge(self.store), *purge_checkpoints(self.checkpointer)]
         scanned, found = self._scan(marks)
+        elsewhere += self._sought_in_files(marks)[1]
         _erase_file(self.settings.folder / JOURNAL)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Receipt(
@@ -163,14 +165,21 @@ class Forgetting:
         threads = self._threads(marks.agent)
         found += [f"the conversation {thread}" for thread in threads if self._holds(thread, marks)]
         checkpoints = sum(1 for thread in threads for _ in histories(self.checkpointer, thread)) // 2
-        others = any(
-            p.payload["agent"] != marks.agent and contains(p.payload, marks.words) for p in stored(self.store, "")
-        )
         files = [path for path in sorted(self.settings.folder.rglob("*")) if path.is_file() and path.name != JOURNAL]
-        needles = [word.encode() for word in marks.words if len(word) >= LEAST_BYTES] + [k.encode() for k in marks.ids]
-        if not others:  # their own words are theirs
-            found += [path.name for path in files if _has(path, needles)]
+        words, _ = self._sought_in_files(marks)
+        found += [path.name for path in files if _has(path, [*words, *(key.encode() for key in marks.ids)])]
         return {"memories": points, "checkpoints": checkpoints, "files": len(files)}, found
+
+    def _sought_in_files(self, marks: Marks) -> tuple[list[bytes], list[str]]:
+        """The words whose bytes no file may hold, and why others are not looked for."""
+        points = stored(self.store, "")
+        if any(point.payload["agent"] != marks.agent and contains(point.payload, marks.words) for point in points):
+            return [], ["the same words in memories of other agents, which are theirs"]
+        if any(len(word) < LEAST_BYTES for word in marks.words):
+            return [], [
+                "whether files hold so short a word: it stands in them by chance, and only keys were looked for"
+            ]
+        return [word.encode() for word in marks.words], []
 
 
 LEAST_BYTES = 6
@@ -195,7 +204,7 @@ def without(values: dict[str, Any], marks: Marks, said_before: list[str]) -> dic
         "replies": [text for text in values.get("replies", []) if not marks.in_text(text)],
         "thoughts": [],
         "error": "",
-        "clock": {**values["clock"], "previous": ""},
+        "clock": {**NEW_CLOCK, **values.get("clock", {}), "previous": ""},
     }
 
 

@@ -137,6 +137,27 @@ def test_one_message_goes_with_what_was_kept_from_it_and_what_quotes_it(home: Pa
     assert runtime.store.find(("ada", "message"), "I collect stamps.").total == 1
 
 
+def test_a_document_that_a_message_quotes_stays(runtime: Runtime) -> None:
+    line = "The kiln reaches nine hundred degrees."
+    Archival(runtime.store, "ada").ingest("kiln.txt", [Section(f"{line} It is old.", "")])
+    play(runtime, "(listening)", text=line)
+    key = runtime.store.find(("ada", "message"), line, where={"role": "user"}).items[0].key
+    runtime.forget("ada", Target(keys=(key,)))
+    assert runtime.store.find(("ada", "passage"), line).total == 1
+    assert runtime.store.find(("ada", "message"), line).total == 0
+
+
+def test_a_receipt_says_what_was_not_looked_for_in_files(runtime: Runtime) -> None:
+    play(runtime, "(listening)", text="I like tea.")
+    assert "so short a word" in " ".join(runtime.forget("ada", Target(text="tea")).elsewhere)
+    play(runtime, "(listening)", text=TOLD)
+    bob = PolicyModel(policy=lambda prompt: "(listening)")
+    runtime.run("memgpt", "bob", TOLD, Context(agent="bob", model=bob, answers=False))
+    receipt = runtime.forget("ada", Target(text=SECRET))
+    assert receipt.left == []
+    assert "memories of other agents" in " ".join(receipt.elsewhere)
+
+
 def test_a_conversation_days_and_a_document_go(home: Path, runtime: Runtime) -> None:
     def at(day: int) -> str:
         return (datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=day)).isoformat()

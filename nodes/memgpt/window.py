@@ -260,7 +260,7 @@ def render_prompt(state: State, context: Context) -> list[BaseMessage]:
     stands with the event that it was recalled for.
 
     It depends on nothing else, so that the replay of a checkpoint sends the same prompt; and until a block is edited or the window
-    flushed, each prompt begins with the whole of the one before it, which servers then have in their cache.
+    flushed, each prompt begins with the one before it, but for quotes of the turn before: servers have most of it in their cache.
     """
     parts = [INSTRUCTIONS, render_working_context(state, context), render_summary(state)]
     head = SystemMessage("\n\n".join(part for part in parts if part))
