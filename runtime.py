@@ -12,6 +12,7 @@ import zlib
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Literal, cast
 
 from langchain_core.messages import BaseMessage
@@ -22,15 +23,17 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from graphs import collaborate, memgpt, react, reflexion, self_refine
+from memory.blocks import BRANCH
+from memory.branches import Branches, branches_of
 from memory.checkpoints import CheckpointsUnavailable, open_async_checkpointer, open_checkpointer
 from memory.forget import Target
 from memory.store import QdrantStore, open_store
 from models.reply import Stopped
+from nodes.as_of import AsOf, Past, active_thread, thread_config
 from nodes.context import STATE_VERSION
 from nodes.forget import Forgetting, Receipt
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.receive import check_owner
-from nodes.replies import MEMGPT_THREAD
 from settings import Settings
 
 Machine = Literal["memgpt", "react", "self_refine", "reflexion", "collaborate"]
@@ -71,6 +74,7 @@ class Runtime:
             name: builder.compile(checkpointer=self.checkpointer, store=self.store, name=name)
             for name, builder in BUILDERS.items()
         }
+        self._past = Past(self.store, self.checkpointer, self.graphs["memgpt"])
 
     def run(self, machine: Machine, thread: str, given: Given, context: Context) -> dict[str, Any]:
         """Run a machine to its end, or to where it waits; gives the thread's state. Takes and raises what `stream` does."""
@@ -93,6 +97,8 @@ class Runtime:
         on with; ThreadBusy if the thread has a run under way; and what models, sandbox and memory raise: the input is kept
         then.
         """
+        if machine == "memgpt":
+            self._past.settle(thread)
         self._check(machine, thread, given, context)
         context = replace(context, model=context.model or self.settings.model, settings=self.settings)
         # Above what the context's own budget allows, so that this bound is never what ends a run; the default is 10,007.
@@ -150,12 +156,39 @@ class Runtime:
         return str(tasks[0].name) if tasks else ""
 
     def config(self, machine: Machine, thread: str) -> RunnableConfig:
-        """LangGraph's configuration of a thread: no conversation can have the name of a solver's run."""
-        bare = machine == "memgpt" and ":" not in thread
-        name = thread if bare else f"{MEMGPT_THREAD if machine == 'memgpt' else f'{machine}:'}{thread}"
-        return {"configurable": {"thread_id": name}}
+        """LangGraph's configuration of a thread; of a conversation, that of its active branch."""
+        if machine != "memgpt":
+            return {"configurable": {"thread_id": f"{machine}:{thread}"}}
+        return thread_config(active_thread(self.store, thread))
+
+    # ---- the past, and branches -------------------------------------------------------------------------------------
+
+    def as_of(self, agent: str, moment: datetime) -> AsOf:
+        """The whole state of an agent as it was at a past moment, to be read."""
+        return self._past.as_of(agent, moment)
+
+    def branches(self, thread: str) -> Branches | None:
+        """The branches of a conversation, and which of them is active; None if it has never been branched."""
+        return branches_of(self.store, thread)
+
+    def branch(self, agent: str, thread: str, before: str | datetime) -> Branches:
+        """Go on from an earlier point of a conversation: before a message, by its key in recall storage, or at a moment.
+
+        The next message begins a new branch there. What the old branch wrote since (messages, passages, lessons, edits of the
+        working context) is in no search any more, until `switch` goes back to it. Raises ValueError for what is not of this
+        agent or conversation, and ThreadBusy.
+        """
+        with self._turn(thread, str(self.config("memgpt", thread)["configurable"]["thread_id"])):
+            return self._past.branch(agent, thread, before)
+
+    def switch(self, thread: str, branch: str) -> Branches:
+        """Go to another branch of a conversation, by its name in `branches`. Raises ValueError and ThreadBusy."""
+        with self._turn(thread, str(self.config("memgpt", thread)["configurable"]["thread_id"])):
+            return self._past.switch(thread, branch)
 
     def _check(self, machine: Machine, thread: str, given: Given, context: Context) -> None:
+        if machine == "memgpt" and thread.startswith(BRANCH):
+            raise ValueError(f"A conversation cannot have the name {thread!r}: branches begin so. Choose another.")
         state = self.state(machine, thread)
         check_owner(state, context.agent)
         if given is None or isinstance(given, Command):

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -43,16 +43,19 @@ class Archival:
         return self.store.count(self.namespace)
 
     def insert(
-        self, content: str, *, key: str = "", time: datetime | None = None, trust: Trust = "own", said: str = ""
-    ) -> int:
+        self, content: str, *, key: str = "", time: datetime | None = None, trust: Trust = "own", said: str = "",
+        thread: str = "",
+    ) -> int:  # fmt: skip
         """Keep what the agent wants to keep; long text is cut into passages. Returns how many.
 
-        `said`: the key of the message in recall storage that it was kept from. What is there already under the same key stays.
+        `said`: the key of the message in recall storage that it was kept from; `thread`: the conversation. What is there already
+        under the same key stays.
         Raises ValueError if the content is empty.
         """
         if not content.strip():
             raise ValueError("The content is empty: there is nothing to keep.")
-        memories = _passages([Section(content, "")], "", self.agent, trust, key or str(uuid.uuid4()), time, said)
+        origin = {name: text for name, text in (("said", said), ("thread", thread)) if text}
+        memories = _passages([Section(content, "")], "", self.agent, trust, key or str(uuid.uuid4()), time, origin)
         self.store.add(self.namespace, memories)
         return len(memories)
 
@@ -70,7 +73,7 @@ class Archival:
         if self.store.get(documents, source) is None:
             self.store.put(documents, source, {"version": version}, index=False)
         old = {i.key for i in self._passages_of(source)}
-        memories = _passages(kept, source, source, "outside", version, None)
+        memories = _passages(kept, source, source, "outside", version, None, {})
         for start in range(0, len(memories), WRITTEN_AT_ONCE):
             self.store.write(self.namespace, memories[start : start + WRITTEN_AT_ONCE])
         self.store.put(documents, source, {"version": version}, index=False)
@@ -137,7 +140,7 @@ def _passages(
     trust: Trust,
     key: str,
     time_kept: datetime | None,
-    said: str = "",
+    origin: Mapping[str, str],
 ) -> list[Memory]:
     """The sections cut into passages, numbered in their order."""
     when = time_kept or datetime.now(UTC)
@@ -149,7 +152,7 @@ def _passages(
             searched = f"{head} {text}".strip() if text.strip() else ""
             value = {
                 "text": text, "source": source, "position": section.position, "section": number, "offset": offset,
-                "author": author, "trust": trust, "time": when.isoformat(), **({"said": said} if said else {}),
+                "author": author, "trust": trust, "time": when.isoformat(), **origin,
             }  # fmt: skip
             sequence = first + len(memories)
             memories.append(

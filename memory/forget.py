@@ -4,7 +4,7 @@ The state of conversations is nodes.forget's part, and so is the order in which 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
@@ -12,20 +12,22 @@ from typing import Any
 
 from qdrant_client import models
 
-from memory.conditions import inside
-from memory.points import COLLECTION, INDEXES, PASSAGE, namespace_of
+from memory.blocks import VERSION, conversation_of
+from memory.branches import RECORDS
+from memory.points import COLLECTION, INDEXES, PASSAGE, searched_fields
 from memory.recall import SAID, passage_of
 from memory.store import READ_AT_ONCE, QdrantStore
+from memory.stored import Stored, stored
 from text import folded
 
 LONG = 20
 """Characters from which a text is told from others: where a forgotten message stands word for word in a result or a note, that goes
 too."""
-EDITED = ("block", "thread")
+EDITED = ("block", VERSION, "thread")
 """Of these only what is forgotten goes: lines, and a title; but for the conversation that is forgotten."""
 TIERS = {
     "message": "recall storage", "passage": "archival storage", "document": "documents", "lesson": "lessons",
-    "block": "working context", "thread": "titles of conversations",
+    "block": "working context", VERSION: "earlier working context", "thread": "titles of conversations",
 }  # fmt: skip
 
 
@@ -65,7 +67,8 @@ class Target:
         if self.keys:
             return bool({key, str(value.get("said", "")), key.removesuffix(":result") + ":call"} & set(self.keys))
         if self.conversation:
-            return value.get("thread") == self.conversation or (namespace == "thread" and key == self.conversation)
+            of = conversation_of(str(value.get("thread", "")))
+            return of == self.conversation or (namespace == "thread" and key == self.conversation)
         if self.document:
             is_result = value.get("role") == "tool_result" and self.document in str(value["text"])
             return (
@@ -89,6 +92,8 @@ class Marks:
     ids: tuple[str, ...]
     """Keys of what goes."""
     conversation: str
+    lines: tuple[str, ...] = ()
+    """Folded lines of blocks that were written while it was said."""
 
     @cached_property
     def keys(self) -> frozenset[str]:
@@ -114,6 +119,10 @@ class Marks:
         """Whether any string of a structure holds the forgotten words or a quote."""
         return contains(value, (*self.words, *self.quotes))
 
+    def in_line(self, line: str) -> bool:
+        """Whether a line of a block goes."""
+        return folded(line) in self.lines or self.in_text(line)
+
     def mean(self, namespace: str, key: str, value: Mapping[str, Any]) -> bool:
         """Whether a memory goes."""
         if (
@@ -121,6 +130,8 @@ class Marks:
             or contains([key, value], self.words)
             or (namespace == "thread" and key == self.conversation)
         ):
+            return True
+        if namespace in ("block", VERSION) and any(self.in_line(line) for line in _lines_of(value)):
             return True
         if namespace == "thread":  # its title is how the first message begins
             title = folded(str(value.get("title", "")))
@@ -140,52 +151,26 @@ def contains(value: Any, wanted: tuple[str, ...]) -> bool:
     return isinstance(value, list | tuple) and any(contains(part, wanted) for part in value)
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A point as it lies there."""
-
-    id: str
-    namespace: str
-    payload: dict[str, Any]
-
-    @property
-    def key(self) -> str:
-        return str(self.payload["key"])
-
-    @property
-    def value(self) -> dict[str, Any]:
-        return dict(self.payload["value"])
-
-
-def stored(store: QdrantStore, agent: str) -> Iterator[Stored]:
-    """All that an agent has; `agent` empty: all that there is."""
-    where = inside((agent,)) if agent else None
-    offset: Any = None
-    while True:
-        records, offset = store.client.scroll(COLLECTION, scroll_filter=where, limit=READ_AT_ONCE, offset=offset)
-        for record in records:
-            payload = record.payload or {}
-            yield Stored(str(record.id), namespace_of(payload["tags"])[-1], payload)
-        if offset is None:
-            return
-
-
 def preview(store: QdrantStore, agent: str, target: Target) -> list[Stored]:
     """What would go, of all tiers, oldest first; of a block, lines would."""
     marks = mark(store, agent, target)
-    found = [point for point in stored(store, agent) if marks.mean(point.namespace, point.key, point.value)]
+    found = [point for point in stored(store, agent) if marks.mean(point.kind, point.key, point.value)]
     return sorted(found, key=lambda point: str(point.payload["time"]))
 
 
 def mark(store: QdrantStore, agent: str, target: Target) -> Marks:
     """Find what is meant."""
-    meant = [point for point in stored(store, agent) if target.means(point.namespace, point.key, point.value)]
-    whole = [point for point in meant if point.namespace not in EDITED]
+    meant = [point for point in stored(store, agent) if target.means(point.kind, point.key, point.value)]
+    whole = [point for point in meant if point.kind not in EDITED]
     words = (folded(target.text),) if target.text else ()
     texts = () if words else tuple(sorted({folded(str(point.value.get("text", ""))) for point in whole} - {""}))
-    threads = {str(point.value["thread"]) for point in whole if point.namespace == "message"}
+    threads = {str(point.value["thread"]) for point in whole if point.kind == "message"}
     gone = {point.key for point in whole}
-    return Marks(agent, words, texts, tuple(sorted(threads)), tuple(sorted(gone)), target.conversation)
+    edits = [] if words else [point for point in meant if point.kind == VERSION]
+    lines = {folded(line) for edit in edits for line in _written(edit.value)}
+    return Marks(
+        agent, words, texts, tuple(sorted(threads)), tuple(sorted(gone)), target.conversation, tuple(sorted(lines))
+    )
 
 
 def erase(store: QdrantStore, marks: Marks) -> Counter[str]:
@@ -194,49 +179,67 @@ def erase(store: QdrantStore, marks: Marks) -> Counter[str]:
     gone: list[str] = []
     after: set[tuple[str, int]] = set()
     for point in stored(store, marks.agent):
-        if not marks.mean(point.namespace, point.key, point.value):
+        if not marks.mean(point.kind, point.key, point.value):
             continue
-        removed[TIERS.get(point.namespace, point.namespace)] += 1
-        if point.namespace == "block":
-            _rewrite(store, point, text=lines_without(str(point.value["text"]), marks))
-        elif point.namespace == "thread" and point.key != marks.conversation:
+        removed[TIERS.get(point.kind, point.kind)] += 1
+        of = conversation_of(str(point.value.get("thread", "")))
+        if point.kind in ("block", VERSION) and not (of and of == marks.conversation):
+            texts = {
+                name: text for name, text in point.value.items() if name in ("text", "before") and text is not None
+            }
+            _rewrite(store, point, **{name: lines_without(text, marks) for name, text in texts.items()})
+        elif point.kind == "thread" and point.key != marks.conversation:
             _rewrite(store, point, title="…")
         else:
             gone.append(point.id)
-        if point.namespace == "message" and isinstance(position := point.value.get("position"), int):
+        if point.kind == "message" and isinstance(position := point.value.get("position"), int):
             after.add((str(point.value["thread"]), position + 1))
     for point in list(stored(store, marks.agent)) if after or marks.words else []:
         value = point.value
         is_next = (str(value.get("thread")), value.get("position")) in after
         if (
-            point.namespace == "message"
+            point.kind == "message"
             and point.id not in gone
             and (is_next or marks.in_text(point.payload.get("passage", "")))
         ):
             store.client.upsert(COLLECTION, points=[_alone(point)])  # the embedder read it with what was said before
     for start in range(0, len(gone), READ_AT_ONCE):
         store.client.delete(COLLECTION, points_selector=gone[start : start + READ_AT_ONCE])
+    if marks.conversation:
+        store.delete(RECORDS, marks.conversation)
     store.forget_cached()
     return removed
 
 
 def lines_without(text: str, marks: Marks) -> str:
     """The lines of a block that hold nothing forgotten."""
-    return "\n".join(line for line in text.split("\n") if not marks.in_text(line))
+    return "\n".join(line for line in text.split("\n") if not marks.in_line(line))
+
+
+def _lines_of(value: Mapping[str, Any]) -> list[str]:
+    """The lines of a block; of an edit, those before it and after it."""
+    return [line for name in ("text", "before") for line in str(value.get(name) or "").split("\n")]
+
+
+def _written(value: Mapping[str, Any]) -> set[str]:
+    """The lines that an edit of a block wrote."""
+    return set(str(value["text"]).split("\n")) - set(str(value["before"] or "").split("\n")) - {""}
 
 
 def left(store: QdrantStore, marks: Marks) -> int:
     """How many points of the agent still hold something forgotten."""
     return sum(
-        marks.mean(point.namespace, point.key, point.value) or contains(point.payload, marks.words)
+        marks.mean(point.kind, point.key, point.value) or contains(point.payload, marks.words)
         for point in stored(store, marks.agent)
     )
 
 
 def _rewrite(store: QdrantStore, point: Stored, **changes: str) -> None:
-    """Put another text into a value that no search ranks."""
-    namespace = namespace_of(point.payload["tags"])
-    store.put(namespace, point.key, {**point.value, **changes}, index=False)
+    """Put another text into a value that no search ranks; of what is put aside, too."""
+    value = {**point.value, **changes}
+    kept = {name: part for name, part in point.payload.items() if name not in ("normalised", "folded")}
+    payload = {**kept, "value": value, **searched_fields(point.namespace, value, "", "")}
+    store.client.upsert(COLLECTION, points=[models.PointStruct(id=point.id, vector={}, payload=payload)])
 
 
 def _alone(point: Stored) -> models.PointStruct:

@@ -32,6 +32,8 @@ class Lesson:
     """Of the trial that it was drawn from."""
     source: str
     """That trial: thread and number."""
+    thread: str = ""
+    """The conversation in which it was learnt, or the run."""
     helped: int = 0
     """In how many later runs of tasks like its own it was used, and the run succeeded at once."""
     failed: int = 0
@@ -58,7 +60,7 @@ class Lessons:
             raise ValueError("A lesson needs a text and the task that it comes from.")
         before = self.store.get(self.namespace, lesson.key)
         outcomes: dict[str, bool] = json.loads(before.value["outcomes"]) if before else {}
-        self._write(lesson.key, lesson.text, lesson.task, lesson.outcome, lesson.source, outcomes)
+        self._write(lesson, outcomes)
         same = [kept for kept in self._containing(lesson.task) if kept.task == lesson.task and kept.key != lesson.key]
         for least in sorted(same, key=lambda kept: kept.worth)[: max(0, len(same) + 1 - MOST_OF_A_TASK)]:
             self.forget(least.key)  # the new one has had no chance yet
@@ -96,18 +98,22 @@ class Lessons:
         """Delete a lesson."""
         self.store.delete(self.namespace, key)
 
-    def _write(self, key: str, text: str, task: str, outcome: str, source: str, outcomes: dict[str, bool]) -> None:
+    def _write(self, lesson: Lesson, outcomes: dict[str, bool]) -> None:
         now = datetime.now(UTC)
         value: dict[str, Any] = {
-            "text": task, "lesson": text, "outcome": outcome, "source": source, "outcomes": json.dumps(outcomes),
-            "author": self.namespace[0], "trust": "own", "time": now.isoformat(),
+            "text": lesson.task, "lesson": lesson.text, "outcome": lesson.outcome, "source": lesson.source,
+            "outcomes": json.dumps(outcomes), "author": self.namespace[0], "trust": "own", "time": now.isoformat(),
+            "thread": lesson.thread,
         }  # fmt: skip
-        self.store.write(self.namespace, [Memory(key, value, terms=task, passage=task[:PASSAGE], time=now)])
+        self.store.write(
+            self.namespace, [Memory(lesson.key, value, terms=lesson.task, passage=lesson.task[:PASSAGE], time=now)]
+        )
 
 
 def _lesson(key: str, value: dict[str, Any]) -> Lesson:
     outcomes: dict[str, bool] = json.loads(value["outcomes"])
     helped = sum(outcomes.values())
     return Lesson(
-        key, value["lesson"], value["text"], value["outcome"], value["source"], helped, len(outcomes) - helped
-    )
+        key, value["lesson"], value["text"], value["outcome"], value["source"], value.get("thread", ""), helped,
+        len(outcomes) - helped,
+    )  # fmt: skip

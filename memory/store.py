@@ -112,7 +112,8 @@ class QdrantStore(BaseStore):
 
     def _get(self, namespace: Namespace, key: str) -> Item | None:
         records = self.client.retrieve(COLLECTION, ids=[point_id(namespace, key)], with_payload=True)
-        return item_of(records[0].payload or {}) if records else None
+        # What memory.branches has put aside still has this id, in another namespace.
+        return next((i for r in records if (i := item_of(r.payload or {})).namespace == namespace), None)
 
     def _put(self, ops: list[PutOp]) -> None:
         ids = [point_id(op.namespace, op.key) for op in ops]
@@ -126,8 +127,7 @@ class QdrantStore(BaseStore):
         for sequence, (i, op) in zip(self._numbers(len(kept)), kept, strict=True):
             value = op.value or {}
             text = "" if op.index is False else text_of(value, op.index)
-            memory = Memory(op.key, value, terms=text, passage=text[:PASSAGE])
-            point = point_of(op.namespace, memory, sequence)
+            point = point_of(op.namespace, Memory(op.key, value, text, text[:PASSAGE]), sequence)
             if i in before:
                 point.payload = {**(point.payload or {}), **{f: before[i][f] for f in ("created_at", "sequence")}}
             points.append(point)

@@ -16,10 +16,13 @@ from typing import IO, Any
 from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from memory.blocks import conversation_of
+from memory.branches import branches_of, first
 from memory.checkpoints import histories, keep_last_as, last_values, purge_checkpoints, thread_ids
-from memory.forget import Marks, Target, contains, erase, left, lines_without, mark, purge, stored
+from memory.forget import Marks, Target, contains, erase, left, lines_without, mark, purge
 from memory.recall import SAID
 from memory.store import QdrantStore
+from memory.stored import stored
 from nodes.memgpt.evict import fit_lines
 from nodes.memgpt.log import NEW_CLOCK
 from nodes.memgpt.recalled import keys_of
@@ -115,11 +118,12 @@ class Forgetting:
     def _clean(self, thread: str, marks: Marks) -> Counter[str]:
         """Take it out of a thread, whose earlier checkpoints go with it; a solver's run goes whole."""
         is_conversation = not thread.startswith(MACHINES)
-        if is_conversation and marks.conversation == thread.removeprefix(MEMGPT_THREAD):
+        name = thread.removeprefix(MEMGPT_THREAD)
+        if is_conversation and marks.conversation == conversation_of(name):
             self.checkpointer.delete_thread(thread)
             return Counter({"conversations": 1})
-        name = thread.removeprefix(MEMGPT_THREAD)
-        if not self._holds(thread, marks) and not (is_conversation and name in marks.threads):
+        was_said_here = conversation_of(name) in map(conversation_of, marks.threads)
+        if not self._holds(thread, marks) and not (is_conversation and was_said_here):
             return Counter()
         if not is_conversation:
             self.checkpointer.delete_thread(thread)
@@ -131,10 +135,12 @@ class Forgetting:
     def _said_before(self, values: dict[str, Any], thread: str, marks: Marks) -> list[str]:
         """What remains of what was said in a thread and has left its window, as lines, oldest first."""
         in_view = {key for message in values.get("messages", []) for key in keys_of(message)}
+        conversation = conversation_of(thread)
+        tree = branches_of(self.store, conversation) or first(marks.agent, conversation)
         said = [
-            p for p in stored(self.store, marks.agent)
-            if p.namespace == "message" and p.value["role"] in SAID and p.value["thread"] == thread
-            and p.key not in in_view and not marks.mean(p.namespace, p.key, p.value)
+            p for branch in tree.branches for p in stored(self.store, marks.agent, thread=branch.thread)
+            if p.kind == "message" and p.value["role"] in SAID and tree.has(thread, branch.thread, p.written)
+            and p.key not in in_view and not marks.mean(p.kind, p.key, p.value)
         ]  # fmt: skip
         said.sort(key=lambda point: int(point.value["sequence"]))
         return [one_line(f"{point.value['author']}: {point.value['text']}", SUMMARY_LINE) for point in said]

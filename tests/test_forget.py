@@ -18,9 +18,10 @@ from graphs.memgpt import Context
 from memory.archival import Archival
 from memory.blocks import load_blocks
 from memory.documents import Section
-from memory.forget import Target, preview, stored
+from memory.forget import EDITED, Target, preview
 from memory.lessons import Lesson, Lessons
 from memory.recall import Recall
+from memory.stored import stored
 from models.scripted import PolicyModel, call
 from nodes.forget import JOURNAL, Receipt
 from runtime import ALL, Runtime, ThreadBusy, open_runtime
@@ -204,8 +205,8 @@ def test_nothing_is_forgotten_while_a_turn_is_under_way_and_no_turn_meanwhile(ru
 def test_what_is_seen_beforehand_is_what_goes(runtime: Runtime) -> None:
     everywhere(runtime)
     seen = preview(runtime.store, "ada", Target(text=SECRET))
-    assert {p.namespace for p in seen} >= {"message", "passage", "lesson", "block"}
-    gone = {p.id for p in seen if p.namespace not in ("block", "thread")}
+    assert {p.kind for p in seen} >= {"message", "passage", "lesson", "block"}
+    gone = {p.id for p in seen if p.kind not in EDITED}
     before = rest(runtime)
     runtime.forget("ada", Target(text=SECRET))
     after = rest(runtime)

@@ -80,11 +80,11 @@ def show_proposed(session: Session) -> None:
     found = preview(session.runtime.store, session.context.agent, target)
     with st.container(border=True):
         st.subheader("Forget for good?", anchor=False)
-        tiers = Counter(TIERS.get(point.namespace, point.namespace) for point in found)
+        tiers = Counter(TIERS.get(point.kind, point.kind) for point in found)
         st.markdown(" · ".join(f"**{count:,}** in {tier}" for tier, count in tiers.items()) or "Nothing in its memory.")
         for point in found[:SHOWN]:
             text = str(point.value.get("text") or point.value.get("title") or point.key)
-            tier = TIERS.get(point.namespace, point.namespace)
+            tier = TIERS.get(point.kind, point.kind)
             st.caption(f"{point.payload['time'][:10]} · {tier}: {one_line(text, 160)}")
         if len(found) > SHOWN:
             st.caption(f"… and {len(found) - SHOWN:,} more")

@@ -23,7 +23,7 @@ from nodes.memgpt.tools import HEARTBEAT, TOOLS, Chained, ToolArguments, ToolCon
 from nodes.memgpt.window import REPLY_SHARE, RESULT_SHARE, clip, clip_message, measure, room
 from nodes.react.state import Context as ReactContext
 from nodes.reflexion.state import Context as ReflexionContext
-from nodes.replies import MALFORMED, memory_of
+from nodes.replies import MALFORMED, memory_of, thread_of
 from nodes.self_refine.state import Context as RefineContext
 
 SMALLEST_ROOM = 0.2  # share of the window that the working context must leave to the queue
@@ -68,6 +68,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         fits=lambda blocks: _leaves_room(state, context, blocks),
         solve=solve,
         event=state["turn"]["event"],
+        thread=thread_of(runtime),
         progress=lambda done, total: runtime.stream_writer({"embedded": done, "of": total}),
     )
     results: dict[str, str] = {}

@@ -17,7 +17,7 @@ from nodes.memgpt.event import event_of, is_event
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import measure, render_prompt
-from nodes.replies import memory_of, protocol_of, reply_to, step_id
+from nodes.replies import memory_of, protocol_of, reply_to, step_id, thread_of
 from text import clean_text, folded
 
 KEEPING = ("archival_memory_insert", "working_context_append", "working_context_replace")
@@ -71,7 +71,9 @@ def keep(state: State, runtime: Runtime[Context]) -> State:
     written = note_in(reply)
     said = event_of(next(m for m in state["messages"] if m.id == state["turn"]["event"])).text
     if content := supported(clean_text(written), said):
-        archival.insert(content, key=step_id(runtime), time=context.time(), said=state["turn"]["event"])
+        archival.insert(
+            content, key=step_id(runtime), time=context.time(), said=state["turn"]["event"], thread=thread_of(runtime)
+        )
     store.flush()
     return {"counters": {**state["counters"], "archival": archival.count()}}
 

@@ -52,7 +52,7 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     working_context = load_working_context(store, context.agent)
     for block in working_context.keys() - load_blocks(store, context.agent).keys():
         save_block(store, context.agent, block, working_context[block])
-    save_thread(store, context.agent, thread, " ".join(parsed[0].text.split())[:60])
+    save_thread(store, context.agent, thread, " ".join(parsed[0].text.split())[:60], begins="clock" not in state)
 
     free = room({**state, "working_context": working_context}, context)
     repaired = _close_open_calls(queue, log, int(free * RESULT_SHARE))

@@ -44,6 +44,8 @@ class ToolContext:
     """Works out a task by a method, on the machines of that name."""
     event: str = ""
     """Key of the message that is being answered: what is kept was kept from it."""
+    thread: str = ""
+    """The conversation, or the branch of it."""
     key: str = ""
     """Of the call under way: the same after a crash, so that what it inserts is inserted once."""
     replies: list[str] = field(default_factory=list)
@@ -65,7 +67,7 @@ class ToolContext:
             raise ValueError(
                 f"The window has no room for a block {block} of {len(text)} characters. Nothing was written: shorten it."
             )
-        save_block(self.store, self.agent, block, text)
+        save_block(self.store, self.agent, block, text, self.thread, self.event, self.trust)
         self.blocks[block] = text
 
 
@@ -192,7 +194,9 @@ class ArchivalMemoryInsert(Chained):
     def run(self, context: ToolContext) -> str:
         archival = Archival(context.store, context.agent)
         content = clean_text(self.content)
-        count = archival.insert(content, key=context.key, time=context.time, trust=context.trust, said=context.event)
+        count = archival.insert(
+            content, key=context.key, time=context.time, trust=context.trust, said=context.event, thread=context.thread
+        )
         return f"Kept, as {count} passage{'s' if count > 1 else ''}."
 
 

@@ -28,5 +28,7 @@ def keep_lesson(trial: Trial, state: State, runtime: Runtime[Context]) -> None:
     key = f"{state['run']}:{trial['number']}"
     source = f"{thread_of(runtime)} · trial {trial['number']}"
     store = memory_of(runtime.store)
-    Lessons(store, runtime.context.agent).keep(Lesson(key, trial["lesson"], state["task"], outcome, source))
+    Lessons(store, runtime.context.agent).keep(
+        Lesson(key, trial["lesson"], state["task"], outcome, source, thread_of(runtime))
+    )
     store.flush()

@@ -1,0 +1,156 @@
+"""Branches of a conversation: which there are, which one is active, and what of the agent's memory each has written.
+
+Each branch is a thread of its own. What an abandoned one has written is put aside: it stays in Qdrant, in a namespace that no
+search looks into, and comes back whole when the person goes back to that branch. The agent's blocks are undone and redone by
+their versions.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+from qdrant_client import models
+
+from memory.blocks import BRANCH, VERSION, load_blocks, replayed, save_block
+from memory.conditions import IN, Namespace
+from memory.points import COLLECTION
+from memory.store import QdrantStore
+from memory.stored import Stored, stored
+
+RECORDS: Namespace = ("@branches",)
+"""No agent can have this name."""
+ASIDE = "@aside"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch, by the name of its thread; the first one is the conversation itself."""
+
+    thread: str
+    parent: str = ""
+    """The branch that it goes on from, up to `since`; empty for the first."""
+    since: str = ""
+    """Until then (ISO 8601, UTC) it has what its parent has."""
+    begun: str = ""
+    """When the person began it."""
+
+
+@dataclass(frozen=True)
+class Branches:
+    """All branches of a conversation. It holds nothing of what was said."""
+
+    agent: str
+    conversation: str
+    branches: tuple[Branch, ...]
+    actives: tuple[tuple[str, str], ...]
+    """(since when, thread) of each branch that was gone to, oldest first; the first is the conversation itself."""
+    settled: bool = True
+    """Whether the memory is that of the active branch; a crash in between leaves False."""
+
+    @property
+    def active(self) -> str:
+        """The thread of the branch that is active now."""
+        return self.actives[-1][1]
+
+    def active_at(self, moment: datetime) -> str:
+        """The thread of the branch that was active then."""
+        return next(thread for since, thread in reversed(self.actives) if not since or _time(since) <= moment)
+
+    def branch(self, thread: str) -> Branch:
+        """The branch of that name. Raises ValueError."""
+        found = next((branch for branch in self.branches if branch.thread == thread), None)
+        if found is None:
+            raise ValueError(f"The conversation {self.conversation} has no branch {thread!r}.")
+        return found
+
+    def has(self, active: str, thread: str, written: datetime) -> bool:
+        """Whether a branch has what was written in a thread of the conversation at that time."""
+        branch, until = self.branch(active), datetime.max.replace(tzinfo=UTC)
+        while branch.thread != thread:
+            if not branch.parent:
+                return False
+            branch, until = self.branch(branch.parent), min(until, _time(branch.since))
+        return written <= until
+
+    def lineage(self, active: str) -> list[str]:
+        """The threads of which a branch has something, itself first."""
+        found = [self.branch(active)]
+        while found[-1].parent:
+            found.append(self.branch(found[-1].parent))
+        return [branch.thread for branch in found]
+
+
+def branches_of(store: QdrantStore, conversation: str) -> Branches | None:
+    """The branches of a conversation; None if it has never been branched."""
+    item = store.get(RECORDS, conversation)
+    if item is None:
+        return None
+    value = item.value
+    return Branches(
+        value["agent"], conversation, tuple(Branch(**row) for row in value["branches"]),
+        tuple((since, thread) for since, thread in value["actives"]), value["settled"],
+    )  # fmt: skip
+
+
+def first(agent: str, conversation: str) -> Branches:
+    """Those of a conversation that has not been branched yet."""
+    return Branches(agent, conversation, (Branch(conversation),), (("", conversation),))
+
+
+def begin(branches: Branches, parent: str, since: datetime) -> Branches:
+    """Those branches and a new one, active, that has what its parent had up to `since`."""
+    now = datetime.now(UTC).isoformat()
+    thread = f"{BRANCH}{len(branches.branches) + 1}:{branches.conversation}"
+    new = Branch(thread, parent, since.isoformat(), now)
+    return activate(replace(branches, branches=(*branches.branches, new)), thread)
+
+
+def activate(branches: Branches, thread: str) -> Branches:
+    """Those branches with that one active. Raises ValueError if there is none such."""
+    branches.branch(thread)
+    return replace(branches, actives=(*branches.actives, (datetime.now(UTC).isoformat(), thread)), settled=False)
+
+
+def save(store: QdrantStore, branches: Branches) -> None:
+    """Keep them."""
+    value = asdict(branches)
+    del value["conversation"]
+    store.put(RECORDS, branches.conversation, value, index=False)
+
+
+def settle(store: QdrantStore, branches: Branches) -> Branches:
+    """Make the memory that of the active branch; doing it again after a crash goes on where it was."""
+    written = [point for branch in branches.branches for point in stored(store, branches.agent, thread=branch.thread)]
+    written.sort(key=lambda point: point.written)
+    has = {p.id: branches.has(branches.active, str(p.value["thread"]), p.written) for p in written}
+    left = [point for point in written if not has[point.id] and not is_aside(point)]
+    come = [point for point in written if has[point.id] and is_aside(point)]
+    for point in [*reversed(left), *come]:  # edits of blocks are undone newest first
+        _move(store, point)
+    settled = replace(branches, settled=True)
+    save(store, settled)
+    store.flush()
+    return settled
+
+
+def is_aside(point: Stored) -> bool:
+    """Whether it is put aside: of a branch that is not active."""
+    return len(point.namespace) > 1 and point.namespace[1] == ASIDE
+
+
+def _move(store: QdrantStore, point: Stored) -> None:
+    """Put it aside, or bring it back, and with an edit of a block undo it, or do it again."""
+    agent, value = point.namespace[0], point.value
+    to = (agent, point.kind) if is_aside(point) else (agent, ASIDE, point.kind)
+    if point.kind == VERSION:
+        edit = [value["before"] or "", value["text"]]
+        block = value["block"]
+        text = replayed(load_blocks(store, agent).get(block, ""), *(edit if is_aside(point) else reversed(edit)))
+        save_block(store, agent, block, text)
+    scopes = [IN + ".".join(to[: n + 1]) for n in range(len(to))]
+    tags = [*scopes, *(tag for tag in point.payload["tags"] if not tag.startswith(IN))]
+    selector = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
+    store.client.set_payload(COLLECTION, {"tags": tags}, points=selector)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
