@@ -182,33 +182,49 @@ def erase(store: QdrantStore, marks: Marks) -> Counter[str]:
         if not marks.mean(point.kind, point.key, point.value):
             continue
         removed[TIERS.get(point.kind, point.kind)] += 1
-        of = conversation_of(str(point.value.get("thread", "")))
-        if point.kind in ("block", VERSION) and not (of and of == marks.conversation):
-            texts = {
-                name: text for name, text in point.value.items() if name in ("text", "before") and text is not None
-            }
-            _rewrite(store, point, **{name: lines_without(text, marks) for name, text in texts.items()})
-        elif point.kind == "thread" and point.key != marks.conversation:
-            _rewrite(store, point, title="…")
-        else:
+        if point.kind not in EDITED or _is_of(point, marks) or not _edit(store, point, marks):
             gone.append(point.id)
         if point.kind == "message" and isinstance(position := point.value.get("position"), int):
             after.add((str(point.value["thread"]), position + 1))
-    for point in list(stored(store, marks.agent)) if after or marks.words else []:
-        value = point.value
-        is_next = (str(value.get("thread")), value.get("position")) in after
-        if (
-            point.kind == "message"
-            and point.id not in gone
-            and (is_next or marks.in_text(point.payload.get("passage", "")))
-        ):
-            store.client.upsert(COLLECTION, points=[_alone(point)])  # the embedder read it with what was said before
+    for point in list(stored(store, marks.agent)):
+        if point.id not in gone:
+            _detach(store, point, marks, after)
     for start in range(0, len(gone), READ_AT_ONCE):
         store.client.delete(COLLECTION, points_selector=gone[start : start + READ_AT_ONCE])
     if marks.conversation:
         store.delete(RECORDS, marks.conversation)
     store.forget_cached()
     return removed
+
+
+def _is_of(point: Stored, marks: Marks) -> bool:
+    """Whether it belongs to the conversation that is forgotten."""
+    thread = point.key if point.kind == "thread" else conversation_of(str(point.value.get("thread", "")))
+    return bool(thread) and thread == marks.conversation
+
+
+def _edit(store: QdrantStore, point: Stored, marks: Marks) -> bool:
+    """Take what is forgotten out of a block, an edit of one, or a title; False where nothing is left of it."""
+    if point.kind == "thread":
+        _rewrite(store, point, title="…")
+        return True
+    texts = {name: str(text) for name in ("text", "before") if (text := point.value.get(name)) is not None}
+    kept = {name: lines_without(text, marks) for name, text in texts.items()}
+    if point.kind == VERSION and kept["text"] == kept.get("before"):
+        return False
+    _rewrite(store, point, **kept)
+    return True
+
+
+def _detach(store: QdrantStore, point: Stored, marks: Marks, after: set[tuple[str, int]]) -> None:
+    """Take the forgotten out of what stays beside it: what the embedder read before it, and the message that it was kept from."""
+    value = point.value
+    is_next = (str(value.get("thread")), value.get("position")) in after
+    if point.kind == "message" and (is_next or contains(point.payload.get("passage", ""), marks.words)):
+        store.client.upsert(COLLECTION, points=[_alone(point)])
+    if value.get("said") in marks.keys:
+        selector = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
+        store.client.set_payload(COLLECTION, {"said": ""}, points=selector, key="value")
 
 
 def lines_without(text: str, marks: Marks) -> str:

@@ -14,11 +14,13 @@ from langgraph.store.base import SearchItem
 from graphs.memgpt import State
 from memory.blocks import save_block
 from memory.result_page import ResultPage
+from nodes.as_of import branch_threads
 from nodes.memgpt.log import DELIVERED
 from nodes.memgpt.receive import load_working_context
 from nodes.memgpt.state import BLOCKS, Recalled
 from nodes.memgpt.window import measure
 from text import clean_text
+from ui.branches import show_branches, show_message_buttons
 from ui.run_status import FAILURES, show_failure
 from ui.safe_text import one_line, show_typed, show_written, written_html
 from ui.session import Session, open_session
@@ -54,6 +56,7 @@ def show() -> None:
     left, right = st.columns([3, 1.4], gap="large")
     with left:
         st.title("Chat", anchor=False)
+        show_branches(session)
         picture = st.empty()
         _draw_window(picture, session, state)
         with st.container(height=HEIGHT, border=False, autoscroll=True):
@@ -186,6 +189,7 @@ def _show_history(session: Session, state: State) -> None:
         st.button(f"Show earlier ({page.total - len(records):,} more)", on_click=_show_more)
     kept = {str(m.id) for m in state.get("messages", [])}
     was_out = False
+    last = next((item.key for item in reversed(records) if item.value["role"] == "user"), "")
     results = {item.key: item for item in records if item.value["role"] == "tool_result"}
     for item in records:
         inside = item.key in kept or item.key.rsplit(":", 2)[0] in kept or item.key.rsplit(":", 1)[0] in kept
@@ -193,7 +197,7 @@ def _show_history(session: Session, state: State) -> None:
             st.caption("— the window begins here; what is above has moved to recall storage —", text_alignment="center")
             was_out = False
         was_out = was_out or (not inside and item.value["role"] in ("user", "assistant"))
-        _show_record(item, results.get(item.key.removesuffix(":call") + ":result"))
+        _show_record(session, item, results.get(item.key.removesuffix(":call") + ":result"), item.key == last)
     _show_recalled(state.get("recalled", []))
     if thoughts := state.get("thoughts"):
         with st.expander("What it thought in the last turn", icon=":material/psychology:"):
@@ -214,8 +218,13 @@ def _show_recalled(recalled: list[Recalled]) -> None:
 
 def _log(session: Session, amount: int) -> ResultPage:
     return session.runtime.store.find(
-        (session.context.agent, "message"), where={"thread": session.thread}, page_size=amount, newest_first=True
+        (session.context.agent, "message"), where=_said_here(session), page_size=amount, newest_first=True
     )
+
+
+def _said_here(session: Session) -> dict[str, Any]:
+    """What belongs to the conversation, as searches filter it: what other branches wrote is put aside."""
+    return {"thread": branch_threads(session.runtime.store, session.thread)}
 
 
 def _use_example() -> None:
@@ -226,14 +235,16 @@ def _show_more() -> None:
     st.session_state.shown += 4 * SHOWN
 
 
-def _show_record(item: SearchItem, result: SearchItem | None) -> None:
-    """A record of the log; the result of a call stands with its call."""
+def _show_record(session: Session, item: SearchItem, result: SearchItem | None, is_last: bool) -> None:
+    """A record of the log; the result of a call stands with its call. `is_last`: of the person's messages."""
     role, text = item.value["role"], str(item.value["text"])
     if role in ("user", "assistant"):
         with st.chat_message(role):
             (show_typed if role == "user" else show_written)(text[:20_000])
             if len(text) > 20_000:
                 st.caption(f"… {len(text) - 20_000:,} characters more, on the memory page")
+            if role == "user":
+                show_message_buttons(session, item, is_last)
             if item.key.endswith(DELIVERED):
                 st.caption("It wrote this and sent nothing: shown here so that you have an answer.")
     elif role == "tool_call":

@@ -11,6 +11,8 @@ from memory.documents import KINDS, read_document
 from memory.forget import Target
 from memory.recall import SAID, Recall
 from memory.result_page import ResultPage
+from nodes.as_of import branch_threads
+from ui.as_it_was import show_as_it_was
 from ui.choice import choose
 from ui.forget import propose, show_forget, show_proposed
 from ui.run_status import FAILURES
@@ -33,9 +35,10 @@ def show() -> None:
         f"Archival ({passages:,} passages)",
         "Documents",
         "Left the window",
+        "As it was",
         "Forget",
     ]
-    in_recall, in_archival, documents, left, forget = st.tabs(names)
+    in_recall, in_archival, documents, left, past, forget = st.tabs(names)
     with in_recall:
         _recall(recall, said)
     with in_archival:
@@ -44,6 +47,8 @@ def show() -> None:
         _documents(session, archival)
     with left:
         _left_the_window(session)
+    with past:
+        show_as_it_was(session)
     with forget:
         show_forget(session)
 
@@ -211,7 +216,7 @@ def _left_the_window(session: Session) -> None:
     with st.expander("The summary that took their place", expanded=True):
         st.code(state.get("summary", ""), language=None, wrap_lines=True)
     store, agent = session.runtime.store, session.context.agent
-    where = {"role": SAID, "thread": session.thread, "sequence": {"$lt": first}}
+    where = {"role": SAID, "thread": branch_threads(store, session.thread), "sequence": {"$lt": first}}
 
     def search(page: int) -> ResultPage:
         return store.find((agent, "message"), where=where, page=page, page_size=PAGE_SIZE, newest_first=True)
