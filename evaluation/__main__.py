@@ -13,8 +13,8 @@ from sandbox.outcome import SandboxUnavailable
 from tasks.clip import ClipUnavailable
 
 BENCHMARKS = (
-    "answered locomo msc openers nq_open nested_kv humanevalpack hotpotqa quixbugs lessons colbench colbench_file own_tasks "
-    "sandbox results speed_memory speed_turn speed_colbench"
+    "answered after_eviction locomo msc openers nq_open nested_kv humanevalpack hotpotqa quixbugs lessons colbench "
+    "colbench_file own_tasks sandbox results speed_memory speed_turn speed_colbench"
 ).split()
 """A file each, with `add_arguments` and `run`; `speed_memory` is the command `speed memory`."""
 

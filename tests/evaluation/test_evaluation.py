@@ -313,6 +313,13 @@ def test_openers_oracle(tmp_path: Path) -> None:
     assert {row["sim-1"]["n"] for row in ways.values()} == {4}, "two sessions of each, after the first"
 
 
+def test_facts_after_eviction_oracle(tmp_path: Path) -> None:
+    ways = evaluate("after-eviction", "--limit", "2", out=tmp_path / "out.json")["ways"]
+    assert {way: row["right"]["mean"] for way, row in ways.items()} == {"memgpt": 1, "memgpt_unaided": 1}
+    with pytest.raises(SystemExit, match="choose a smaller --window"):
+        evaluate("after-eviction", "--limit", "1", "--window", "32768", out=tmp_path / "other.json")
+
+
 def test_quixbugs_programs_as_tasks_to_mend(tmp_path: Path) -> None:
     file = tmp_path / "quix.jsonl"
     quixbugs_rows(file)
