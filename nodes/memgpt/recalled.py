@@ -27,7 +27,7 @@ from text import folded
 MOST = 12  # quotes
 LONGEST = 0.4  # of the room, for one quote
 MOST_ASKED = 1_000  # characters of a message that are searched by
-FLOOR = 0.25
+FLOOR = 0.2
 """Cosine below which a memory has nothing to do with what is said."""
 
 ONLY_ASKS = re.compile(r"[^.!。！]*[?？؟]\s*$")
