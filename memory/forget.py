@@ -15,7 +15,7 @@ from qdrant_client import models
 from memory.blocks import VERSION, conversation_of
 from memory.branches import RECORDS
 from memory.points import COLLECTION, INDEXES, PASSAGE, searched_fields
-from memory.recall import SAID, passage_of
+from memory.recall import EVICTION, SAID, passage_of
 from memory.store import READ_AT_ONCE, QdrantStore
 from memory.stored import Stored, stored
 from text import folded
@@ -27,7 +27,8 @@ EDITED = ("block", VERSION, "thread")
 """Of these only what is forgotten goes: lines, and a title; but for the conversation that is forgotten."""
 TIERS = {
     "message": "recall storage", "passage": "archival storage", "document": "documents", "lesson": "lessons",
-    "block": "working context", VERSION: "earlier working context", "thread": "titles of conversations",
+    "block": "working context", VERSION: "earlier working context", EVICTION: "records of flushes",
+    "thread": "titles of conversations",
 }  # fmt: skip
 
 
@@ -128,6 +129,7 @@ class Marks:
         if (
             key in self.keys
             or contains([key, value], self.words)
+            or (namespace == EVICTION and conversation_of(value["thread"]) in map(conversation_of, self.threads))
             or (namespace == "thread" and key == self.conversation)
         ):
             return True

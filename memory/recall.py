@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
@@ -15,6 +15,8 @@ from memory.result_page import ResultPage
 from memory.store import QdrantStore
 
 Role = Literal["user", "assistant", "monologue", "tool_call", "tool_result", "alert"]
+EVICTION = "eviction"
+"""The namespace of the records of flushes: what left, and what the summary was before and after."""
 SAID: tuple[Role, ...] = ("user", "assistant")
 """What the person and the agent said to each other. Searches look there, so that no search finds itself or its results."""
 
@@ -23,6 +25,8 @@ PREVIOUS = 400  # characters of what was said before that are embedded with a me
 logger = logging.getLogger(__name__)
 
 Trust = Literal["own", "outside"]
+KEPT = "text role author trust thread sequence position".split()
+"""The fields of a message that are on record beside its time."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class Message:
     previous: str = ""
     """What was said just before, in at most PREVIOUS characters, for the embedder to see the turn in its context."""
 
+    @classmethod
+    def of_value(cls, key: str, value: Mapping[str, Any]) -> "Message":
+        """A message as it is on record; what was said before it is not."""
+        return cls(key, **{name: value[name] for name in KEPT}, time=datetime.fromisoformat(str(value["time"])))
+
 
 class Recall:
     """Recall storage of one agent."""
@@ -58,6 +67,10 @@ class Recall:
     def write(self, messages: Sequence[Message]) -> None:
         """Add messages to the log; one that is there already stays as it is."""
         self.store.add(self.namespace, [_memory(m) for m in messages])
+
+    def replace(self, message: Message) -> None:
+        """Write a message anew, in place of what is there under its key."""
+        self.store.write(self.namespace, [_memory(message)])
 
     def read(self, key: str) -> dict[str, Any] | None:
         """One message of the log; None if it is not there."""
@@ -123,8 +136,7 @@ def _day(name: str, text: str) -> date:
 
 
 def _memory(message: Message) -> Memory:
-    fields = "text role author trust thread sequence position".split()
-    value = {**{name: getattr(message, name) for name in fields}, "time": message.time.isoformat()}
+    value = {**{name: getattr(message, name) for name in KEPT}, "time": message.time.isoformat()}
     if message.role not in SAID:
         return Memory(message.key, value, time=message.time, sequence=message.sequence)
     return Memory(

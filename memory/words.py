@@ -18,8 +18,8 @@ from text import clean_text, folded
 ENGLISH = "en"
 UNSPACED = "unspaced"
 STEMMERS = {
-    "ar": "arabic", "da": "danish", "de": "german", "el": "greek", "es": "spanish", "fi": "finnish", "fr": "french",
-    "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "nb": "norwegian", "pt": "portuguese",
+    "en": "english", "ar": "arabic", "da": "danish", "de": "german", "el": "greek", "es": "spanish", "fi": "finnish",
+    "fr": "french", "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "nb": "norwegian", "pt": "portuguese",
     "ro": "romanian", "ru": "russian", "sv": "swedish", "ta": "tamil", "tr": "turkish",
 }  # fmt: skip
 SURE = 0.7  # probability from which a language other than English is believed: short talk is mostly names
@@ -41,6 +41,12 @@ def words_of(text: str, language: str) -> str:
     if language in (ENGLISH, UNSPACED):
         return " ".join([rest, *map(spelled, grams)]).strip()
     return " ".join(map(spelled, [*_stems(rest, language), *grams]))
+
+
+def stems_of(text: str) -> set[str]:
+    """The different stems of a text in its own language, and the n-grams of what leaves no spaces."""
+    rest, grams = _without_unspaced(text)
+    return {*_stems(rest, language_of(text)), *grams}
 
 
 def words_of_query(query: str, languages: Iterable[str]) -> tuple[str, str]:

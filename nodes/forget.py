@@ -26,6 +26,7 @@ from memory.stored import stored
 from nodes.memgpt.evict import fit_lines
 from nodes.memgpt.log import NEW_CLOCK
 from nodes.memgpt.recalled import keys_of
+from nodes.memgpt.sources import sourced
 from nodes.memgpt.window import exchanges
 from nodes.replies import MEMGPT_THREAD
 from settings import Settings
@@ -132,8 +133,8 @@ class Forgetting:
         keep_last_as(self.checkpointer, thread, without(values, marks, self._said_before(values, name, marks)))
         return Counter({"conversations rewritten": 1})
 
-    def _said_before(self, values: dict[str, Any], thread: str, marks: Marks) -> list[str]:
-        """What remains of what was said in a thread and has left its window, as lines, oldest first."""
+    def _said_before(self, values: dict[str, Any], thread: str, marks: Marks) -> dict[str, str]:
+        """What remains of what was said in a thread and has left its window, as lines by their keys, oldest first."""
         in_view = {key for message in values.get("messages", []) for key in keys_of(message)}
         conversation = conversation_of(thread)
         tree = branches_of(self.store, conversation) or first(marks.agent, conversation)
@@ -143,7 +144,7 @@ class Forgetting:
             and p.key not in in_view and not marks.mean(p.kind, p.key, p.value)
         ]  # fmt: skip
         said.sort(key=lambda point: int(point.value["sequence"]))
-        return [one_line(f"{point.value['author']}: {point.value['text']}", SUMMARY_LINE) for point in said]
+        return {p.key: one_line(f"{p.value['author']}: {p.value['text']}", SUMMARY_LINE) for p in said}
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
@@ -192,20 +193,22 @@ LEAST_BYTES = 6
 """A shorter word stands in binary files by chance."""
 
 
-def without(values: dict[str, Any], marks: Marks, said_before: list[str]) -> dict[str, Any]:
+def without(values: dict[str, Any], marks: Marks, said_before: dict[str, str]) -> dict[str, Any]:
     """A conversation's state without what is forgotten. The summary is made anew, of what remains of what had left the window."""
     kept: list[AnyMessage] = []
     for exchange in exchanges(values.get("messages", [])):
         keys = {key for message in exchange for key in keys_of(message)}
         if not keys & marks.keys and not marks.in_text(_plain(exchange)):
             kept += exchange
+    summary = fit_lines("\n".join(said_before.values()), SUMMARY_TOKENS) if values.get("summary") else ""
     held = {name: value for name, value in values.items() if name != "__start__" or not marks.in_text(_plain(value))}
     return {
         **held,
         "messages": kept,
         "queue_ids": [str(message.id) for message in kept],
         "working_context": {n: lines_without(t, marks) for n, t in values.get("working_context", {}).items()},
-        "summary": fit_lines("\n".join(said_before), SUMMARY_TOKENS) if values.get("summary") else "",
+        "summary": summary,
+        "summary_sources": sourced(summary, said_before, []),
         "recalled": [],
         "replies": [text for text in values.get("replies", []) if not marks.in_text(text)],
         "thoughts": [],

@@ -9,7 +9,7 @@ import streamlit as st
 from memory.archival import Archival
 from memory.documents import KINDS, read_document
 from memory.forget import Target
-from memory.recall import SAID, Recall
+from memory.recall import EVICTION, SAID, Recall
 from memory.result_page import ResultPage
 from nodes.as_of import branch_threads
 from ui.as_it_was import show_as_it_was
@@ -20,6 +20,7 @@ from ui.safe_text import escaped, one_line
 from ui.session import Session, open_session
 
 PAGE_SIZE = 10
+SHOWN_FLUSHES = 20
 
 
 def show() -> None:
@@ -194,6 +195,42 @@ def _ingest(session: Session, archival: Archival, files: list[Any]) -> None:
     bar.empty()
 
 
+def _show_summary(session: Session, state: dict[str, Any]) -> None:
+    """The summary, each sentence of which opens what it was made of."""
+    recall = Recall(session.runtime.store, session.context.agent)
+    st.subheader("The summary that took their place", anchor=False)
+    sentences = state.get("summary_sources") or [{"text": state.get("summary", ""), "keys": []}]
+    for number, sentence in enumerate(sentences):
+        said = [value for key in sentence["keys"] if (value := recall.read(key))]
+        if not said:
+            st.markdown(
+                f":material/help: {one_line(sentence['text'], 400)}", help="No message says this in such words."
+            )
+            continue
+        with st.expander(one_line(sentence["text"], 400), key=f"sentence-{session.thread}-{number}"):
+            for value in said:
+                st.caption(f"{value['time'][:16].replace('T', ' ')} · {one_line(str(value['author']))}")
+                st.code(str(value["text"])[:2_000], language=None, wrap_lines=True)
+
+
+def _show_flushes(session: Session) -> None:
+    """What each flush took out of the window, newest first."""
+    store, agent = session.runtime.store, session.context.agent
+    where = {"thread": branch_threads(store, session.thread)}
+    flushes = store.find((agent, EVICTION), where=where, page_size=SHOWN_FLUSHES, newest_first=True)
+    with st.expander(f"Every flush ({flushes.total:,})", icon=":material/move_down:"):
+        st.caption("Nothing leaves before it is found again by its own words.")
+        for item in flushes.items:
+            value = item.value
+            st.markdown(
+                f"**{value['time'][:16].replace('T', ' ')}** · {value['count']:,} messages, {value['tokens']:,} tokens, "
+                f"of {value['since'][:16].replace('T', ' ')} to {value['until'][:16].replace('T', ' ')}"
+            )
+            for name in ("before", "after"):
+                st.caption(f"The summary {name}")
+                st.code(value[name] or "(none)", language=None, wrap_lines=True)
+
+
 def _progress(bar: Any, name: str) -> Callable[[int, int], None]:
     return lambda done, total: bar.progress(done / total, f"Embedding {one_line(name)}: {done:,} of {total:,} passages")
 
@@ -213,8 +250,8 @@ def _left_the_window(session: Session) -> None:
     queue = [m.additional_kwargs.get("event", {}).get("sequence") for m in state["messages"]]
     first = min((s for s in queue if s), default=state["clock"]["sequence"])
     st.markdown(f"**{evicted['total']:,}** messages have left, the last {evicted['count']:,} of them together.")
-    with st.expander("The summary that took their place", expanded=True):
-        st.code(state.get("summary", ""), language=None, wrap_lines=True)
+    _show_summary(session, state)
+    _show_flushes(session)
     store, agent = session.runtime.store, session.context.agent
     where = {"role": SAID, "thread": branch_threads(store, session.thread), "sequence": {"$lt": first}}
 

@@ -4,15 +4,19 @@ Departures: (1) a call never leaves without its results; (2) the summary has a p
 it as the queue's first message: so it cannot be evicted, nor be taken for a person's words.
 """
 
+from datetime import datetime
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 from langgraph.runtime import Runtime
 
+from memory.proof import restored
+from memory.recall import EVICTION, SAID, Message, Recall
 from models.refusals import CutOff
-from nodes.memgpt.event import event_of
+from nodes.memgpt.event import event_of, is_event
 from nodes.memgpt.log import StepLog
-from nodes.memgpt.recalled import look_up
+from nodes.memgpt.recalled import keys_of, look_up
+from nodes.memgpt.sources import sourced
 from nodes.memgpt.state import Context, Evicted, State
 from nodes.memgpt.window import (
     SUMMARY_SHARE,
@@ -28,7 +32,7 @@ from nodes.memgpt.window import (
     room,
     window_of,
 )
-from nodes.replies import reply_to, step_id
+from nodes.replies import reply_to, step_id, thread_of
 
 SUMMARISE = """\
 You keep the running summary of a conversation whose oldest part is leaving the context window. Write the new summary from the \
@@ -50,13 +54,21 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     leaving = choose(state, context)
     update: State = {}
     if leaving:
+        said = said_in(leaving, log.recall)
+        anew = restored(log.recall, said)  # nothing leaves that is not found again
         times = sorted(t for m in leaving if (t := _time(m))) or [log.now.isoformat()]
         total = state["evicted"]["total"] if state.get("evicted") else 0
         evicted: Evicted = {"count": len(leaving), "total": total + len(leaving), "since": times[0], "until": times[-1]}
-        update = {"summary": _summarise(state, leaving, runtime), "evicted": evicted, "warned": False}
+        summary = _summarise(state, leaving, runtime)
+        sources = sourced(summary, {m.key: m.text for m in said}, state.get("summary_sources", []))
+        update = {"summary": summary, "summary_sources": sources, "evicted": evicted, "warned": False}
         if any(m.additional_kwargs.get("trust") == "outside" for m in leaving):
             update["summary_trust"] = "outside"
-        _record(evicted, log, runtime)
+        proof = {
+            "keys": [m.key for m in said], "written anew": anew, "before": state.get("summary", ""), "after": summary,
+            "sources": sources, "tokens": sum(message_tokens(m, is_plain(state)) for m in leaving),
+        }  # fmt: skip
+        _record(evicted, proof, log, runtime)
     gone = {m.id for m in leaving}
     staying = [m for m in state["messages"] if m.id not in gone]
     after: State = {**state, **update, "messages": staying, "recalled": []}
@@ -66,10 +78,27 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     return {**update, **log.update(), "messages": [*(RemoveMessage(str(m.id)) for m in leaving), *shorter]}
 
 
-def _record(evicted: Evicted, log: StepLog, runtime: Runtime[Context]) -> None:
-    """Put the flush on record, and let what left be found by meaning too."""
-    log.add(f"{step_id(runtime)}:evicted", "alert", evicted_line(evicted), "system")
+def said_in(leaving: list[AnyMessage], recall: Recall) -> list[Message]:
+    """What was said in these messages, as it is on record; where a record is lost, as it stands in the queue."""
+    found: list[Message] = []
+    for message in leaving:
+        on_record = {key: value for key in keys_of(message) if (value := recall.read(key))}
+        found += [Message.of_value(key, value) for key, value in on_record.items() if value["role"] in SAID]
+        if not on_record and is_event(message) and (event := event_of(message)).kind == "user_message":
+            time = datetime.fromisoformat(event.time)
+            found.append(
+                Message(str(message.id), "user", event.text, event.author, "own", time, "", event.sequence, None)
+            )
+    return found
+
+
+def _record(evicted: Evicted, proof: dict[str, Any], log: StepLog, runtime: Runtime[Context]) -> None:
+    """Put the flush on record, with what left and what the summary was, and let what left be found by meaning too."""
+    key = f"{step_id(runtime)}:evicted"
+    log.add(key, "alert", evicted_line(evicted), "system")
     log.write()
+    value = {"thread": thread_of(runtime), "time": log.now.isoformat(), **evicted, **proof}
+    log.recall.store.put((runtime.context.agent, EVICTION), key, value, index=False)
     log.recall.embed_some()
     log.recall.store.flush()  # what leaves the window is on disk first
 

@@ -80,6 +80,14 @@ class Recalled(TypedDict):
     """Of the ranking that found it (memory.ranking)."""
 
 
+class Sourced(TypedDict):
+    """A sentence of the summary."""
+
+    text: str
+    keys: list[str]
+    """Of the messages in recall storage that it comes from; none where no message says it."""
+
+
 class Counters(TypedDict):
     """What the agent is told to be outside its window."""
 
@@ -113,6 +121,8 @@ class State(TypedDict, total=False):
     """What bears on the event of the turn under way, and is out of the window."""
     summary: str
     """The recursive summary of everything that left the queue."""
+    summary_sources: list[Sourced]
+    """Its sentences with what they come from."""
     summary_trust: Trust
     """`outside` once text from outside has gone into the summary."""
     evicted: Evicted
