@@ -100,10 +100,10 @@ def test_what_cannot_be_found_even_then_stays(runtime: Runtime, monkeypatch: pyt
 
 
 def test_sources_are_handed_on_from_summary_to_summary_and_joined() -> None:
-    texts = {"a": "Ada: I keep bees in Ravenna.", "b": "Ada: My brother Teo paints boats.", "c": "Ada: It rains."}
+    texts = {"a": "I keep bees in Ravenna.", "b": "My brother Teo paints boats.", "c": "It rains."}
     first = sourced("Bees in Ravenna. Her brother Teo paints boats.", texts, [])
     assert [each["keys"] for each in first] == [["a"], ["b"]]
-    again = sourced("Ada keeps bees; Teo, her brother, paints.", {"d": "Ada: Hello."}, first)
+    again = sourced("Ada keeps bees; Teo, her brother, paints.", {"d": "Hello there."}, first)
     assert [sorted(each["keys"]) for each in again] == [["a", "b"]]
     assert sourced("", texts, first) == []
     assert sourced("Zzz qqq.", {}, []) == [{"text": "Zzz qqq.", "keys": []}]
