@@ -1,23 +1,31 @@
 """Archival storage (MemGPT §2.2): passages that an agent or a document left there, found again by words and meaning."""
 
+import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 from langgraph.store.base import PutOp, SearchItem
 
+from memory.conditions import Namespace
 from memory.documents import Section
+from memory.embedder import MINILM, EmbeddingFailed
+from memory.minilm import WeightsMissing, frequent_words
 from memory.pending import Progress
-from memory.points import PASSAGE, Memory
+from memory.points import PASSAGE, WORDING, Memory
 from memory.recall import Trust
 from memory.result_page import ResultPage
+from memory.statements import Judge, Statement
 from memory.store import QdrantStore
 
 CHUNK, OVERLAP = 900, 120  # characters: a chunk fits the embedder's 256 word pieces
 WRITTEN_AT_ONCE = 500
+COMPARED = 8  # notes, with a new one
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,8 @@ class Archival:
         self.namespace = (agent, "passage")
 
     def count(self) -> int:
-        """How many passages there are."""
-        return self.store.count(self.namespace)
+        """How many passages there are; what says one of them again is not counted."""
+        return self.store.count(self.namespace) - self.store.count(self._wordings)
 
     def insert(
         self, content: str, *, key: str = "", time: datetime | None = None, trust: Trust = "own", said: str = "",
@@ -48,16 +56,53 @@ class Archival:
     ) -> int:  # fmt: skip
         """Keep what the agent wants to keep; long text is cut into passages. Returns how many.
 
-        `said`: the key of the message in recall storage that it was kept from; `thread`: the conversation. What is there already
-        under the same key stays.
+        That is none where a note says the same already: it has one wording, and one source, more then. What another note says
+        that does not hold any more is told so by searches from now on (memory.statements). `said`: the key of the message in
+        recall storage that it was kept from; `thread`: the conversation. What is there already under the same key stays.
         Raises ValueError if the content is empty.
         """
         if not content.strip():
             raise ValueError("The content is empty: there is nothing to keep.")
         origin = {name: text for name, text in (("said", said), ("thread", thread)) if text}
-        memories = _passages([Section(content, "")], "", self.agent, trust, key or str(uuid.uuid4()), time, origin)
+        key = key or str(uuid.uuid4())
+        memories = _passages([Section(content, "")], "", self.agent, trust, key, time, origin)
+        if len(memories) == 1 and self.store.get(self.namespace, memories[0].key) is None:
+            said_again, replaced = self._compared(content)
+            links = {"of": said_again} if said_again else {"supersedes": replaced} if replaced else {}
+            value = {**memories[0].value, **links}
+            self.store.add(self._wordings if said_again else self.namespace, [replace(memories[0], value=value)])
+            return 0 if said_again else 1
         self.store.add(self.namespace, memories)
         return len(memories)
+
+    def _compared(self, content: str) -> tuple[str, list[str]]:
+        """The key of the note that says the same, empty if none does; and of those whose place this one takes."""
+        try:
+            found = self.store.retrieve(
+                content, [(self.namespace, {"source": ""})], floor=-1.0, without={}, limit=COMPARED
+            )
+            new, *old = self.store.embedder.embed([content, *(str(item.value["text"]) for item in found)])
+            is_ours = self.store.embedder.name == MINILM
+            judge = Judge(self.store.embedder.embed, frequent_words() if is_ours else frozenset())
+        except (EmbeddingFailed, WeightsMissing) as error:
+            logger.warning("The note is kept without a look for one that says the same: %s", error)
+            return "", []
+        statement = Statement(content, new)
+        notes = [
+            (item.key, Statement(str(item.value["text"]), vector)) for item, vector in zip(found, old, strict=True)
+        ]
+        if not is_ours:  # the rules were made with MiniLM's vectors
+            return next((key for key, note in notes if note.spoken == statement.spoken), ""), []
+        same = next((key for key, note in notes if judge.same(statement, note)), "")
+        return same, [] if same else [key for key, note in notes if judge.replaces(statement, note)]
+
+    def wordings(self, key: str) -> list[dict[str, Any]]:
+        """What else says the same as a note: each with its text, its time and what it was kept from."""
+        return [dict(item.value) for item in self.store.all(self._wordings, {"of": key})]
+
+    @property
+    def _wordings(self) -> Namespace:
+        return (*self.namespace, WORDING)
 
     def ingest(self, source: str, sections: Iterable[Section]) -> Ingested:
         """Keep a document, in place of an earlier version of the same source. Raises ValueError if it has no text."""

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from qdrant_client import models
 
 from memory.blocks import BRANCH, VERSION, load_blocks, replayed, save_block
-from memory.conditions import IN, Namespace
-from memory.points import COLLECTION
+from memory.conditions import Namespace
+from memory.points import COLLECTION, moved
 from memory.store import QdrantStore
 from memory.stored import Stored, stored
 
@@ -140,16 +140,14 @@ def is_aside(point: Stored) -> bool:
 def _move(store: QdrantStore, point: Stored) -> None:
     """Put it aside, or bring it back, and with an edit of a block undo it, or do it again."""
     agent, value = point.namespace[0], point.value
-    to = (agent, point.kind) if is_aside(point) else (agent, ASIDE, point.kind)
+    to = (agent, *point.namespace[2:]) if is_aside(point) else (agent, ASIDE, *point.namespace[1:])
     if point.kind == VERSION:
         edit = [value["before"] or "", value["text"]]
         block = value["block"]
         text = replayed(load_blocks(store, agent).get(block, ""), *(edit if is_aside(point) else reversed(edit)))
         save_block(store, agent, block, text)
-    scopes = [IN + ".".join(to[: n + 1]) for n in range(len(to))]
-    tags = [*scopes, *(tag for tag in point.payload["tags"] if not tag.startswith(IN))]
     selector = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
-    store.client.set_payload(COLLECTION, {"tags": tags}, points=selector)
+    store.client.set_payload(COLLECTION, {"tags": moved(point.payload["tags"], to)}, points=selector)
 
 
 def _time(text: str) -> datetime:

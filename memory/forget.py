@@ -14,9 +14,10 @@ from qdrant_client import models
 
 from memory.blocks import VERSION, conversation_of
 from memory.branches import RECORDS
-from memory.points import COLLECTION, INDEXES, PASSAGE, searched_fields
+from memory.ordering import READ_AT_ONCE
+from memory.points import COLLECTION, INDEXES, PASSAGE, WORDING, moved, searched_fields
 from memory.recall import EVICTION, SAID, passage_of
-from memory.store import READ_AT_ONCE, QdrantStore
+from memory.store import QdrantStore
 from memory.stored import Stored, stored
 from text import folded
 
@@ -26,7 +27,8 @@ too."""
 EDITED = ("block", VERSION, "thread")
 """Of these only what is forgotten goes: lines, and a title; but for the conversation that is forgotten."""
 TIERS = {
-    "message": "recall storage", "passage": "archival storage", "document": "documents", "lesson": "lessons",
+    "message": "recall storage", "passage": "archival storage", WORDING: "other wordings", "document": "documents",
+    "lesson": "lessons",
     "block": "working context", VERSION: "earlier working context", EVICTION: "records of flushes",
     "thread": "titles of conversations",
 }  # fmt: skip
@@ -224,9 +226,20 @@ def _detach(store: QdrantStore, point: Stored, marks: Marks, after: set[tuple[st
     is_next = (str(value.get("thread")), value.get("position")) in after
     if point.kind == "message" and (is_next or contains(point.payload.get("passage", ""), marks.words)):
         store.client.upsert(COLLECTION, points=[_alone(point)])
-    if value.get("said") in marks.keys:
-        selector = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
-        store.client.set_payload(COLLECTION, {"said": ""}, points=selector, key="value")
+    links: dict[str, Any] = {"said": "", "supersedes": [], "of": None}
+    cut = {name: empty for name, empty in links.items() if _names(value.get(name)) & marks.keys}
+    selector = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
+    if cut:
+        store.client.set_payload(COLLECTION, cut, points=selector, key="value")
+    if "of" in cut:  # of what it said again nothing is left: now it is the passage
+        store.client.set_payload(
+            COLLECTION, {"tags": moved(point.payload["tags"], point.namespace[:-1])}, points=selector
+        )
+
+
+def _names(link: Any) -> set[str]:
+    """The keys that a link of a value names."""
+    return set(link) if isinstance(link, list) else {str(link)} - {"None"}
 
 
 def lines_without(text: str, marks: Marks) -> str:

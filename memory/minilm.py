@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ SHA256 = {
 }
 DIMENSIONS = 384
 LAYERS, HEADS = 6, 12
+FIRST_WORD, FREQUENT = 1_996, 2_000
+"""In the vocabulary whole words stand after the single characters, the commonest first."""
 EPSILON = 1e-12  # of the layer norms
 MAX_TOKENS = 256  # what the model was trained with; the rest of a text is not seen
 OPSET, IR_VERSION = 20, 10
@@ -141,6 +144,14 @@ def _session(model: bytes) -> onnxruntime.InferenceSession:
     # The fused operator takes ten times as long as the two that it replaces.
     slow = ["SkipLayerNormFusion"]
     return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"], disabled_optimizers=slow)
+
+
+@lru_cache(maxsize=1)
+def frequent_words() -> frozenset[str]:
+    """The commonest words of English, by the order of the model's vocabulary. Raises WeightsMissing."""
+    tokenizer = Tokenizer.from_str(_read_checked(_weights_folder() / "tokenizer.json").decode())
+    ids = range(FIRST_WORD, FIRST_WORD + FREQUENT)
+    return frozenset(word for number in ids if (word := tokenizer.id_to_token(number)) and word.isalpha())
 
 
 def _weights_folder() -> Path:

@@ -37,6 +37,8 @@ INDEXES: dict[str, models.PayloadSchemaParams] = {
 NOT_ENGLISH = "not english"
 """The tag of what is in another language; LANGUAGE begins the tag after it, which tells the language."""
 LANGUAGE = "language="
+WORDING = "wording"
+"""The namespace under a passage's of what says one of them again."""
 NO_PASSAGE = "passage=none"
 """The tag of what no embedder has anything to read of: all else that has no vector has still to be embedded."""
 COLLECTION = "palimpsest"
@@ -85,10 +87,19 @@ def point_of(namespace: Namespace, memory: Memory, sequence: int) -> models.Poin
     return models.PointStruct.model_construct(id=point_id(namespace, memory.key), vector={}, payload=payload)
 
 
+def moved(tags: Sequence[str], to: Namespace) -> list[str]:
+    """The tags of a point that is put into another namespace."""
+    return [*_scopes(to), *(tag for tag in tags if not tag.startswith(IN))]
+
+
+def _scopes(namespace: Namespace) -> list[str]:
+    return [IN + ".".join(namespace[: n + 1]) for n in range(len(namespace))]
+
+
 def searched_fields(namespace: Namespace, value: Mapping[str, Any], terms: str, passage: str) -> dict[str, Any]:
     """The fields of a payload that searches read."""
     text = value.get("text")
-    tags = [IN + ".".join(namespace[: n + 1]) for n in range(len(namespace))] + _value_tags("value", value)
+    tags = _scopes(namespace) + _value_tags("value", value)
     if not passage:
         tags.append(NO_PASSAGE)
     fields: dict[str, Any] = {"agent": namespace[0], "tags": tags}
@@ -139,6 +150,15 @@ def place_of(payload: dict[str, Any]) -> tuple[str, int] | None:
     value = payload.get("value", {})
     position = value.get("position")
     return (str(value.get("thread", "")), position) if isinstance(position, int) else None
+
+
+def links_of(payload: dict[str, Any]) -> tuple[str, list[str]]:
+    """The id of the passage that a wording says again, empty for anything else; and the ids of those whose place it takes."""
+    value, passages = payload.get("value", {}), (str(payload.get("agent", "")), "passage")
+    said_again = value.get("of")
+    return point_id(passages, said_again) if said_again else "", [
+        point_id(passages, k) for k in value.get("supersedes", [])
+    ]
 
 
 def namespace_of(tags: Sequence[str]) -> Namespace:

@@ -30,6 +30,19 @@ class Weights:
         return replace(self, dense=0.02)
 
 
+OUTDATED = 0.5
+"""What is left of the score of a memory in whose place a newer one stands, unless it is asked what held then."""
+
+
+def collapsed(scores: Mapping[str, float], said_again: Mapping[str, str]) -> dict[str, float]:
+    """Each memory once, by its best wording. `said_again`: the memory that each further wording belongs to."""
+    result = {key: score for key, score in scores.items() if said_again.get(key, "") not in scores}
+    for key in scores.keys() - result.keys():
+        memory = said_again[key]
+        result[memory] = max(result[memory], scores[key])
+    return result
+
+
 def fuse(dense: Mapping[str, float], lexical: Mapping[str, float], weights: Weights) -> dict[str, float]:
     """Score every candidate of either half in [0, 1].
 

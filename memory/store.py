@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from langgraph.store.base import BaseStore, GetOp, Item, ListNamespacesOp, Op, PutOp, Result, SearchItem, SearchOp
 from qdrant_client import models
@@ -22,6 +22,7 @@ from memory.conditions import IN, Namespace, inside, matches, value_conditions
 from memory.edge import EdgeClient
 from memory.embedder import CachingEmbedder, Embedder, open_embedder, reads
 from memory.languages import Languages
+from memory.ordering import READ_AT_ONCE, ordered_ids
 from memory.pending import PendingEmbeddings, Progress
 from memory.points import (
     COLLECTION,
@@ -30,6 +31,7 @@ from memory.points import (
     PASSAGE,
     Memory,
     item_of,
+    links_of,
     match_of,
     place_of,
     point_id,
@@ -38,14 +40,23 @@ from memory.points import (
 )
 from memory.result_page import ResultPage, check_page
 from memory.server import Client, ServerClient
+from memory.statements import asks_about_then
 from memory.upgrade import upgrade
 from memory.words import language_of, words_of_query
 from settings import Settings
 from text import folded, normalised
 
-PLACE = ["value.thread", "value.position"]
+PLACE = ["agent", "value.thread", "value.position", "value.of", "value.supersedes", "value.time"]
 MOST_TAGS = 1_000_000  # Qdrant wants a limit; there is a tag for each thread
-READ_AT_ONCE = 1_000  # Edge holds the interpreter lock during a call
+
+
+class Ranked(NamedTuple):
+    """A point that was found."""
+
+    id: str
+    score: float
+    until: str
+    """When a newer statement took its place; empty while it holds."""
 
 
 Source = tuple[Namespace, Mapping[str, Any]]
@@ -284,54 +295,17 @@ class QdrantStore(BaseStore):
         self, selector: models.Filter, offset: int, limit: int, newest_first: bool = False
     ) -> list[SearchItem]:
         """Memories by sequence. Qdrant refuses an offset with an order, so ids up to the offset are read, in parts."""
-        ids = self._ordered_ids(selector, offset + limit, newest_first)[offset : offset + limit]
+        ids = ordered_ids(self.client, selector, offset + limit, newest_first)[offset : offset + limit]
         if not ids:
             return []
         payloads = {str(r.id): r.payload or {} for r in self.client.retrieve(COLLECTION, ids=ids)}
         return [match_of(payloads[i]) for i in ids if i in payloads]
 
-    def _ordered_ids(self, selector: models.Filter, wanted: int, newest_first: bool) -> list[str]:
-        """The first ids by sequence, and by id where that is the same: Qdrant alone orders ties anew at every call."""
-        direction = models.Direction.DESC if newest_first else models.Direction.ASC
-        step = -1 if newest_first else 1
-        ids: list[str] = []
-        start: int | None = None
-        while len(ids) < wanted:
-            limit = min(READ_AT_ONCE, wanted - len(ids)) + 1
-            order = models.OrderBy(key="sequence", direction=direction, start_from=start)
-            records, _ = self.client.scroll(
-                COLLECTION, scroll_filter=selector, limit=limit, order_by=order, with_payload=["sequence"]
-            )
-            rows = [(int((r.payload or {})["sequence"]), str(r.id)) for r in records]
-            is_last = len(rows) < limit
-            if not is_last:  # what shares the last sequence may be cut: read it whole
-                start = rows[-1][0]
-                rows = [row for row in rows if row[0] != start]
-                rows += [(start, i) for i in self._with_sequence(selector, start)]
-                start += step
-            ids += [i for _, i in sorted(rows, key=lambda row: (step * row[0], row[1]))]
-            if is_last:
-                break
-        return ids
-
-    def _with_sequence(self, selector: models.Filter, sequence: int) -> list[str]:
-        same = models.FieldCondition(key="sequence", range=models.Range(gte=sequence, lte=sequence))
-        tied = models.Filter(must=[*cast(list[models.Condition], selector.must or []), same])
-        ids: list[str] = []
-        offset: Any = None
-        while True:
-            records, offset = self.client.scroll(
-                COLLECTION, scroll_filter=tied, limit=READ_AT_ONCE, offset=offset, with_payload=False
-            )
-            ids += [str(r.id) for r in records]
-            if offset is None:
-                return ids
-
     def _ranked(
         self, prefix: Namespace, query: str, conditions: list[models.Condition], progress: Progress | None = None,
         floor: float | None = None, left_out: Sequence[str] = (),
-    ) -> list[tuple[str, float]]:  # fmt: skip
-        """Ids and scores, best first; with a floor as `retrieve` has it. What is left out need not be embedded yet."""
+    ) -> list[Ranked]:  # fmt: skip
+        """The best first; with a floor as `retrieve` has it. What is left out need not be embedded yet."""
         self._pending.embed_pending(prefix, progress=progress, but=left_out)
         others = models.Filter(must_not=[models.HasIdCondition(has_id=cast(Any, list(left_out)))])
         selector = inside(prefix, *conditions, *([others] if left_out else []))
@@ -343,11 +317,17 @@ class QdrantStore(BaseStore):
         worded: Counter[str] = Counter()
         for half in lexical:
             worded.update({str(p.id): p.score for p in half.points})
-        places = {str(p.id): place_of(p.payload or {}) for half in (dense, *lexical) for p in half.points}
+        found = {str(p.id): p.payload or {} for half in (dense, *lexical) for p in half.points}
+        places = {i: place_of(payload) for i, payload in found.items()}
         scores = ranking.spread_to_neighbours(ranking.fuse(near, worded, weights), places, weights)
         if floor is not None:
             scores = {i: s for i, s in scores.items() if (near.get(i, -1.0) >= floor if is_read else worded[i] > 0)}
-        return sorted(scores.items(), key=lambda found: (-found[1], found[0]))
+        links = {i: links_of(found[i]) for i in scores}
+        scores = ranking.collapsed(scores, {i: said_again for i, (said_again, _) in links.items()})
+        until = {old: str(found[i]["value"]["time"]) for i in scores for old in links[i][1]}
+        share = 1.0 if asks_about_then(query) else ranking.OUTDATED
+        ranked = [Ranked(i, s * (share if i in until else 1.0), until.get(i, "")) for i, s in scores.items()]
+        return sorted(ranked, key=lambda r: (-r.score, r.id))
 
     def _nearest_request(self, query: str, selector: models.Filter) -> models.QueryRequest:
         return models.QueryRequest(
@@ -382,9 +362,14 @@ class QdrantStore(BaseStore):
             if words
         ]
 
-    def _load(self, ranked: Sequence[tuple[str, float]]) -> list[SearchItem]:
-        payloads = {str(r.id): r.payload or {} for r in self.client.retrieve(COLLECTION, ids=[i for i, _ in ranked])}
-        return [match_of(payloads[i], score) for i, score in ranked if i in payloads]
+    def _load(self, ranked: Sequence[Ranked]) -> list[SearchItem]:
+        records = self.client.retrieve(COLLECTION, ids=[r.id for r in ranked])
+        payloads = {str(r.id): r.payload or {} for r in records}
+        items = [(match_of(payloads[r.id], r.score), r.until) for r in ranked if r.id in payloads]
+        for item, until in items:
+            if until:
+                item.value["until"] = until
+        return [item for item, _ in items]
 
 
 def open_store(settings: Settings) -> QdrantStore:

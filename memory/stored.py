@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from memory.conditions import Namespace, inside, value_conditions
+from memory.ordering import READ_AT_ONCE
 from memory.points import COLLECTION, namespace_of
-from memory.store import READ_AT_ONCE, QdrantStore
+from memory.store import QdrantStore
 
 
 @dataclass(frozen=True)

@@ -56,13 +56,17 @@ def recalled_html(item: Recalled) -> str:
     return (
         f'<div style="border-left:3px solid {PARTS["Recalled"]};padding-left:10px">'
         f'<div style="font-size:13px;opacity:0.75;display:flex;gap:10px;align-items:center">'
-        f"<span>{escape(item['time'][:10])} · {escape(_whose(item))}</span>"
+        f"<span>{escape(item['time'][:10])}{_until(item)} · {escape(_whose(item))}</span>"
         f'<span role="img" aria-label="score {item["score"]:.2f}" title="score {item["score"]:.2f}" '
         f'style="width:60px;height:6px;border-radius:3px;background:{FREE}">'
         f'<span style="display:block;height:6px;border-radius:3px;width:{100 * share:.0f}%;'
         f'background:{PARTS["Recalled"]}"></span></span></div>'
         f'<div style="white-space:pre-wrap;overflow-wrap:anywhere">{escape(item["text"])}</div></div>'
     )
+
+
+def _until(item: Recalled) -> str:
+    return f", held until {escape(item['until'][:10])}" if item.get("until") else ""
 
 
 def _whose(item: Recalled) -> str:

@@ -130,6 +130,7 @@ def _recalled(item: SearchItem) -> Recalled:
         "author": str(value["author"]),
         "source": str(value.get("source", "")),
         "time": str(value["time"]),
+        "until": str(value.get("until", "")),
         "text": str(value["text"]),
         "trust": value.get("trust", "own"),
         "score": float(item.score or 0.0),

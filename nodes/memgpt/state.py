@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
@@ -73,6 +73,8 @@ class Recalled(TypedDict):
     source: str
     """The document that it is from; empty for what is none's."""
     time: str
+    until: NotRequired[str]
+    """When a newer memory took its place; empty while it holds."""
     text: str
     """Cut to fit."""
     trust: Trust

@@ -197,6 +197,8 @@ class ArchivalMemoryInsert(Chained):
         count = archival.insert(
             content, key=context.key, time=context.time, trust=context.trust, said=context.event, thread=context.thread
         )
+        if not count:
+            return "That is kept already, in other words or the same."
         return f"Kept, as {count} passage{'s' if count > 1 else ''}."
 
 
@@ -271,7 +273,8 @@ def _show(page: ResultPage, context: ToolContext, query: str = "") -> str:
 def _origin(item: SearchItem) -> str:
     value = item.value
     where = " · ".join(str(value[k]) for k in ("source", "position") if isinstance(value.get(k), str) and value[k])
-    return f"{str(value['time'])[:16].replace('T', ' ')} {where or value['author']}"
+    held = f", held until {str(value['until'])[:10]}" if value.get("until") else ""
+    return f"{str(value['time'])[:16].replace('T', ' ')} {where or value['author']}{held}"
 
 
 def _excerpt(text: str, query: str, most: int) -> str:

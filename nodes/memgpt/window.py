@@ -293,7 +293,13 @@ def render_summary(state: State) -> str:
 
 def recalled_lines(recalled: Sequence[Recalled]) -> list[str]:
     """What was looked up, a line each: when, whose words, and the words in quotes, out of which no text can break."""
-    return [f"- {r['time'][:10]}, {_whose(r)}: {json.dumps(r['text'], ensure_ascii=False)}" for r in recalled]
+    return [
+        f"- {r['time'][:10]}{_until(r)}, {_whose(r)}: {json.dumps(r['text'], ensure_ascii=False)}" for r in recalled
+    ]
+
+
+def _until(r: Recalled) -> str:
+    return f" (held until {r['until'][:10]})" if r.get("until") else ""
 
 
 def _whose(r: Recalled) -> str:
