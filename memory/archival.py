@@ -135,6 +135,10 @@ class Archival:
         where = {"source": source} if source else None
         return self.store.rank(self.namespace, query, where=where, page=page, page_size=page_size, progress=progress)
 
+    def newest(self, page: int = 0, page_size: int = 10) -> ResultPage:
+        """Passages, the newest first, page by page. Raises ValueError for a page that is not there."""
+        return self.store.find(self.namespace, where={"of": None}, page=page, page_size=page_size, newest_first=True)
+
     def sources(self) -> dict[str, int]:
         """Documents kept here, with the number of their passages."""
         documents = [item.key for item in self.store.all((self.agent, "document"))]

@@ -31,7 +31,7 @@ class Weights:
 
 
 OUTDATED = 0.5
-"""What is left of the score of a memory in whose place a newer one stands, unless it is asked what held then."""
+"""What is left, at most, of the score of a memory in whose place a newer one stands, as a share of both."""
 
 
 def collapsed(scores: Mapping[str, float], said_again: Mapping[str, str]) -> dict[str, float]:
@@ -41,6 +41,11 @@ def collapsed(scores: Mapping[str, float], said_again: Mapping[str, str]) -> dic
         memory = said_again[key]
         result[memory] = max(result[memory], scores[key])
     return result
+
+
+def outdated(scores: Mapping[str, float], newer: Mapping[str, str]) -> dict[str, float]:
+    """Put what does not hold any more behind what holds. `newer`: the memory that took the place of each."""
+    return {key: OUTDATED * min(score, scores[newer[key]]) if key in newer else score for key, score in scores.items()}
 
 
 def fuse(dense: Mapping[str, float], lexical: Mapping[str, float], weights: Weights) -> dict[str, float]:

@@ -324,9 +324,11 @@ class QdrantStore(BaseStore):
             scores = {i: s for i, s in scores.items() if (near.get(i, -1.0) >= floor if is_read else worded[i] > 0)}
         links = {i: links_of(found[i]) for i in scores}
         scores = ranking.collapsed(scores, {i: said_again for i, (said_again, _) in links.items()})
-        until = {old: str(found[i]["value"]["time"]) for i in scores for old in links[i][1]}
-        share = 1.0 if asks_about_then(query) else ranking.OUTDATED
-        ranked = [Ranked(i, s * (share if i in until else 1.0), until.get(i, "")) for i, s in scores.items()]
+        newer = {old: i for i in scores for old in links[i][1] if old in scores}
+        until = {old: str(found[i]["value"]["time"]) for old, i in newer.items()}
+        if not asks_about_then(query):
+            scores = ranking.outdated(scores, newer)
+        ranked = [Ranked(i, score, until.get(i, "")) for i, score in scores.items()]
         return sorted(ranked, key=lambda r: (-r.score, r.id))
 
     def _nearest_request(self, query: str, selector: models.Filter) -> models.QueryRequest:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import streamlit as st
+from langgraph.store.base import SearchItem
 
 from memory.archival import Archival
 from memory.documents import KINDS, read_document
@@ -109,13 +110,29 @@ def _archival(archival: Archival, total: int) -> None:
     def search(page: int) -> ResultPage:
         if text.strip():
             return archival.search(text, page, PAGE_SIZE)
-        return archival.store.find(archival.namespace, page=page, page_size=PAGE_SIZE, newest_first=True)
+        return archival.newest(page, PAGE_SIZE)
 
-    _pages("archival", (text,), search, "No passage matches.")
+    _pages("archival", (text,), search, "No passage matches.", said_by=archival)
 
 
-def _pages(name: str, asked: Any, search: Any, nothing: str) -> None:
-    """Results with their true total, ten at a time."""
+def _show_origin(archival: Archival, item: SearchItem) -> None:
+    """What a note was kept from, and in what other words it was kept again."""
+    recall = Recall(archival.store, archival.agent)
+    again = archival.wordings(item.key)
+    said = [value for each in [item.value, *again] if (value := recall.read(str(each.get("said", ""))))]
+    if not said and not again:
+        return
+    with st.expander("Where it comes from", key=f"origin-{item.key}"):
+        for value in said:
+            st.caption(f"{value['time'][:16].replace('T', ' ')} · {one_line(str(value['author']))} said")
+            st.code(str(value["text"])[:2_000], language=None, wrap_lines=True)
+        for value in again:
+            st.caption(f"{value['time'][:16].replace('T', ' ')} · kept again as")
+            st.code(str(value["text"])[:2_000], language=None, wrap_lines=True)
+
+
+def _pages(name: str, asked: Any, search: Any, nothing: str, said_by: Archival | None = None) -> None:
+    """Results with their true total, ten at a time. `said_by`: archival storage, whose notes say where they come from."""
     state = st.session_state
     if state.get(f"{name}_asked") != asked:
         state[f"{name}_asked"], state[f"{name}_page"] = asked, 0
@@ -137,10 +154,13 @@ def _pages(name: str, asked: Any, search: Any, nothing: str) -> None:
         )
         with st.container(border=True):
             about, forget = st.columns([6, 1], vertical_alignment="center")
-            about.caption(f"{str(value['time'])[:16].replace('T', ' ')} · {one_line(origin)}")
+            until = f" · held until {str(value['until'])[:10]}" if value.get("until") else ""
+            about.caption(f"{str(value['time'])[:16].replace('T', ' ')} · {one_line(origin)}{until}")
             target = Target(keys=(item.key,))
             forget.button("Forget", key=f"forget-{name}-{item.key}", type="tertiary", on_click=propose, args=(target,))
             st.code(str(value["text"])[:5_000], language=None, wrap_lines=True)
+            if said_by:
+                _show_origin(said_by, item)
     if page.pages > 1:
         _pager(name, page)
 

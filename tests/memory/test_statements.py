@@ -1,0 +1,177 @@
+"""Notes that say the same are one; those that differ stay two; what a newer one replaces is told so, and comes back with it."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from memory.archival import Archival
+from memory.edge import EdgeClient
+from memory.embedder import CachingEmbedder, LocalEmbedder
+from memory.forget import Target
+from memory.minilm import WeightsMissing
+from memory.points import WORDING
+from memory.statements import asks_about_then
+from memory.store import QdrantStore
+from models.scripted import call
+from nodes.memgpt.recalled import quotes
+from runtime import Runtime
+from tests.graphs.test_memgpt import play, results
+
+EMBEDDER = CachingEmbedder(LocalEmbedder())
+
+
+@pytest.fixture
+def archival(tmp_path: Path) -> Iterator[Archival]:
+    with QdrantStore(EdgeClient(tmp_path / "store"), EMBEDDER) as store:
+        yield Archival(store, "ada")
+
+
+SAME = [
+    ("My cat is called Byron.", "my cat is called byron"),
+    ("I have 3 children.", "I am the parent of 3 children."),
+    ("My sister Carla lives in Ghent.", "I have a sister, Carla, who lives in Ghent."),
+    ("In Porto I won a chess tournament.", "I won a chess tournament in Porto."),
+    ("Meine Katze heißt Byron.", "Meine Katze heißt Byron!"),
+]
+OTHER = [
+    ("My cat is called Byron.", "My dog is called Byron."),
+    ("I have 3 children.", "I have 4 children."),
+    ("I like chess.", "I can't stand chess."),
+    ("I like chess.", "I do not like chess."),
+    ("My sister Carla lives in Ghent.", "My sister Ines lives in Ghent."),
+    ("I play the cello.", "I play the oboe."),
+    ("Ich wohne in Berlin.", "Ich wohne in Hamburg."),
+    ("The audit closes on 3 May.", "The audit closes on 4 May."),
+    ("The rent is 800 euros.", "The rent is 800 dollars."),
+    ("Ines is treasurer at Harbor Co.", "Ines runs Harbor Co's wiki."),
+    ("I use version 2.1 of the tool.", "I use version 2.2 of the tool."),
+]
+REPLACED = [
+    ("I live in Berlin.", "I live in Munich."),
+    ("I work as a baker.", "I work as a nurse."),
+    ("I am 40 years old.", "I am 41 years old."),
+    ("I live in Berlin.", "I no longer live in Berlin."),
+    ("The meeting is at 4 pm.", "The meeting is at 5 pm."),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), SAME)
+def test_what_says_the_same_is_one_note(archival: Archival, old: str, new: str) -> None:
+    assert archival.insert(old, said="m1") == 1
+    assert archival.insert(new, said="m2") == 0
+    (item,) = archival.search(new).items
+    assert item.value["text"] == old
+    assert [(w["text"], w["said"]) for w in archival.wordings(item.key)] == [(new, "m2")]
+    assert archival.count() == archival.newest().total == 1
+
+
+@pytest.mark.parametrize(("old", "new"), OTHER)
+def test_what_differs_in_a_name_a_number_or_a_not_stays_two(archival: Archival, old: str, new: str) -> None:
+    assert archival.insert(old) == archival.insert(new) == 1
+    assert {item.value["text"] for item in archival.search(new).items} == {old, new}
+
+
+@pytest.mark.parametrize(("old", "new"), REPLACED)
+def test_what_holds_now_comes_first_unless_it_is_asked_what_held_then(archival: Archival, old: str, new: str) -> None:
+    archival.insert(old, time=datetime(2026, 1, 5, tzinfo=UTC))
+    archival.insert(new, time=datetime(2026, 2, 7, tzinfo=UTC))
+    first, second = archival.search(old).items
+    assert (first.value["text"], second.value["text"]) == (new, old)
+    assert second.value["until"][:10] == "2026-02-07"
+    assert "until" not in first.value
+    then = archival.search(f"Before, earlier: {old}").items
+    assert then[0].value["text"] == old
+    noted = {quote["text"]: quote["until"][:10] for quote in quotes(archival.store, "ada", old, (), 400)}
+    assert noted == {new: "", old: "2026-02-07"}
+
+
+def test_one_thing_at_a_time_holds_of_few_things(archival: Archival) -> None:
+    archival.insert("I like apples.")
+    archival.insert("I like pears.")
+    archival.insert("My cat is called Byron.")
+    archival.insert("My dog is called Byron.")
+    assert not [item for item in archival.search("I like apples; Byron").items if "until" in item.value]
+
+
+def test_five_hundred_insertions_lose_no_statement(archival: Archival) -> None:
+    """100 statements, each in five wordings, in an order by chance."""
+    rng = random.Random(0)
+    slots = list(itertools.product("cat dog parrot rabbit".split(), "Byron Biscuit Pepper Rocket Waffle".split()))
+    pets = [(f"{name}", [f.format(p=pet, n=name) for f in PETS]) for pet, name in slots]
+    homes = [(city, [f.format(n=name, c=city) for f in HOMES]) for name in NAMES for city in CITIES]
+    ages = [(f"{n}", [f.format(n=n) for f in AGES]) for n in range(20, 80)]
+    statements = [*pets[:20], *homes[:50], *ages[:30]]
+    told = [(value, wording) for value, wordings in statements for wording in wordings]
+    rng.shuffle(told)
+    kept = sum(archival.insert(wording) for _, wording in told)
+    assert kept == archival.count()
+    assert kept < 2.2 * len(statements), "of four that say it again, three find it"
+    for wordings in (rng.choice(statements)[1] for _ in range(40)):
+        found = [str(item.value["text"]) for item in archival.search(wordings[0], page_size=10).items]
+        assert set(found) & set(wordings)
+
+
+PETS = [
+    "My {p} is called {n}.", "I have a {p} named {n}.", "The name of my {p} is {n}.", "My {p}'s name is {n}.",
+    "The person has a {p} called {n}.",
+]  # fmt: skip
+HOMES = [
+    "My sister {n} lives in {c}.", "{n}, my sister, lives in {c}.", "I have a sister, {n}, who lives in {c}.",
+    "The person's sister {n} lives in {c}.", "My sister is called {n} and she lives in {c}.",
+]  # fmt: skip
+AGES = [
+    "My aunt is {n} years old.", "The person's aunt is {n} years old.", "My aunt is {n} years old!", "I have an aunt aged {n}.",
+    "The age of my aunt is {n}.",
+]  # fmt: skip
+NAMES = "Carla Ines Judit Maren Olga Tove Zora Hanna Lena Mira".split()
+CITIES = "Ghent Turin Leeds Porto Graz Lyon Bergen Malaga Krakow Tampere Bonn Nantes".split()
+
+
+def test_the_agent_is_told_that_it_is_kept_already(runtime: Runtime) -> None:
+    insert = call("archival_memory_insert", content="The person has a boat.", request_heartbeat=False)
+    play(runtime, insert, text="I have a boat.")
+    state, _ = play(runtime, insert, text="I have a boat!")
+    assert [result["message"] for result in results(state)][-1] == "That is kept already, in other words or the same."
+    assert Archival(runtime.store, "ada").count() == 1
+
+
+def test_a_wording_becomes_the_note_when_its_note_is_forgotten(runtime: Runtime) -> None:
+    archival = Archival(runtime.store, "ada")
+    insert = call("archival_memory_insert", content="The person has a boat.", request_heartbeat=False)
+    play(runtime, insert, text="I have a boat.")
+    again = call("archival_memory_insert", content="The person has a boat!", request_heartbeat=False)
+    play(runtime, again, text="As I said, a boat.", thread="u")
+    runtime.forget("ada", Target(conversation="t"))
+    assert archival.count() == 1
+    (item,) = archival.search("boat").items
+    assert item.namespace == ("ada", "passage")
+    assert runtime.store.count(("ada", "passage", WORDING)) == 0
+
+
+def test_what_lost_its_place_holds_again_without_the_one_that_took_it(archival: Archival) -> None:
+    archival.insert("I live in Berlin.")
+    archival.insert("I live in Munich.", key="new")
+    assert [bool(item.value.get("until")) for item in archival.search("Where do I live?").items] == [False, True]
+    archival.store.delete(archival.namespace, "new:0")
+    (item,) = archival.search("Where do I live?").items
+    assert "until" not in item.value
+
+
+def test_without_weights_a_note_is_kept_as_it_is(archival: Archival, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> frozenset[str]:
+        raise WeightsMissing("no weights")
+
+    archival.insert("I have a boat.")
+    monkeypatch.setattr("memory.archival.frequent_words", missing)
+    assert archival.insert("I have a boat.") == 1
+
+
+def test_a_question_about_the_past_is_told_from_one_about_now() -> None:
+    assert asks_about_then("Where did I use to live before?")
+    assert asks_about_then("What was my previous job?")
+    assert not asks_about_then("Where do I live?")
+    assert not asks_about_then("What did I tell you of my job?")
