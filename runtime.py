@@ -74,7 +74,7 @@ class Runtime:
             name: builder.compile(checkpointer=self.checkpointer, store=self.store, name=name)
             for name, builder in BUILDERS.items()
         }
-        self._past = Past(self.store, self.checkpointer, self.graphs["memgpt"])
+        self.past = Past(self.store, self.checkpointer, self.graphs["memgpt"])
 
     def run(self, machine: Machine, thread: str, given: Given, context: Context) -> dict[str, Any]:
         """Run a machine to its end, or to where it waits; gives the thread's state. Takes and raises what `stream` does."""
@@ -97,14 +97,13 @@ class Runtime:
         on with; ThreadBusy if the thread has a run under way; and what models, sandbox and memory raise: the input is kept
         then.
         """
-        if machine == "memgpt":
-            self._past.settle(thread)
-        self._check(machine, thread, given, context)
+        self._check_name(machine, thread)
         context = replace(context, model=context.model or self.settings.model, settings=self.settings)
-        # Above what the context's own budget allows, so that this bound is never what ends a run; the default is 10,007.
-        config: RunnableConfig = {**self.config(machine, thread), "recursion_limit": context.supersteps}
         control = control or RunControl()
-        with self._turn(thread, str(config["configurable"]["thread_id"])):
+        with self._turn(machine, thread):
+            self._check(machine, thread, given, context)
+            # Above what the context's own budget allows, so that this bound is never what ends a run; the default is 10,007.
+            config: RunnableConfig = {**self.config(machine, thread), "recursion_limit": context.supersteps}
             parts: Generator[Part, None, None] = self.graphs[machine].stream(
                 _values(machine, given),
                 config,
@@ -140,6 +139,7 @@ class Runtime:
                 raise ThreadBusy(f"A turn is under way in {sorted(self._busy)[0]}: wait for its end, or stop it.")
             self._busy.add(ALL)
         try:
+            self.past.settle()
             return Forgetting(self.store, self.checkpointer, self.settings).forget(agent, target)
         finally:
             with self._guard:
@@ -165,7 +165,7 @@ class Runtime:
 
     def as_of(self, agent: str, moment: datetime) -> AsOf:
         """The whole state of an agent as it was at a past moment, to be read."""
-        return self._past.as_of(agent, moment)
+        return self.past.as_of(agent, moment)
 
     def branches(self, thread: str) -> Branches | None:
         """The branches of a conversation, and which of them is active; None if it has never been branched."""
@@ -178,19 +178,19 @@ class Runtime:
         working context) is in no search any more, until `switch` goes back to it. Raises ValueError for what is not of this
         agent or conversation, and ThreadBusy.
         """
-        with self._turn(thread, str(self.config("memgpt", thread)["configurable"]["thread_id"])):
-            return self._past.branch(agent, thread, before)
+        with self._turn("memgpt", thread):
+            return self.past.branch(agent, thread, before)
 
-    def switch(self, thread: str, branch: str) -> Branches:
+    def switch(self, agent: str, thread: str, branch: str) -> Branches:
         """Go to another branch of a conversation, by its name in `branches`. Raises ValueError and ThreadBusy."""
-        with self._turn(thread, str(self.config("memgpt", thread)["configurable"]["thread_id"])):
-            return self._past.switch(thread, branch)
+        with self._turn("memgpt", thread):
+            return self.past.switch(agent, thread, branch)
 
     def _check(self, machine: Machine, thread: str, given: Given, context: Context) -> None:
-        if machine == "memgpt" and thread.startswith(BRANCH):
-            raise ValueError(f"A conversation cannot have the name {thread!r}: branches begin so. Choose another.")
         state = self.state(machine, thread)
         check_owner(state, context.agent)
+        if machine == "memgpt" and (tree := self.branches(thread)):
+            check_owner({"agent": tree.agent}, context.agent)
         if given is None or isinstance(given, Command):
             if not self.pending_step(machine, thread):
                 raise ValueError(
@@ -204,6 +204,10 @@ class Runtime:
         elif isinstance(given, str) and not given.strip():
             raise ValueError("The task is empty: say what is to be solved.")
 
+    def _check_name(self, machine: Machine, thread: str) -> None:
+        if machine == "memgpt" and (BRANCH.fullmatch(thread) or not thread):
+            raise ValueError(f"A conversation cannot have the name {thread!r}: its branches would. Choose another.")
+
     def _snapshot(self, machine: Machine, thread: str) -> Any:
         try:
             return self.graphs[machine].get_state(self.config(machine, thread))
@@ -214,20 +218,22 @@ class Runtime:
             ) from error
 
     @contextmanager
-    def _turn(self, thread: str, thread_id: str) -> Iterator[None]:
-        """One run at a time in a thread, with its memory on disk at the end."""
+    def _turn(self, machine: Machine, thread: str) -> Iterator[None]:
+        """One run at a time in a thread and its branches, with its memory on disk at the end."""
+        name = f"{machine}:{thread}"
         with self._guard:
-            if {thread_id, ALL} & self._busy:
+            if {name, ALL} & self._busy:
                 raise ThreadBusy(f"The conversation {thread} has a turn under way: wait for its end, or stop it.")
-            self._busy.add(thread_id)
+            self._busy.add(name)
         try:
+            self.past.settle()
             yield
         finally:
             try:
                 self.store.flush()
             finally:
                 with self._guard:
-                    self._busy.remove(thread_id)
+                    self._busy.remove(name)
 
 
 def _values(machine: Machine, given: Given) -> Any:
@@ -248,7 +254,9 @@ def open_runtime(settings: Settings | None = None) -> Iterator[Runtime]:
     settings = settings or Settings()
     with open_store(settings) as store, open_checkpointer(settings) as checkpointer:
         Forgetting(store, checkpointer, settings).finish()
-        yield Runtime(settings, store, checkpointer)
+        runtime = Runtime(settings, store, checkpointer)
+        runtime.past.settle()
+        yield runtime
 
 
 @asynccontextmanager

@@ -88,8 +88,11 @@ class Archival:
             logger.warning("The note is kept without a look for one that says the same: %s", error)
             return "", []
         statement = Statement(content, new)
+        # What does not hold any more, and is said again, holds again: that is a note of its own.
         notes = [
-            (item.key, Statement(str(item.value["text"]), vector)) for item, vector in zip(found, old, strict=True)
+            (str(item.value.get("of", item.key)), Statement(str(item.value["text"]), vector))
+            for item, vector in zip(found, old, strict=True)
+            if "until" not in item.value
         ]
         if not is_ours:  # the rules were made with MiniLM's vectors
             return next((key for key, note in notes if note.spoken == statement.spoken), ""), []

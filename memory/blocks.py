@@ -1,9 +1,12 @@
 """The working context's blocks as an agent keeps them between threads, and the list of its threads."""
 
+import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from diff_match_patch import diff_match_patch
 from langgraph.store.base import PutOp
 
 from memory.recall import Trust
@@ -13,8 +16,8 @@ VERSION = "block_version"
 """The namespace of what each block was before and after each edit."""
 
 
-BRANCH = "branch:"
-"""Begins the name of a thread that is a branch of a conversation; a number and the conversation's name come after it."""
+BRANCH = re.compile(r"branch:\d+:(.+)", re.DOTALL)
+"""The name of a thread that is a branch of a conversation."""
 
 
 @dataclass(frozen=True)
@@ -40,36 +43,47 @@ def save_block(
     `thread` and `said`: the conversation in which the agent made it, and the key of the message that it answered; empty for what
     no agent has written. `trust`: outside, where text from outside was in view.
     """
-    kept = store.get((agent, "block"), block)
-    before = None if kept is None else str(kept.value["text"])
-    if text == before:
-        return
+    save_blocks(store, agent, {block: text}, thread=thread, said=said, trust=trust)
+
+
+def save_blocks(store: QdrantStore, agent: str, blocks: Mapping[str, str], **origin: str) -> None:
+    """Keep blocks, all or none, with their edits; `origin` says where these come from."""
+    before = load_blocks(store, agent)
     now = datetime.now(UTC).isoformat()
-    version = {
-        "block": block, "text": text, "before": before, "thread": thread, "said": said, "trust": trust, "time": now,
-    }  # fmt: skip
-    store.batch(
-        [
-            PutOp((agent, "block"), block, {"text": text}, index=False),
-            PutOp((agent, VERSION), f"{block}:{uuid.uuid4()}", version, index=False),
-        ]
-    )
+    puts: list[PutOp] = []
+    for block, text in blocks.items():
+        if text != before.get(block):
+            edit = {"block": block, "text": text, "before": before.get(block), "time": now, **origin}
+            puts.append(PutOp((agent, "block"), block, {"text": text}, index=False))
+            puts.append(PutOp((agent, VERSION), f"{block}:{uuid.uuid4()}", edit, index=False))
+    if puts:
+        store.batch(puts)
 
 
 def replayed(text: str, before: str, after: str) -> str:
-    """Do the edit from `before` to `after` again, on a text that others may have edited too: line by line."""
+    """Do the edit from `before` to `after` again, on a text that others may have edited since.
+
+    Lines that are as the edit has them are added and taken out whole; one that others have changed is changed where the edit did.
+    A line that is gone stays gone.
+    """
     if text in (before, after):
         return after
-    old, new = before.split("\n"), after.split("\n")
-    lines = text.split("\n")
-    for line in [line for line in old if line not in new and line in lines]:
-        lines.remove(line)
-    return "\n".join([*lines, *(line for line in new if line and line not in old and line not in lines)])
+    old, new = ([line for line in part.split("\n") if line] for part in (before, after))
+    taken, added = [line for line in old if line not in new], [line for line in new if line not in old]
+    lines = [line for line in text.split("\n") if line]
+    if taken and added and not set(taken) <= set(lines):
+        differ = diff_match_patch()
+        return str(differ.patch_apply(differ.patch_make(before, after), text)[0])
+    for line in taken:
+        if line in lines:
+            lines.remove(line)
+    return "\n".join([*lines, *(line for line in added if line not in lines)])
 
 
 def conversation_of(thread: str) -> str:
     """The conversation that a branch's thread belongs to; of any other thread, itself."""
-    return thread.split(":", 2)[2] if thread.startswith(BRANCH) else thread
+    found = BRANCH.fullmatch(thread)
+    return found[1] if found else thread
 
 
 def save_thread(store: QdrantStore, agent: str, thread: str, title: str, begins: bool) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from qdrant_client import models
 
-from memory.blocks import BRANCH, VERSION, load_blocks, replayed, save_block
+from memory.blocks import VERSION, load_blocks, replayed, save_blocks
 from memory.conditions import Namespace
 from memory.points import COLLECTION, moved
 from memory.store import QdrantStore
@@ -96,18 +96,23 @@ def first(agent: str, conversation: str) -> Branches:
     return Branches(agent, conversation, (Branch(conversation),), (("", conversation),))
 
 
-def begin(branches: Branches, parent: str, since: datetime) -> Branches:
-    """Those branches and a new one, active, that has what its parent had up to `since`."""
-    now = datetime.now(UTC).isoformat()
-    thread = f"{BRANCH}{len(branches.branches) + 1}:{branches.conversation}"
-    new = Branch(thread, parent, since.isoformat(), now)
-    return activate(replace(branches, branches=(*branches.branches, new)), thread)
+def grown(branches: Branches, parent: str, since: datetime) -> tuple[Branches, str]:
+    """Those branches and a new one that has what its parent had up to `since`; and its thread."""
+    thread = f"branch:{len(branches.branches) + 1}:{branches.conversation}"
+    new = Branch(thread, parent, since.isoformat(), datetime.now(UTC).isoformat())
+    return replace(branches, branches=(*branches.branches, new)), thread
 
 
 def activate(branches: Branches, thread: str) -> Branches:
     """Those branches with that one active. Raises ValueError if there is none such."""
     branches.branch(thread)
     return replace(branches, actives=(*branches.actives, (datetime.now(UTC).isoformat(), thread)), settled=False)
+
+
+def unsettled(store: QdrantStore) -> list[Branches]:
+    """Those of which a crash has cut a change short."""
+    names = [item.key for item in store.all(RECORDS, {"settled": False})]
+    return [found for name in names if (found := branches_of(store, name))]
 
 
 def save(store: QdrantStore, branches: Branches) -> None:
@@ -124,30 +129,45 @@ def settle(store: QdrantStore, branches: Branches) -> Branches:
     has = {p.id: branches.has(branches.active, str(p.value["thread"]), p.written) for p in written}
     left = [point for point in written if not has[point.id] and not is_aside(point)]
     come = [point for point in written if has[point.id] and is_aside(point)]
-    for point in [*reversed(left), *come]:  # edits of blocks are undone newest first
-        _move(store, point)
+    _turn_blocks(store, branches, left, come)
+    for point in [*left, *come]:
+        agent, *place = point.namespace
+        to = (agent, *place[1:]) if is_aside(point) else (agent, ASIDE, *place)
+        selector = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
+        store.client.set_payload(COLLECTION, {"tags": moved(point.payload["tags"], to)}, points=selector)
     settled = replace(branches, settled=True)
     save(store, settled)
     store.flush()
     return settled
 
 
+def _turn_blocks(store: QdrantStore, branches: Branches, left: list[Stored], come: list[Stored]) -> None:
+    """Undo the edits that were left, newest first, and bring back those that come: as the blocks were when their branch was left,
+    unless others have edited them since; then by doing each again.
+    """
+    since, active = branches.actives[-1]
+    others = [point for point in stored(store, branches.agent, thread="") if point.kind == VERSION]
+    if any(point.value.get("switch") == since for point in others):
+        return  # a crash came after it
+    blocks = load_blocks(store, branches.agent)
+    for edit in [point.value for point in reversed(left) if point.kind == VERSION]:
+        blocks[edit["block"]] = replayed(blocks.get(edit["block"], ""), edit["text"], edit["before"] or "")
+    leavings = [point for point in others if point.value.get("left") == active]
+    last = {point.value["block"]: point.value for point in sorted(leavings, key=lambda point: point.written)}
+    edits = [point.value for point in come if point.kind == VERSION]
+    for block in dict.fromkeys(edit["block"] for edit in edits):
+        if block in last and last[block]["text"] == blocks.get(block, ""):
+            blocks[block] = last[block]["before"] or ""
+            continue
+        for edit in [edit for edit in edits if edit["block"] == block]:
+            blocks[block] = replayed(blocks.get(block, ""), edit["before"] or "", edit["text"])
+    was = branches.actives[-2][1]
+    save_blocks(store, branches.agent, blocks, thread="", said="", trust="own", switch=since, left=was)
+
+
 def is_aside(point: Stored) -> bool:
     """Whether it is put aside: of a branch that is not active."""
     return len(point.namespace) > 1 and point.namespace[1] == ASIDE
-
-
-def _move(store: QdrantStore, point: Stored) -> None:
-    """Put it aside, or bring it back, and with an edit of a block undo it, or do it again."""
-    agent, value = point.namespace[0], point.value
-    to = (agent, *point.namespace[2:]) if is_aside(point) else (agent, ASIDE, *point.namespace[1:])
-    if point.kind == VERSION:
-        edit = [value["before"] or "", value["text"]]
-        block = value["block"]
-        text = replayed(load_blocks(store, agent).get(block, ""), *(edit if is_aside(point) else reversed(edit)))
-        save_block(store, agent, block, text)
-    selector = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
-    store.client.set_payload(COLLECTION, {"tags": moved(point.payload["tags"], to)}, points=selector)
 
 
 def _time(text: str) -> datetime:

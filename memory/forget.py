@@ -67,6 +67,8 @@ class Target:
         """Whether a memory is meant itself."""
         if self.text:
             return contains([key, value], (folded(self.text),))
+        if "switch" in value:  # a block as it was turned by a change of branches: nobody wrote it then
+            return False
         if self.keys:
             return bool({key, str(value.get("said", "")), key.removesuffix(":result") + ":call"} & set(self.keys))
         if self.conversation:
@@ -189,7 +191,7 @@ def erase(store: QdrantStore, marks: Marks) -> Counter[str]:
         if point.kind not in EDITED or _is_of(point, marks) or not _edit(store, point, marks):
             gone.append(point.id)
         if point.kind == "message" and isinstance(position := point.value.get("position"), int):
-            after.add((str(point.value["thread"]), position + 1))
+            after.add((conversation_of(str(point.value["thread"])), position + 1))
     for point in list(stored(store, marks.agent)):
         if point.id not in gone:
             _detach(store, point, marks, after)
@@ -223,7 +225,7 @@ def _edit(store: QdrantStore, point: Stored, marks: Marks) -> bool:
 def _detach(store: QdrantStore, point: Stored, marks: Marks, after: set[tuple[str, int]]) -> None:
     """Take the forgotten out of what stays beside it: what the embedder read before it, and the message that it was kept from."""
     value = point.value
-    is_next = (str(value.get("thread")), value.get("position")) in after
+    is_next = (conversation_of(str(value.get("thread"))), value.get("position")) in after  # a branch goes on counting
     if point.kind == "message" and (is_next or contains(point.payload.get("passage", ""), marks.words)):
         store.client.upsert(COLLECTION, points=[_alone(point)])
     links: dict[str, Any] = {"said": "", "supersedes": [], "of": None}

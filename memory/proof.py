@@ -10,8 +10,6 @@ from memory.points import COLLECTION, point_id
 from memory.recall import Message, Recall
 from text import folded
 
-LONGEST = 400  # characters of a message that are searched for
-
 
 def restored(recall: Recall, messages: Iterable[Message]) -> list[str]:
     """Write those anew that are not found by their text; returns their keys.
@@ -31,7 +29,7 @@ def restored(recall: Recall, messages: Iterable[Message]) -> list[str]:
 
 def is_found(recall: Recall, message: Message) -> bool:
     """Whether the search for a message's own text finds it."""
-    text = folded(message.text)[:LONGEST]
+    text = folded(message.text)
     if not text:
         return True
     itself = models.HasIdCondition(has_id=[point_id(recall.namespace, message.key)])

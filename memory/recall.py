@@ -69,8 +69,11 @@ class Recall:
         self.store.add(self.namespace, [_memory(m) for m in messages])
 
     def replace(self, message: Message) -> None:
-        """Write a message anew, in place of what is there under its key."""
+        """Write a message anew, in place of what is there under its key; it was written first when it was, or when it was said."""
+        kept = self.store.get(self.namespace, message.key)
+        written = kept.created_at if kept else message.time
         self.store.write(self.namespace, [_memory(message)])
+        self.store.date(self.namespace, message.key, written)
 
     def read(self, key: str) -> dict[str, Any] | None:
         """One message of the log; None if it is not there."""

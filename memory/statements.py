@@ -35,13 +35,13 @@ AVERSE = re.compile(
 )
 """Turns what is said about."""
 HOLDS_ONE = re.compile(
-    r"\b(?:live[sd]?|living|home|moved|relocated|work(?:s|ed|ing)?|job|employed|name[ds]?|called|years old|aged?|favou?rite|"
+    r"\b(?:live[sd]?|living|home|moved|relocated|work(?:s|ed|ing)?|job|employed|(?:my|person's) name|years old|aged?|favou?rite|"
     r"birthday|married|engaged|phone|number|address|e-?mail|password|weighs?|tall|salary|boss|drives?|deadline|due|starts?|begins?|"
     r"meeting|appointment|flight|budget|status|now)\b"
 )
 """Of what is said so, one thing holds at a time: whoever lives in another town now does not live in the first one."""
 PAST = re.compile(
-    r"\b(?:used to|before|previous(?:ly)?|former(?:ly)?|earlier|old|once|back then|at the time|originally|at first|"
+    r"\b(?:used to|before|previous(?:ly)?|former(?:ly)?|earlier|(?:my|your|the) old|once|back then|at the time|originally|at first|"
     r"(?:19|20)\d\d|last (?:year|month|week))\b"
 )
 """Asks about what held then."""

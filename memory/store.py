@@ -190,6 +190,11 @@ class QdrantStore(BaseStore):
         if changes:
             self.client.set_payload(COLLECTION, dict(changes), points=selector, key="value")
 
+    def date(self, namespace: Namespace, key: str, written: datetime) -> None:
+        """Say when a memory was written first, where it had to be written again."""
+        selector = models.Filter(must=[models.HasIdCondition(has_id=[point_id(namespace, key)])])
+        self.client.set_payload(COLLECTION, {"created_at": written.isoformat()}, points=selector)
+
     def _points(self, namespace: Namespace, memories: Sequence[Memory]) -> list[models.PointStruct]:
         numbered = zip(memories, self._numbers(len(memories)), strict=True)
         points = [point_of(namespace, memory, sequence) for memory, sequence in numbered]

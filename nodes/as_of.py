@@ -4,8 +4,9 @@ LangGraph keeps each step of each conversation, and Qdrant says when each memory
 but the versions of blocks. What was deleted since is not there: what is forgotten was never known.
 """
 
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -13,7 +14,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from memory.blocks import VERSION, conversation_of, load_blocks
-from memory.branches import Branches, activate, begin, branches_of, first, save, settle
+from memory.branches import Branches, activate, branches_of, first, grown, save, settle, unsettled
+from memory.checkpoints import last_values
 from memory.store import QdrantStore
 from memory.stored import Stored, stored
 from nodes.memgpt.receive import check_owner
@@ -50,11 +52,15 @@ class Past:
     checkpointer: BaseCheckpointSaver[str]
     graph: Any
     """The compiled memgpt machine."""
+    _changing: threading.RLock = field(default_factory=threading.RLock)
+    """Held while branches change."""
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def as_of(self, agent: str, moment: datetime) -> AsOf:
         """The agent's state at that moment."""
+        moment = _bounded(moment)
+        self.settle()
         points = list(stored(self.store, agent))
         tree = _Trees(self.store)
         had = [point for point in points if point.written <= moment and tree.had(point, moment)]
@@ -83,38 +89,67 @@ class Past:
         """Begin a branch of a conversation as it stood before a message, by its key in recall storage, or at a moment.
 
         A moment within a turn means the turn's beginning. What was written since by the branch that was active is put aside.
-        Raises ValueError for a message that is not of this conversation, and for another agent's conversation.
+        A message that came in together with others goes with all of them. Raises ValueError for a message that is not of this
+        conversation, for another agent's conversation, and where a forget has taken the earlier steps with it.
         """
-        tree = branches_of(self.store, conversation) or first(agent, conversation)
-        if isinstance(before, str):
-            thread, moment = self._place(agent, conversation, before)
-        else:
-            thread, moment = tree.active_at(before), before
-        start = next((s for s in self._history(thread, moment) if not s.next or s.metadata["source"] == "input"), None)
-        values = start.values if start else {}
-        check_owner(self.state(thread, datetime.now(UTC)), agent)
-        since = datetime.fromisoformat(start.created_at) if start else EPOCH
-        grown = begin(tree, thread, since)
-        self.checkpointer.delete_thread(grown.active)  # left by a crash before it was noted
-        if "agent" in values:  # before the first turn there is nothing to begin with
-            self.graph.update_state(thread_config(grown.active), values, as_node=REST)
-        save(self.store, grown)
-        return settle(self.store, grown)
+        with self._changing:
+            tree = self._tree(agent, conversation) or first(agent, conversation)
+            if isinstance(before, str):
+                thread, moment = self._place(agent, conversation, before)
+            else:
+                moment = _bounded(before)
+                thread = tree.active_at(moment)
+            start = next(
+                (s for s in self._history(thread, moment) if not s.next or s.metadata["source"] == "input"), None
+            )
+            if start is None and self._had_begun(agent, tree, thread, moment):
+                raise ValueError(
+                    "The steps before that are gone: they went when something was forgotten. Choose a later message, or begin a "
+                    "new conversation."
+                )
+            tree, new = grown(tree, thread, datetime.fromisoformat(start.created_at) if start else EPOCH)
+            self.checkpointer.delete_thread(new)  # left by a crash before it was noted
+            if start and "agent" in start.values:  # before the first turn there is nothing to begin with
+                self.graph.update_state(thread_config(new), start.values, as_node=REST)
+            return self._go(activate(tree, new))
 
-    def switch(self, conversation: str, thread: str) -> Branches:
+    def switch(self, agent: str, conversation: str, thread: str) -> Branches:
         """Go to another branch, with what it had written. Raises ValueError if there is none such."""
-        tree = branches_of(self.store, conversation)
-        if tree is None:
-            raise ValueError(f"The conversation {conversation} has no branches.")
-        changed = activate(tree, thread)
+        with self._changing:
+            tree = self._tree(agent, conversation)
+            if tree is None:
+                raise ValueError(f"The conversation {conversation} has no branches.")
+            return self._go(activate(tree, thread))
+
+    def settle(self) -> None:
+        """Finish the changes of branches that a crash has cut short."""
+        with self._changing:
+            for tree in unsettled(self.store):
+                settle(self.store, tree)
+
+    def _go(self, changed: Branches) -> Branches:
         save(self.store, changed)
         return settle(self.store, changed)
 
-    def settle(self, conversation: str) -> None:
-        """Finish a change of branches that a crash has cut short."""
+    def _tree(self, agent: str, conversation: str) -> Branches | None:
+        """The branches of an agent's conversation; None if it has none yet. Raises ValueError for one that is not the agent's."""
         tree = branches_of(self.store, conversation)
-        if tree is not None and not tree.settled:
-            settle(self.store, tree)
+        if tree is None and self.store.get((agent, "thread"), conversation) is None:
+            check_owner(last_values(self.checkpointer, thread_id(conversation)), agent)
+            raise ValueError(f"The agent {agent} has no conversation {conversation!r}.")
+        if tree is not None:
+            check_owner({"agent": tree.agent}, agent)
+        return tree
+
+    def _had_begun(self, agent: str, tree: Branches, thread: str, moment: datetime) -> bool:
+        """Whether anything had been said in that branch by then."""
+        said = (
+            p
+            for branch in tree.branches
+            for p in stored(self.store, agent, thread=branch.thread)
+            if p.kind == "message"
+        )
+        return any(p.written < moment and tree.has(thread, str(p.value["thread"]), p.written) for p in said)
 
     def _place(self, agent: str, conversation: str, key: str) -> tuple[str, datetime]:
         """The thread in which a message was said, and the moment before."""
@@ -171,10 +206,22 @@ def active_thread(store: QdrantStore, conversation: str) -> str:
     return tree.active if tree else conversation
 
 
-def thread_config(thread: str) -> RunnableConfig:
-    """LangGraph's configuration of a conversation's thread: none has the name of a solver's run."""
+def thread_id(thread: str) -> str:
+    """LangGraph's name of a conversation's thread: none has the name of a solver's run."""
     is_plain = ":" not in thread or conversation_of(thread) != thread
-    return {"configurable": {"thread_id": thread if is_plain else f"{MEMGPT_THREAD}{thread}"}}
+    return thread if is_plain else f"{MEMGPT_THREAD}{thread}"
+
+
+def thread_config(thread: str) -> RunnableConfig:
+    """LangGraph's configuration of a conversation's thread."""
+    return {"configurable": {"thread_id": thread_id(thread)}}
+
+
+def _bounded(moment: datetime) -> datetime:
+    """The moment, or now for one that is still to come. Raises ValueError for one without a time zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"The moment {moment} has no time zone: give it one, such as {moment}+00:00.")
+    return min(moment, datetime.now(UTC))
 
 
 def _checkpoint_id(moment: datetime) -> str:

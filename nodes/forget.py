@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from memory.blocks import conversation_of
-from memory.branches import branches_of, first
+from memory.branches import RECORDS, branches_of, first
 from memory.checkpoints import histories, keep_last_as, last_values, purge_checkpoints, thread_ids
 from memory.forget import Marks, Target, contains, erase, left, lines_without, mark, purge
 from memory.recall import SAID
@@ -106,8 +106,14 @@ class Forgetting:
     # ---- conversations ----------------------------------------------------------------------------------------------
 
     def _threads(self, agent: str) -> list[str]:
-        """The agent's threads, of all machines."""
-        return [t for t in thread_ids(self.checkpointer) if last_values(self.checkpointer, t).get("agent") == agent]
+        """The agent's threads, of all machines. What broke off in its first step has not noted yet whose it is."""
+        own = {point.key for point in stored(self.store, agent) if point.kind == "thread"}
+
+        def owner(thread: str) -> str:
+            is_own = conversation_of(thread.removeprefix(MEMGPT_THREAD)) in own
+            return str(last_values(self.checkpointer, thread).get("agent", agent if is_own else ""))
+
+        return [thread for thread in thread_ids(self.checkpointer) if owner(thread) == agent]
 
     def _holds(self, thread: str, marks: Marks) -> bool:
         """Whether any checkpoint of a thread holds something forgotten."""
@@ -180,7 +186,8 @@ class Forgetting:
     def _sought_in_files(self, marks: Marks) -> tuple[list[bytes], list[str]]:
         """The words whose bytes no file may hold, and why others are not looked for."""
         points = stored(self.store, "")
-        if any(point.payload["agent"] != marks.agent and contains(point.payload, marks.words) for point in points):
+        others = (point for point in points if point.payload["agent"] not in (marks.agent, *RECORDS))
+        if any(contains(point.payload, marks.words) for point in others):
             return [], ["the same words in memories of other agents, which are theirs"]
         if any(len(word) < LEAST_BYTES for word in marks.words):
             return [], [

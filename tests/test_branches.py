@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-import memory.branches
 from graphs.memgpt import Context
 from memory.archival import Archival
 from memory.blocks import VERSION, list_threads, load_blocks, replayed, save_block
+from memory.edge import EdgeClient
 from memory.forget import Target
 from memory.lessons import Lesson, Lessons
 from memory.recall import SAID, Recall
@@ -122,7 +122,7 @@ def test_as_it_was_is_what_a_copy_taken_then_holds(runtime: Runtime, seed: int) 
         if step > 5 and chance < 0.1:
             runtime.branch(AGENT, "t", walk.random.choice(said_in(runtime, "t")))
         elif step > 5 and chance < 0.2 and (tree := runtime.branches("t")):
-            runtime.switch("t", walk.random.choice(tree.branches).thread)
+            runtime.switch(AGENT, "t", walk.random.choice(tree.branches).thread)
         elif chance < 0.3:
             save_block(runtime.store, AGENT, "persona", f"I am number {step}.")
         else:
@@ -163,10 +163,10 @@ def test_what_an_abandoned_branch_wrote_is_in_no_search_and_comes_back_whole(run
         assert all(hits(runtime, word) for word in said[active])
         if walk.random.random() < 0.5:
             active = walk.random.choice(list(heads))
-            runtime.switch("t", active)
+            runtime.switch(AGENT, "t", active)
             assert copy(runtime) == heads[active]
     for branch, head in heads.items():
-        runtime.switch("t", branch)
+        runtime.switch(AGENT, "t", branch)
         assert copy(runtime) == head
     assert [thread.thread for thread in list_threads(runtime.store)] == ["t"]
 
@@ -179,7 +179,7 @@ def test_the_first_message_can_be_edited_and_names_the_conversation_anew(runtime
     state, _ = play(runtime, call("send_message", message="Good."), text="The truth.")
     assert "A lie" not in repr(state)
     assert [thread.title for thread in list_threads(runtime.store)] == ["The truth."]
-    runtime.switch("t", "t")
+    runtime.switch(AGENT, "t", "t")
     assert Recall(runtime.store, AGENT).search("A lie").total == 1
 
 
@@ -192,7 +192,7 @@ def test_edits_of_blocks_by_others_outlive_a_change_of_branches(runtime: Runtime
     save_block(runtime.store, AGENT, "human", f"{text}\nIs called Ada")
     runtime.branch(AGENT, "t", runtime.store.find((AGENT, "message"), "And a dog").items[0].key)
     assert load_blocks(runtime.store, AGENT)["human"] == "Has a cat\nSings\nIs called Ada"
-    runtime.switch("t", "t")
+    runtime.switch(AGENT, "t", "t")
     assert sorted(load_blocks(runtime.store, AGENT)["human"].split("\n")) == [
         "Has a cat",
         "Has a dog",
@@ -209,35 +209,42 @@ def test_an_edit_is_done_again_line_by_line() -> None:
     assert replayed("", "", "y") == "y"
 
 
-def test_a_change_of_branches_that_a_crash_cuts_short_is_finished_before_the_next_turn(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 9])
+def test_a_change_of_branches_that_a_crash_cuts_short_is_finished_before_anything_else(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     walk = Walk(runtime, 7)
     for _ in range(8):
         walk.turn()
     whole = copy(runtime)
     key = walk.messages()[2][0]
-    move, moved = memory.branches._move, 0
+    update, written = EdgeClient._update, 0
 
-    def dies(*arguments: Any) -> None:
-        nonlocal moved
-        moved += 1
-        if moved == 4:
+    def dies(client: EdgeClient, operation: Any) -> None:
+        nonlocal written
+        written += 1
+        if written == at:
             raise KeyboardInterrupt
-        move(*arguments)
+        update(client, operation)
 
-    monkeypatch.setattr(memory.branches, "_move", dies)
-    with pytest.raises(KeyboardInterrupt):
-        runtime.branch(AGENT, "t", key)
-    monkeypatch.setattr(memory.branches, "_move", move)
-    word = walk.turn()
-    assert {text for _, text in walk.messages()} == {
-        "Let us talk of qword0x.",
-        "Let us talk of qword1x.",
-        f"Let us talk of {word}.",
-    }
-    runtime.switch("t", "t")
+    with monkeypatch.context() as patched:
+        patched.setattr(EdgeClient, "_update", dies)
+        with pytest.raises(KeyboardInterrupt):
+            runtime.branch(AGENT, "t", key)
+    before = runtime.as_of(AGENT, now_before(runtime, key)).blocks  # a look at the past finishes it too
+    assert copy_then(runtime, datetime.now(UTC)) == copy(runtime)
+    assert copy(runtime)["blocks"] in (whole["blocks"], before)
+    if runtime.branches("t"):
+        word = walk.turn()
+        said = ["Let us talk of qword0x.", "Let us talk of qword1x.", f"Let us talk of {word}."]
+        assert sorted(text for _, text in walk.messages()) == sorted(said)
+        runtime.switch(AGENT, "t", "t")
     assert copy(runtime) == whole
+
+
+def now_before(runtime: Runtime, key: str) -> datetime:
+    """The moment before a message."""
+    return next(p.written for p in stored(runtime.store, AGENT) if p.key == key) - timedelta(microseconds=1)
 
 
 def test_a_fork_at_a_moment_within_a_turn_begins_with_that_turn(runtime: Runtime) -> None:
@@ -288,17 +295,17 @@ def test_what_cannot_be_branched_says_so(runtime: Runtime) -> None:
     with pytest.raises(ValueError, match="belongs to another agent"):
         runtime.branch("eve", "t", datetime.now(UTC))
     with pytest.raises(ValueError, match="has no branches"):
-        runtime.switch("t", "branch:2:t")
+        runtime.switch(AGENT, "t", "branch:2:t")
     runtime.branch(AGENT, "t", walk.messages()[0][0])
     with pytest.raises(ValueError, match="has no branch 'x'"):
-        runtime.switch("t", "x")
+        runtime.switch(AGENT, "t", "x")
     with pytest.raises(ValueError, match="cannot have the name"):
         play(runtime, text="Hello", thread="branch:2:t")
     context = Context(agent=AGENT, model=PolicyModel(policy=lambda prompt: "Hm."))
     stream = runtime.stream("memgpt", "t", "Hello", context)
     next(stream)
     with pytest.raises(ThreadBusy):
-        runtime.switch("t", "t")
+        runtime.switch(AGENT, "t", "t")
     stream.close()
 
 

@@ -24,7 +24,7 @@ def show_branches(session: Session) -> None:
     st.session_state[key] = tree.active
 
     def go() -> None:
-        _change(session, lambda: session.runtime.switch(session.thread, st.session_state[key]))
+        _change(session, lambda: session.runtime.switch(session.context.agent, session.thread, st.session_state[key]))
 
     st.selectbox(
         f"Branch ({len(names)})",

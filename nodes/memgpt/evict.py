@@ -11,11 +11,11 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langgraph.runtime import Runtime
 
 from memory.proof import restored
-from memory.recall import EVICTION, SAID, Message, Recall
+from memory.recall import EVICTION, Message, Role
 from models.refusals import CutOff
 from nodes.memgpt.event import event_of, is_event
-from nodes.memgpt.log import StepLog
-from nodes.memgpt.recalled import keys_of, look_up
+from nodes.memgpt.log import DELIVERED, StepLog
+from nodes.memgpt.recalled import look_up
 from nodes.memgpt.sources import sourced
 from nodes.memgpt.state import Context, Evicted, State
 from nodes.memgpt.window import (
@@ -54,7 +54,7 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     leaving = choose(state, context)
     update: State = {}
     if leaving:
-        said = said_in(leaving, log.recall)
+        said = said_in(leaving, log, runtime)
         anew = restored(log.recall, said)  # nothing leaves that is not found again
         times = sorted(t for m in leaving if (t := _time(m))) or [log.now.isoformat()]
         total = state["evicted"]["total"] if state.get("evicted") else 0
@@ -78,17 +78,27 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     return {**update, **log.update(), "messages": [*(RemoveMessage(str(m.id)) for m in leaving), *shorter]}
 
 
-def said_in(leaving: list[AnyMessage], recall: Recall) -> list[Message]:
+def said_in(leaving: list[AnyMessage], log: StepLog, runtime: Runtime[Context]) -> list[Message]:
     """What was said in these messages, as it is on record; where a record is lost, as it stands in the queue."""
+    context = runtime.context
+    failed = {m.tool_call_id for m in leaving if isinstance(m, ToolMessage) and m.status != "success"}
     found: list[Message] = []
     for message in leaving:
-        on_record = {key: value for key in keys_of(message) if (value := recall.read(key))}
-        found += [Message.of_value(key, value) for key, value in on_record.items() if value["role"] in SAID]
-        if not on_record and is_event(message) and (event := event_of(message)).kind == "user_message":
-            time = datetime.fromisoformat(event.time)
-            found.append(
-                Message(str(message.id), "user", event.text, event.author, "own", time, "", event.sequence, None)
-            )
+        spoken: list[tuple[str, Role, str, str]] = []
+        if is_event(message) and (event := event_of(message)).kind == "user_message":
+            spoken = [(str(message.id), "user", event.text, event.author or context.user)]
+        elif isinstance(message, AIMessage):
+            sent = [c for c in message.tool_calls if c["name"] == "send_message" and c["id"] not in failed]
+            texts = {f"{message.id}:{call['id']}:call": str(call["args"].get("message", "")) for call in sent}
+            spoken = [(key, "assistant", text, context.agent) for key, text in texts.items()]
+            spoken.append((f"{message.id}{DELIVERED}", "assistant", "", context.agent))
+        time = datetime.fromisoformat(_time(message) or log.now.isoformat())
+        for key, role, text, author in spoken:
+            if value := log.recall.read(key):
+                found.append(Message.of_value(key, value))
+            elif text.strip():
+                place = log.next_sequence()
+                found.append(Message(key, role, text, author, "own", time, thread_of(runtime), place, None))
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from memory.words import stems_of
 from nodes.memgpt.state import Sourced
 
-SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
+SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])\s*|\n+")
 MOST = 3  # messages of one sentence
 LEAST = 0.1
 """Share of a sentence's rarity that a message must add, to be one of its sources."""
@@ -42,7 +42,7 @@ def _sources(
     for _ in range(MOST):
         gains = [sum(left.get(word, 0.0) for word in each) for each in words]
         best = max(range(len(gains)), key=gains.__getitem__, default=-1)
-        if best < 0 or gains[best] < LEAST * total:
+        if best < 0 or gains[best] <= 0 or gains[best] < LEAST * total:
             break
         keys += [key for key in candidates[best][0] if key not in keys]
         left = {word: weight for word, weight in left.items() if word not in words[best]}
