@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -46,13 +46,15 @@ def save_block(
     save_blocks(store, agent, {block: text}, thread=thread, said=said, trust=trust)
 
 
-def save_blocks(store: QdrantStore, agent: str, blocks: Mapping[str, str], **origin: str) -> None:
-    """Keep blocks, all or none, with their edits; `origin` says where these come from."""
+def save_blocks(
+    store: QdrantStore, agent: str, blocks: Mapping[str, str], noted: Collection[str] = (), **origin: str
+) -> None:
+    """Keep blocks, all or none, with their edits and where these come from; of those `noted`, one that changes nothing too."""
     before = load_blocks(store, agent)
     now = datetime.now(UTC).isoformat()
     puts: list[PutOp] = []
     for block, text in blocks.items():
-        if text != before.get(block):
+        if text != before.get(block) or block in noted:
             edit = {"block": block, "text": text, "before": before.get(block), "time": now, **origin}
             puts.append(PutOp((agent, "block"), block, {"text": text}, index=False))
             puts.append(PutOp((agent, VERSION), f"{block}:{uuid.uuid4()}", edit, index=False))

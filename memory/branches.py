@@ -162,7 +162,8 @@ def _turn_blocks(store: QdrantStore, branches: Branches, left: list[Stored], com
         for edit in [edit for edit in edits if edit["block"] == block]:
             blocks[block] = replayed(blocks.get(block, ""), edit["before"] or "", edit["text"])
     was = branches.actives[-2][1]
-    save_blocks(store, branches.agent, blocks, thread="", said="", trust="own", switch=since, left=was)
+    touched = {point.value["block"] for point in left if point.kind == VERSION}
+    save_blocks(store, branches.agent, blocks, touched, thread="", said="", trust="own", switch=since, left=was)
 
 
 def is_aside(point: Stored) -> bool:

@@ -1,6 +1,7 @@
 """Eviction with proof: what leaves is on record and found again, and each sentence of the summary names its messages."""
 
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -120,3 +121,32 @@ def test_a_message_without_a_visible_character_is_no_loss(runtime: Runtime) -> N
     now = Context().time()
     assert is_found(recall, Message("k", "user", "\u200b", "ada", "own", now, "t", 1, 0))
     assert not is_found(recall, Message("k", "user", "x", "ada", "own", now, "t", 1, 0))
+
+
+def test_what_the_agent_said_is_written_anew_too(runtime: Runtime) -> None:
+    def vault(prompt: list[BaseMessage]) -> AIMessage:
+        if isinstance(prompt[-1], HumanMessage) and "Hello." in prompt[-1].text:
+            return call("send_message", message="The vault code is xylophone seven.")
+        return listening(prompt)
+
+    runtime.run("memgpt", "t", "Hello.", Context(agent="ada", model=PolicyModel(policy=vault), window=2_800))
+    key = runtime.store.find(("ada", "message"), "xylophone", where={"role": "assistant"}).items[0].key
+    runtime.store.client.delete(COLLECTION, points_selector=[point_id(("ada", "message"), key)])
+    fill_on(runtime)
+    (item,) = Recall(runtime.store, "ada").search("xylophone").items
+    assert (item.key, item.value["author"], item.value["thread"]) == (key, "ada", "t")
+
+
+def test_what_is_written_anew_was_there_before(runtime: Runtime) -> None:
+    say(runtime, "I keep bees in Ravenna.")
+    moment = datetime.now(UTC)
+    key = runtime.store.find(("ada", "message"), "Ravenna").items[0].key
+    selector = models.Filter(must=[models.HasIdCondition(has_id=[point_id(("ada", "message"), key)])])
+    runtime.store.client.set_payload(COLLECTION, {"folded": "x"}, points=selector)
+    fill_on(runtime)
+    assert "Ravenna" in repr(runtime.as_of("ada", moment).messages)
+
+
+def test_a_sentence_without_a_word_has_no_source_and_scripts_without_spaces_have_sentences() -> None:
+    assert sourced("👍", {"a": "Hello."}, []) == [{"text": "👍", "keys": []}]
+    assert len(sourced("私は京都に住む。犬を飼う。兄は東京にいる。", {"a": "京都に住んでいます。"}, [])) == 3
