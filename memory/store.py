@@ -47,6 +47,7 @@ from settings import Settings
 from text import folded, normalised
 
 PLACE = ["agent", "value.thread", "value.position", "value.of", "value.supersedes", "value.time"]
+LOOKED_AT = 100  # of what a search ranks: those of which it is known what stands beside them
 MOST_TAGS = 1_000_000  # Qdrant wants a limit; there is a tag for each thread
 
 
@@ -322,14 +323,17 @@ class QdrantStore(BaseStore):
         worded: Counter[str] = Counter()
         for half in lexical:
             worded.update({str(p.id): p.score for p in half.points})
-        found = {str(p.id): p.payload or {} for half in (dense, *lexical) for p in half.points}
+        scores = ranking.fuse(near, worded, weights)
+        # Reading payloads is half of what a search costs, and neighbours of what is further down never come up.
+        best = sorted(scores, key=scores.__getitem__, reverse=True)[:LOOKED_AT]
+        found = {str(r.id): r.payload or {} for r in self.client.retrieve(COLLECTION, ids=best, with_payload=PLACE)}
         places = {i: place_of(payload) for i, payload in found.items()}
-        scores = ranking.spread_to_neighbours(ranking.fuse(near, worded, weights), places, weights)
+        scores = ranking.spread_to_neighbours(scores, places, weights)
         if floor is not None:
             scores = {i: s for i, s in scores.items() if (near.get(i, -1.0) >= floor if is_read else worded[i] > 0)}
-        links = {i: links_of(found[i]) for i in scores}
+        links = {i: links_of(payload) for i, payload in found.items() if i in scores}
         scores = ranking.collapsed(scores, {i: said_again for i, (said_again, _) in links.items()})
-        newer = {old: i for i in scores for old in links[i][1] if old in scores}
+        newer = {old: i for i, (_, olds) in links.items() if i in scores for old in olds if old in scores}
         until = {old: str(found[i]["value"]["time"]) for old, i in newer.items()}
         if not asks_about_then(query):
             scores = ranking.outdated(scores, newer)
@@ -342,7 +346,7 @@ class QdrantStore(BaseStore):
             using=self.embedder.name,
             filter=selector,
             limit=self.weights.depth,
-            with_payload=PLACE,
+            with_payload=False,
         )
 
     def _words_requests(self, prefix: Namespace, query: str, selector: models.Filter) -> list[models.QueryRequest]:
@@ -362,7 +366,7 @@ class QdrantStore(BaseStore):
                 using="lexical",
                 filter=selector,
                 limit=self.weights.depth,
-                with_payload=PLACE,
+                with_payload=False,
                 params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus)),
             )
             for words, corpus in zip(words_of_query(query, languages), corpora, strict=True)
