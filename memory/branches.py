@@ -71,13 +71,6 @@ class Branches:
             branch, until = self.branch(branch.parent), min(until, _time(branch.since))
         return written <= until
 
-    def lineage(self, active: str) -> list[str]:
-        """The threads of which a branch has something, itself first."""
-        found = [self.branch(active)]
-        while found[-1].parent:
-            found.append(self.branch(found[-1].parent))
-        return [branch.thread for branch in found]
-
 
 def branches_of(store: QdrantStore, conversation: str) -> Branches | None:
     """The branches of a conversation; None if it has never been branched."""

@@ -180,7 +180,8 @@ class Forgetting:
         checkpoints = sum(1 for thread in threads for _ in histories(self.checkpointer, thread)) // 2
         files = [path for path in sorted(self.settings.folder.rglob("*")) if path.is_file() and path.name != JOURNAL]
         words, _ = self._sought_in_files(marks)
-        found += [path.name for path in files if _has(path, [*words, *(key.encode() for key in marks.ids)])]
+        keys = [key.encode() for key in marks.ids if len(key) >= LEAST_BYTES]
+        found += [path.name for path in files if _has(path, [*words, *keys])]
         return {"memories": points, "checkpoints": checkpoints, "files": len(files)}, found
 
     def _sought_in_files(self, marks: Marks) -> tuple[list[bytes], list[str]]:

@@ -20,6 +20,9 @@ LAST = 6  # of what was said, and of what was kept
 def show_as_it_was(session: Session) -> None:
     """The tab."""
     st.caption("What the agent had before each of your messages in this conversation. It is shown, not changed.")
+    # All tabs of a page are drawn each time, and this one reads the whole memory.
+    if not st.toggle("Look back", key="look_back"):
+        return
     said = _said(session)
     if len(said) < 2:
         st.info("Say two things on the chat page first: then there is a past to look at.", icon=":material/chat:")

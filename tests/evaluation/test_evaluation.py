@@ -314,7 +314,7 @@ def test_openers_oracle(tmp_path: Path) -> None:
 
 
 def test_facts_after_eviction_oracle(tmp_path: Path) -> None:
-    ways = evaluate("after-eviction", "--limit", "2", out=tmp_path / "out.json")["ways"]
+    ways = evaluate("after-eviction", "--limit", "1", out=tmp_path / "out.json")["ways"]
     assert {way: row["right"]["mean"] for way, row in ways.items()} == {"memgpt": 1, "memgpt_unaided": 1}
     with pytest.raises(AssertionError, match="choose a smaller --window"):
         evaluate("after-eviction", "--limit", "1", "--window", "32768", out=tmp_path / "other.json")

@@ -19,6 +19,8 @@ def past(runtime: Runtime) -> AppTest:
     """The memory page of the conversation."""
     app = memory(runtime)
     app.query_params["agent"], app.query_params["thread"] = "ada", "t"
+    run(app)
+    app.toggle(key="look_back").set_value(True)
     return run(app)
 
 

@@ -127,6 +127,7 @@ def test_chat_past_an_eviction_reload_and_remember(address: str, page: Page) -> 
     page.locator("input[type=file]").set_input_files(
         {"name": "tea.md", "mimeType": "text/markdown", "buffer": b"# Oolong\nOolong is half oxidised."}
     )
+    expect(page.get_by_text("tea.md")).to_be_visible()
     page.get_by_role("button", name="Add to archival storage").click()
     expect(page.get_by_text("tea.md: 1 passages")).to_be_visible(timeout=60_000)
 
