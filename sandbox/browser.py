@@ -146,8 +146,12 @@ class Browser:
             return self._draw(html)
         except _Gone:  # it had ended between two pages, which is no fault of this one
             self._drop()
-            self._start()
-            return self._draw(html)
+        except PageFailed as error:
+            if error.exit_reason != "crash":
+                raise
+            # A browser may crash for reasons of its own, as when the machine has no memory left: the second crash is the page's.
+        self._start()
+        return self._draw(html)
 
     def _draw(self, html: str) -> Shot:
         assert self._chromium is not None

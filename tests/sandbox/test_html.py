@@ -21,7 +21,7 @@ from playwright.sync_api import sync_playwright
 
 from evaluation.colbench_file import TRICKS, measure_frontend
 from sandbox import cdn
-from sandbox.browser import RenderUnavailable, choose_kind
+from sandbox.browser import Browser, PageFailed, RenderUnavailable, Shot, choose_kind
 from sandbox.html import Block, RenderedPage, Renderer, blank, decode, encode, open_renderer
 from tasks.colbench import read_tasks
 from tasks.frontend import SUCCESS_AT
@@ -190,6 +190,25 @@ def test_the_browser_outlives_hostile_pages(renderer: Renderer, monkeypatch: pyt
         )  # 8 s on an idle machine: evaluation says; here other tests may run beside
         assert drawn.pixels.shape[1] == 1280, name
         assert [b.text for b in renderer.render("<h1>alive</h1>").blocks] == ["alive"], name
+
+
+def test_a_browser_that_crashes_once_is_no_fault_of_the_page(
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, crashes = Browser._draw, 1
+
+    def crashing(browser: Browser, html: str) -> Shot:
+        nonlocal crashes
+        crashes -= 1
+        if crashes >= 0:
+            browser._drop()
+            raise PageFailed("crash", "The page could not be drawn: Target crashed")
+        return draw(browser, html)
+
+    monkeypatch.setattr(Browser, "_draw", crashing)
+    assert [block.text for block in renderer.render("<h1>alive</h1>").blocks] == ["alive"]
+    crashes = 2
+    assert renderer.render("<h1>alive</h1>").exit_reason == "crash"
 
 
 def test_tailwind_is_served_in_part_and_looks_the_same(renderer: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
