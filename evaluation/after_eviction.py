@@ -27,19 +27,24 @@ from tasks.msc import AGENT, PERSON, MscDialogue, MscTurn
 
 CONVERSATIONS = 20
 EXCHANGES = 90  # of talk after the facts: more than a window of 4,096 tokens holds
-WHO = "The woman next door|A man at the market|My old teacher|The postman|A girl on the bus|The baker".split("|")
-DID = "was looking for|had lost|talked for an hour about|wanted to sell me|was painting|kept asking about".split("|")
-WHAT = "a blue umbrella|the broken lift|her tomato plants|a wooden ladder|the new bridge|his collection of maps".split(
-    "|"
-)
-WHEN = "this morning|after lunch|on the way home|while it rained|just before the shop closed|late in the evening".split(
-    "|"
-)
-HEARD = (
-    "Did it take long?|That sounds like a strange day.|What did you say then?|I would not have expected that.".split(
-        "|"
-    )
-)
+WHO = ["The woman next door", "A man at the market", "My old teacher", "The postman", "A girl on the bus", "The baker"]
+DID = [
+    "was looking for",
+    "had lost",
+    "talked for an hour about",
+    "wanted to sell me",
+    "was painting",
+    "kept asking about",
+]
+WHAT = [
+    "a blue umbrella", "the broken lift", "her tomato plants", "a wooden ladder", "the new bridge", "his collection of maps",
+]  # fmt: skip
+WHEN = [
+    "this morning", "after lunch", "on the way home", "while it rained", "just before the shop closed", "late in the evening",
+]  # fmt: skip
+HEARD = [
+    "Did it take long?", "That sounds like a strange day.", "What did you say then?", "I would not have expected that.",
+]  # fmt: skip
 
 
 def conversation(number: int) -> tuple[MscDialogue, str, str]:

@@ -67,7 +67,7 @@ class Archival:
         key = key or str(uuid.uuid4())
         memories = _passages([Section(content, "")], "", self.agent, trust, key, time, origin)
         if len(memories) == 1 and self.store.get(self.namespace, memories[0].key) is None:
-            said_again, replaced = self._compared(content)
+            said_again, replaced = self._compared(content, trust)
             links = {"of": said_again} if said_again else {"supersedes": replaced} if replaced else {}
             value = {**memories[0].value, **links}
             self.store.add(self._wordings if said_again else self.namespace, [replace(memories[0], value=value)])
@@ -75,14 +75,15 @@ class Archival:
         self.store.add(self.namespace, memories)
         return len(memories)
 
-    def _compared(self, content: str) -> tuple[str, list[str]]:
-        """The key of the note that says the same, empty if none does; and of those whose place this one takes."""
+    def _compared(self, content: str, trust: Trust) -> tuple[str, list[str]]:
+        """The key of the note that says the same, empty if none does; and of those whose place this one takes.
+
+        Text from outside takes the place of nothing that was told here, and what was told here is no mere wording of it.
+        """
         try:
-            found = self.store.retrieve(
-                content, [(self.namespace, {"source": ""})], floor=-1.0, without={}, limit=COMPARED
-            )
+            found = self.store.rank(self.namespace, content, where={"source": ""}, page_size=COMPARED).items
             new, *old = self.store.embedder.embed([content, *(str(item.value["text"]) for item in found)])
-            is_ours = self.store.embedder.name == MINILM
+            is_ours = self.store.embedder.name == MINILM  # the rules were made with its vectors
             judge = Judge(self.store.embedder.embed, frequent_words() if is_ours else frozenset())
         except (EmbeddingFailed, WeightsMissing) as error:
             logger.warning("The note is kept without a look for one that says the same: %s", error)
@@ -90,14 +91,18 @@ class Archival:
         statement = Statement(content, new)
         # What does not hold any more, and is said again, holds again: that is a note of its own.
         notes = [
-            (str(item.value.get("of", item.key)), Statement(str(item.value["text"]), vector))
+            (str(item.value.get("of") or item.key), item.value["trust"], Statement(str(item.value["text"]), vector))
             for item, vector in zip(found, old, strict=True)
             if "until" not in item.value
         ]
-        if not is_ours:  # the rules were made with MiniLM's vectors
-            return next((key for key, note in notes if note.spoken == statement.spoken), ""), []
-        same = next((key for key, note in notes if judge.same(statement, note)), "")
-        return same, [] if same else [key for key, note in notes if judge.replaces(statement, note)]
+        says_same = judge.same if is_ours else Judge.equal
+        for key, of_note, note in notes:
+            if trust in (of_note, "outside") and says_same(statement, note):
+                return key, []
+        replaced = [
+            key for key, of_note, note in notes if trust in (of_note, "own") and judge.replaces(statement, note)
+        ]
+        return "", replaced if is_ours else []
 
     def wordings(self, key: str) -> list[dict[str, Any]]:
         """What else says the same as a note: each with its text, its time and what it was kept from."""

@@ -62,6 +62,10 @@ class Branches:
             raise ValueError(f"The conversation {self.conversation} has no branch {thread!r}.")
         return found
 
+    def knows(self, thread: str) -> bool:
+        """Whether there is a branch of that name."""
+        return any(branch.thread == thread for branch in self.branches)
+
     def has(self, active: str, thread: str, written: datetime) -> bool:
         """Whether a branch has what was written in a thread of the conversation at that time."""
         branch, until = self.branch(active), datetime.max.replace(tzinfo=UTC)
@@ -70,6 +74,13 @@ class Branches:
                 return False
             branch, until = self.branch(branch.parent), min(until, _time(branch.since))
         return written <= until
+
+    def lineage(self, thread: str) -> list[str]:
+        """The threads of which a branch has something, itself first."""
+        found = [self.branch(thread)]
+        while found[-1].parent:
+            found.append(self.branch(found[-1].parent))
+        return [branch.thread for branch in found]
 
 
 def branches_of(store: QdrantStore, conversation: str) -> Branches | None:

@@ -35,11 +35,14 @@ AVERSE = re.compile(
 )
 """Turns what is said about."""
 HOLDS_ONE = re.compile(
-    r"\b(?:live[sd]?|living|home|moved|relocated|work(?:s|ed|ing)?|job|employed|(?:my|person's) name|years old|aged?|favou?rite|"
-    r"birthday|married|engaged|phone|number|address|e-?mail|password|weighs?|tall|salary|boss|drives?|deadline|due|starts?|begins?|"
-    r"meeting|appointment|flight|budget|status|now)\b"
+    r"\b(?:liv(?:e[sd]?|ing) (?:in|at)|home is (?:in|at)|work(?:s|ed|ing)? (?:as|at|for)|job is|employed (?:as|at|by)|"
+    r"(?:my|person's) name is|years old|favou?rite \w+ (?:is|are)|birthday is|married to|engaged to|weighs?|"
+    r"(?:number|address|e-?mail|password|salary|budget|deadline|status) is|due (?:on|at|in)|"
+    r"(?:meeting|appointment|flight|train|class|party) (?:is|starts|begins|leaves) (?:at|on))\b"
 )
 """Of what is said so, one thing holds at a time: whoever lives in another town now does not live in the first one."""
+ENDS = re.compile(r"\b(?:no longer|quit|stopped|gave up|used to)\b|(?:\bnot|n't)\b.*\bany ?more\b")
+"""Says that something has come to its end."""
 PAST = re.compile(
     r"\b(?:used to|before|previous(?:ly)?|former(?:ly)?|earlier|(?:my|your|the) old|once|back then|at the time|originally|at first|"
     r"(?:19|20)\d\d|last (?:year|month|week))\b"
@@ -99,9 +102,14 @@ class Judge:
     frequent: frozenset[str]
     """Words of which the vector of the whole says better what they mean."""
 
+    @staticmethod
+    def equal(new: Statement, old: Statement) -> bool:
+        """Whether they have the same words, but for letter case and signs."""
+        return new.spoken == old.spoken
+
     def same(self, new: Statement, old: Statement) -> bool:
         """Whether the new one says what the old one says."""
-        if new.spoken == old.spoken:
+        if self.equal(new, old):
             return True
         if not (new.is_english and old.is_english) or new.numbers != old.numbers or new.is_averse != old.is_averse:
             return False
@@ -113,27 +121,30 @@ class Judge:
             return False
         if len(mine) == len(theirs) == 1 and _frame(new, shared) == _frame(old, shared):
             return self._near(mine[0], theirs) >= SYNONYMS
-        return self._explained(mine, old) and self._explained(theirs, new)
+        frequent = self.frequent if mine and theirs else frozenset()  # a word more may say something more
+        return self._explained(mine, old, frequent) and self._explained(theirs, new, frequent)
 
     def replaces(self, new: Statement, old: Statement) -> bool:
         """Whether the old one does not hold any more if the new one does."""
-        if not (new.is_english and old.is_english) or not HOLDS_ONE.search(new.lower):
-            return False
         shared = new.words.keys() & old.words.keys()
         mine, theirs = _only(new.words, old.words), _only(old.words, new.words)
-        if not shared or len(shared) < SAME_FRAME * min(len(new.words), len(old.words)):
+        if not (new.is_english and old.is_english) or not shared:
             return False
-        if new.is_averse != old.is_averse:  # "no longer lives in Ghent"
-            return new.is_averse and not theirs
+        if ENDS.search(new.lower) and not ENDS.search(old.lower):  # "no longer lives in Ghent"
+            return not theirs and new.numbers >= old.numbers
+        if new.is_averse != old.is_averse or not HOLDS_ONE.search(new.lower) or not HOLDS_ONE.search(old.lower):
+            return False
+        if len(shared) < SAME_FRAME * min(len(new.words), len(old.words)):
+            return False
         if not mine and not theirs:
             return new.numbers != old.numbers
         # What differs must be what is said of the rest: a dog of that name does not take a cat's place.
         says = len(mine) == 1 and mine == [*new.words.values()][-1:] and theirs == [*old.words.values()][-1:]
         return says and _frame(new, shared) == _frame(old, shared)
 
-    def _explained(self, words: list[str], other: Statement) -> bool:
+    def _explained(self, words: list[str], other: Statement, frequent: frozenset[str]) -> bool:
         """Whether each of the words that only one has is a frequent one, or alike to one of the other's."""
-        rare = [word for word in words if word not in self.frequent]
+        rare = [word for word in words if word not in frequent]
         return all(self._near(word, list(other.words.values())) >= ALIKE for word in rare)
 
     def _near(self, word: str, others: list[str]) -> float:

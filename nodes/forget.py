@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from memory.blocks import conversation_of
-from memory.branches import RECORDS, branches_of, first
+from memory.branches import RECORDS, Branches, branches_of, first
 from memory.checkpoints import histories, keep_last_as, last_values, purge_checkpoints, thread_ids
 from memory.forget import Marks, Target, contains, erase, left, lines_without, mark, purge
 from memory.recall import SAID
@@ -129,8 +129,12 @@ class Forgetting:
         if is_conversation and marks.conversation == conversation_of(name):
             self.checkpointer.delete_thread(thread)
             return Counter({"conversations": 1})
-        was_said_here = conversation_of(name) in map(conversation_of, marks.threads)
-        if not self._holds(thread, marks) and not (is_conversation and was_said_here):
+        tree = self._tree(marks, name)
+        if is_conversation and not tree.knows(name):  # a crash came before the branch was noted: nobody can go there
+            self.checkpointer.delete_thread(thread)
+            return Counter()
+        was_said_here = is_conversation and bool({*tree.lineage(name)} & {*marks.threads})
+        if not self._holds(thread, marks) and not was_said_here:
             return Counter()
         if not is_conversation:
             self.checkpointer.delete_thread(thread)
@@ -139,11 +143,15 @@ class Forgetting:
         keep_last_as(self.checkpointer, thread, without(values, marks, self._said_before(values, name, marks)))
         return Counter({"conversations rewritten": 1})
 
+    def _tree(self, marks: Marks, thread: str) -> Branches:
+        """The branches of the conversation that a thread belongs to."""
+        conversation = conversation_of(thread)
+        return branches_of(self.store, conversation) or first(marks.agent, conversation)
+
     def _said_before(self, values: dict[str, Any], thread: str, marks: Marks) -> dict[str, str]:
         """What remains of what was said in a thread and has left its window, as lines by their keys, oldest first."""
         in_view = {key for message in values.get("messages", []) for key in keys_of(message)}
-        conversation = conversation_of(thread)
-        tree = branches_of(self.store, conversation) or first(marks.agent, conversation)
+        tree = self._tree(marks, thread)
         said = [
             p for branch in tree.branches for p in stored(self.store, marks.agent, thread=branch.thread)
             if p.kind == "message" and p.value["role"] in SAID and tree.has(thread, branch.thread, p.written)

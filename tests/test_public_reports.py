@@ -16,7 +16,8 @@ from models.scripted import PolicyModel, call
 from nodes.memgpt.evict import SUMMARISE
 from runtime import Runtime, open_runtime
 from settings import Settings
-from tests.test_branches import AGENT, copy, key_of, said_in, say
+from tests.test_branches import AGENT, copy, said_in
+from tests.test_branches_edges import key_of, say
 
 LOCKER = "My locker is 7714."
 

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langgraph.runtime import Runtime
 
 from memory.proof import restored
-from memory.recall import EVICTION, Message, Role
+from memory.recall import EVICTION, Message, Role, Trust
 from models.refusals import CutOff
 from nodes.memgpt.event import event_of, is_event
 from nodes.memgpt.log import DELIVERED, StepLog
@@ -81,6 +81,9 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 def said_in(leaving: list[AnyMessage], log: StepLog, runtime: Runtime[Context]) -> list[Message]:
     """What was said in these messages, as it is on record; where a record is lost, as it stands in the queue."""
     context = runtime.context
+    # Whether text from outside was in view of a reply whose record is lost is not known any more: the lowest trust holds.
+    read_outside = any(m.additional_kwargs.get("trust") == "outside" for m in leaving)
+    trust: dict[Role, Trust] = {"user": "own", "assistant": "outside" if read_outside else "own"}
     failed = {m.tool_call_id for m in leaving if isinstance(m, ToolMessage) and m.status != "success"}
     found: list[Message] = []
     for message in leaving:
@@ -98,7 +101,7 @@ def said_in(leaving: list[AnyMessage], log: StepLog, runtime: Runtime[Context]) 
                 found.append(Message.of_value(key, value))
             elif text.strip():
                 place = log.next_sequence()
-                found.append(Message(key, role, text, author, "own", time, thread_of(runtime), place, None))
+                found.append(Message(key, role, text, author, trust[role], time, thread_of(runtime), place, None))
     return found
 
 

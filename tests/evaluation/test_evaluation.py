@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import BaseMessage
 
+import evaluation.__main__
 from evaluation import fixing, lessons, msc, nested_kv, nq_open, openers, sandbox
 from evaluation.asking import REPLY
 from evaluation.fixing import check_programs
@@ -35,9 +36,14 @@ DATA = ROOT.parent / "shared" / "data"
 
 
 def evaluate(*arguments: str, out: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "evaluation", *arguments, "--out", str(out)]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    """The benchmark's result, as its command writes it; an AssertionError with what the command says, where it fails."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", ["evaluation", *arguments, "--out", str(out)])
+        patched.chdir(ROOT)
+        try:
+            evaluation.__main__.main()
+        except SystemExit as ended:
+            raise AssertionError(ended.code) from ended
     result: dict[str, Any] = json.loads(out.read_text())
     return result
 

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from qdrant_client import models
 
 from graphs.memgpt import Context
+from memory.archival import Archival
+from memory.documents import Section
 from memory.edge import MemoryDamaged
 from memory.points import COLLECTION, point_id
 from memory.proof import is_found
@@ -135,6 +137,24 @@ def test_what_the_agent_said_is_written_anew_too(runtime: Runtime) -> None:
     fill_on(runtime)
     (item,) = Recall(runtime.store, "ada").search("xylophone").items
     assert (item.key, item.value["author"], item.value["thread"]) == (key, "ada", "t")
+
+
+def test_a_lost_reply_that_may_have_read_outside_text_is_not_trusted_again(runtime: Runtime) -> None:
+    Archival(runtime.store, "ada").ingest("a.txt", [Section("The vault code is xylophone seven.", "")])
+
+    def reads(prompt: list[BaseMessage]) -> AIMessage:
+        if isinstance(prompt[-1], HumanMessage) and "Hello." in prompt[-1].text:
+            return call("archival_memory_search", query="vault", request_heartbeat=True)
+        if isinstance(prompt[-1], ToolMessage) and prompt[-1].name == "archival_memory_search":
+            return call("send_message", message="It is xylophone seven.")
+        return listening(prompt)
+
+    runtime.run("memgpt", "t", "Hello.", Context(agent="ada", model=PolicyModel(policy=reads), window=2_800))
+    said = runtime.store.find(("ada", "message"), "xylophone", where={"role": "assistant"}).items[0]
+    runtime.store.client.delete(COLLECTION, points_selector=[point_id(("ada", "message"), said.key)])
+    fill_on(runtime)
+    (item,) = Recall(runtime.store, "ada").search("It is xylophone").items
+    assert item.value["trust"] == said.value["trust"] == "outside"
 
 
 def test_what_is_written_anew_was_there_before(runtime: Runtime) -> None:

@@ -2,9 +2,10 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from memory.embedder import CachingEmbedder, LocalEmbedder
 from memory.forget import Target
 from memory.minilm import WeightsMissing
 from memory.points import WORDING
+from memory.recall import Message, Recall
 from memory.statements import asks_about_then
 from memory.store import QdrantStore
 from models.scripted import call
@@ -49,6 +51,11 @@ OTHER = [
     ("The rent is 800 euros.", "The rent is 800 dollars."),
     ("Ines is treasurer at Harbor Co.", "Ines runs Harbor Co's wiki."),
     ("I use version 2.1 of the tool.", "I use version 2.2 of the tool."),
+    ("My brother is a pilot.", "My brother is a pilot in the army."),
+    ("I went to Rome.", "I went to Rome with my father."),
+    ("I read books.", "I read books in the morning."),
+    ("Ada is my mother's friend.", "Ada is my friend."),
+    ("I take the bus to work.", "I take the train to work."),
 ]
 REPLACED = [
     ("I live in Berlin.", "I live in Munich."),
@@ -90,53 +97,83 @@ def test_what_holds_now_comes_first_unless_it_is_asked_what_held_then(archival: 
     assert noted == {new: "", old: "2026-02-07"}
 
 
-def test_one_thing_at_a_time_holds_of_few_things(archival: Archival) -> None:
-    archival.insert("I like apples.")
-    archival.insert("I like pears.")
-    archival.insert("My cat is called Byron.")
-    archival.insert("My dog is called Byron.")
-    assert not [item for item in archival.search("I like apples; Byron").items if "until" in item.value]
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("I like apples.", "I like pears."),
+        ("My cat is called Byron.", "My dog is called Byron."),
+        ("The meeting is about the roof.", "The meeting is about the garden."),
+        ("I work with Ada.", "I work with Bela."),
+        ("My sister drives a taxi.", "My sister drives a bus."),
+        ("My daughter lives in Berlin.", "My son lives in Munich."),
+        ("I like smoking.", "I quit smoking."),
+    ],
+)
+def test_one_thing_at_a_time_holds_of_few_things(archival: Archival, old: str, new: str) -> None:
+    assert archival.insert(old) == archival.insert(new) == 1
+    assert not [item for item in archival.search(old).items if "until" in item.value]
+
+
+def test_text_from_outside_takes_no_place_and_what_was_told_is_no_wording_of_it(archival: Archival) -> None:
+    archival.insert("I live in Berlin.")
+    archival.insert("I live in Munich.", trust="outside")
+    assert not [item for item in archival.search("Where do I live?").items if "until" in item.value]
+    archival.insert("I have a boat.", trust="outside")
+    assert archival.insert("I have a boat!") == 1
+    assert archival.insert("I have a boat?", trust="outside") == 0
+    assert {item.value["trust"] for item in archival.search("boat", page_size=2).items} == {"own", "outside"}
+
+
+def test_a_note_embeds_no_message(archival: Archival) -> None:
+    now = datetime(2026, 1, 5, tzinfo=UTC)
+    Recall(archival.store, "ada").write([Message("m", "user", "Hello.", "ada", "own", now, "t", 1, 0)])
+    archival.insert("I have a boat.")
+    assert archival.store.embed_pending(("ada", "message")) == 1
 
 
 def test_insertions_in_other_words_lose_no_statement(archival: Archival) -> None:
     """Statements in five wordings each, in an order by chance."""
     rng = random.Random(0)
-    slots = itertools.product("cat dog parrot rabbit".split(), "Byron Biscuit Pepper Rocket Waffle".split())
     statements = [
-        *([f.format(pet, name) for f in PETS] for pet, name in slots),
-        *([f.format(name, city) for f in HOMES] for name, city in zip(NAMES, CITIES, strict=True)),
-        *([f.format(thing) for f in LOST] for thing in THINGS),
-        *([f.format(name, age) for f in AGES] for age, name in enumerate(NAMES, start=31)),
+        [form.format(*values) for form in forms.split("|")] for forms, filled in WORDINGS for values in filled
     ]
     told = [wording for wordings in statements for wording in wordings]
     rng.shuffle(told)
     kept = sum(map(archival.insert, told))
     assert kept == archival.count()
-    assert kept < 2.2 * len(statements), "of four that say it again, three are known"
+    assert kept < 2.6 * len(statements), "of four that say it again, more than half are known"
     for wordings in statements:
         found = [str(item.value["text"]) for item in archival.search(wordings[0], page_size=10).items]
         assert set(found) & set(wordings)
 
 
-PETS = [
-    "My {} is called {}.", "I have a {} named {}.", "The name of my {} is {}.", "My {}'s name is {}.",
-    "The person has a {} called {}.",
-]  # fmt: skip
-HOMES = [
-    "My sister {} lives in {}.", "{}, my sister, lives in {}.", "I have a sister, {}, who lives in {}.",
-    "The person's sister {} lives in {}.", "My sister is called {} and she lives in {}.",
-]  # fmt: skip
-LOST = [
-    "I lost my {} last week.", "Last week I lost my {}.", "My {} got lost last week.", "The person lost a {} last week.",
-    "It was last week that I lost my {}.",
-]  # fmt: skip
-AGES = [
-    "My friend {} is {} years old.", "{} is my friend and {} years old.", "The person's friend {} is {} years old.",
-    "The age of my friend {} is {}.", "I have a friend, {}, who is {}.",
-]  # fmt: skip
 NAMES = "Carla Ines Judit Maren Olga Tove Zora Hanna Lena Mira".split()
 CITIES = "Ghent Turin Leeds Porto Graz Lyon Bergen Malaga Krakow Tampere".split()
 THINGS = "umbrella bicycle guitar camera telescope canoe typewriter".split()
+PETS = itertools.product("cat dog parrot rabbit".split(), "Byron Biscuit Pepper Rocket Waffle".split())
+WORDINGS: list[tuple[str, Iterable[tuple[Any, ...]]]] = [
+    (
+        "My {0} is called {1}.|I have a {0} named {1}.|The name of my {0} is {1}.|My {0}'s name is {1}.|"
+        "The person has a {0} called {1}.",
+        PETS,
+    ),
+    (
+        "My sister {0} lives in {1}.|{0}, my sister, lives in {1}.|I have a sister, {0}, who lives in {1}.|"
+        "The person's sister {0} lives in {1}.|My sister is called {0} and she lives in {1}.",
+        zip(NAMES, CITIES, strict=True),
+    ),
+    (
+        "I lost my {0} last week.|Last week I lost my {0}.|My {0} got lost last week.|The person lost a {0} last week.|"
+        "It was last week that I lost my {0}.",
+        zip(THINGS, strict=True),
+    ),
+    (
+        "My friend {0} is {1} years old.|{0} is my friend and {1} years old.|The person's friend {0} is {1} years old.|"
+        "The age of my friend {0} is {1}.|I have a friend, {0}, who is {1}.",
+        zip(NAMES, range(31, 41), strict=True),
+    ),
+]
+"""Five wordings of a statement, and what it is said of."""
 
 
 def test_what_held_once_and_is_said_again_holds_again(archival: Archival) -> None:
@@ -165,6 +202,7 @@ def test_a_wording_becomes_the_note_when_its_note_is_forgotten(runtime: Runtime)
     assert archival.count() == 1
     (item,) = archival.search("boat").items
     assert item.namespace == ("ada", "passage")
+    assert archival.newest().total == 1
     assert runtime.store.count(("ada", "passage", WORDING)) == 0
 
 
