@@ -11,6 +11,7 @@ from graphs.memgpt import Context
 from memory.archival import Archival
 from memory.blocks import load_blocks, save_block
 from memory.forget import Target
+from memory.recall import Recall
 from memory.stored import stored
 from models.scripted import PolicyModel, call
 from runtime import Runtime, ThreadBusy
@@ -179,3 +180,26 @@ def test_a_forget_clears_a_branch_that_a_crash_left_unnoted(runtime: Runtime, mo
     assert runtime.forget(AGENT, Target(text="zebulonia")).left == []
     held = [kept.checkpoint["channel_values"] for kept in runtime.checkpointer.list(None)]
     assert "zebulonia" not in repr(held).lower()
+
+
+def test_a_message_that_is_put_aside_is_read_by_no_key(runtime: Runtime) -> None:
+    say(runtime, "I keep bees.")
+    key = key_of(runtime, "bees")
+    recall = Recall(runtime.store, AGENT)
+    assert recall.read(key)
+    runtime.branch(AGENT, "t", key)
+    assert recall.read(key) is None
+    runtime.switch(AGENT, "t", "t")
+    assert recall.read(key)
+
+
+def test_a_turn_elsewhere_finds_a_change_of_branches_finished(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(runtime, "Keeps bees.", "I keep bees.")
+    with monkeypatch.context() as patched:
+        patched.setattr("nodes.as_of.settle", lambda store, tree: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            runtime.branch(AGENT, "t", key_of(runtime, "bees"))
+    prompt = play(runtime, call("send_message", message="Ok."), text="Hello.", thread="u")[1].prompts[0]
+    assert "bees" not in repr(prompt)

@@ -164,7 +164,7 @@ def test_what_is_written_anew_was_there_before(runtime: Runtime) -> None:
     selector = models.Filter(must=[models.HasIdCondition(has_id=[point_id(("ada", "message"), key)])])
     runtime.store.client.set_payload(COLLECTION, {"folded": "x"}, points=selector)
     fill_on(runtime)
-    assert "Ravenna" in repr(runtime.as_of("ada", moment).messages)
+    assert key in [message.key for message in runtime.as_of("ada", moment).messages]
 
 
 def test_a_sentence_without_a_word_has_no_source_and_scripts_without_spaces_have_sentences() -> None:

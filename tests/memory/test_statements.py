@@ -44,6 +44,8 @@ OTHER = [
     ("I have 3 children.", "I have 4 children."),
     ("I like chess.", "I can't stand chess."),
     ("I like chess.", "I do not like chess."),
+    ("I enjoy chess tournaments.", "I no longer enjoy chess tournaments."),
+    ("I want to join the chess club.", "I do not want to join the chess club."),
     ("My sister Carla lives in Ghent.", "My sister Ines lives in Ghent."),
     ("I play the cello.", "I play the oboe."),
     ("Ich wohne in Berlin.", "Ich wohne in Hamburg."),
