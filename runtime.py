@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal, cast
+from pathlib import Path
+from typing import IO, Any, Literal, cast
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
@@ -34,6 +35,7 @@ from nodes.context import STATE_VERSION
 from nodes.forget import Forgetting, Receipt
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.receive import check_owner
+from nodes.moving import Moved, Moving, Progress
 from settings import Settings
 
 Machine = Literal["memgpt", "react", "self_refine", "reflexion", "collaborate"]
@@ -52,7 +54,7 @@ BUILDERS: dict[Machine, Any] = {
 
 
 ALL = "*"
-"""Stands for every thread while something is forgotten."""
+"""Stands for every thread while something is forgotten, or an agent carried in or out."""
 
 
 class ThreadBusy(RuntimeError):
@@ -75,6 +77,7 @@ class Runtime:
             for name, builder in BUILDERS.items()
         }
         self.past = Past(self.store, self.checkpointer, self.graphs["memgpt"])
+        self._moving = Moving(self.store, self.checkpointer, self.graphs["memgpt"], self.settings)
 
     def run(self, machine: Machine, thread: str, given: Given, context: Context) -> dict[str, Any]:
         """Run a machine to its end, or to where it waits; gives the thread's state. Takes and raises what `stream` does."""
@@ -134,16 +137,51 @@ class Runtime:
         """Forget something for good, in every tier; gives the proof. Raises ValueError where the agent has nothing of it, and
         ThreadBusy while a turn is under way.
         """
+        with self._alone():
+            return Forgetting(self.store, self.checkpointer, self.settings).forget(agent, target)
+
+    # ---- agents carried in and out ------------------------------------------------------------------------------------
+
+    def export_agent(self, agent: str, path: Path) -> dict[str, int]:
+        """Write all of an agent to one file (docs/archive.md); returns how many memories of each tier.
+
+        Memories, working context, lessons, and of each conversation and its branches the last state. Raises ValueError if there
+        is no such agent, and ThreadBusy while a turn is under way.
+        """
+        with self._alone():
+            return self._moving.export(agent, path)
+
+    def import_agent(self, agent: str, file: Path | IO[bytes], progress: Progress | None = None) -> Moved:
+        """Read such a file into the memory of `agent`, who may be there already; nothing that is there is overwritten.
+
+        Raises ValueError, before anything is written, if any part of the file cannot be read, and ThreadBusy.
+        """
+        with self._alone():
+            return self._moving.take_in(agent, file, progress)
+
+    def rename_agent(self, agent: str, to: str) -> Moved:
+        """Give an agent another name; if there is an agent of that name, the two become one. Raises ValueError and ThreadBusy."""
+        with self._alone():
+            return self._moving.rename(agent, to)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no turn is under way, and none begins. Raises ThreadBusy."""
         with self._guard:
             if self._busy:
                 raise ThreadBusy(f"A turn is under way in {sorted(self._busy)[0]}: wait for its end, or stop it.")
             self._busy.add(ALL)
         try:
             self.past.settle()
-            return Forgetting(self.store, self.checkpointer, self.settings).forget(agent, target)
+            yield
         finally:
             with self._guard:
                 self._busy.remove(ALL)
+
+    def finish(self) -> None:
+        """Finish what a crash has cut short: a renaming, a change of branches."""
+        self._moving.finish()
+        self.past.settle()
 
     def state(self, machine: Machine, thread: str) -> dict[str, Any]:
         """The thread's state; empty before its first step."""
@@ -255,7 +293,7 @@ def open_runtime(settings: Settings | None = None) -> Iterator[Runtime]:
     with open_store(settings) as store, open_checkpointer(settings) as checkpointer:
         Forgetting(store, checkpointer, settings).finish()
         runtime = Runtime(settings, store, checkpointer)
-        runtime.past.settle()
+        runtime.finish()
         yield runtime
 
 

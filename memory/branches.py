@@ -12,13 +12,12 @@ from qdrant_client import models
 
 from memory.blocks import VERSION, load_blocks, replayed, save_blocks
 from memory.conditions import Namespace
-from memory.points import COLLECTION, moved
+from memory.points import ASIDE, COLLECTION, moved
 from memory.store import QdrantStore
 from memory.stored import Stored, stored
 
 RECORDS: Namespace = ("@branches",)
 """No agent can have this name."""
-ASIDE = "@aside"
 
 
 @dataclass(frozen=True)

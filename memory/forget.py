@@ -15,7 +15,7 @@ from qdrant_client import models
 from memory.blocks import VERSION, conversation_of
 from memory.branches import RECORDS
 from memory.ordering import READ_AT_ONCE
-from memory.points import COLLECTION, INDEXES, PASSAGE, WORDING, moved, searched_fields
+from memory.points import COLLECTION, INDEXES, PASSAGE, WORDING, moved, point_id, searched_fields
 from memory.recall import EVICTION, SAID, passage_of
 from memory.store import QdrantStore
 from memory.stored import Stored, stored
@@ -228,15 +228,18 @@ def _detach(store: QdrantStore, point: Stored, marks: Marks, after: set[tuple[st
     is_next = (conversation_of(str(value.get("thread"))), value.get("position")) in after  # a branch goes on counting
     if point.kind == "message" and (is_next or contains(point.payload.get("passage", ""), marks.words)):
         store.client.upsert(COLLECTION, points=[_alone(point)])
-    links: dict[str, Any] = {"said": "", "supersedes": [], "of": None}
+    older = [key for key in value.get("supersedes", []) if key not in marks.keys]
+    links: dict[str, Any] = {"said": "", "supersedes": older, "of": None}
     cut = {name: empty for name, empty in links.items() if _names(value.get(name)) & marks.keys}
-    selector = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
     if cut:
+        selector = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
         store.client.set_payload(COLLECTION, cut, points=selector, key="value")
     if "of" in cut:  # of what it said again nothing is left: now it is the passage
-        store.client.set_payload(
-            COLLECTION, {"tags": moved(point.payload["tags"], point.namespace[:-1])}, points=selector
-        )
+        passages = point.namespace[:-1]
+        payload = {**point.payload, "value": {**value, **cut}, "tags": moved(point.payload["tags"], passages)}
+        note = models.PointStruct(id=point_id(passages, point.key), vector={}, payload=payload)
+        store.client.upsert(COLLECTION, points=[note])
+        store.client.delete(COLLECTION, points_selector=[point.id])
 
 
 def _names(link: Any) -> set[str]:

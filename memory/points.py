@@ -39,6 +39,8 @@ NOT_ENGLISH = "not english"
 LANGUAGE = "language="
 WORDING = "wording"
 """The namespace under a passage's of what says one of them again."""
+ASIDE = "@aside"
+"""The label after the agent's of what belongs to a branch that is not active (memory.branches): no search looks there."""
 NO_PASSAGE = "passage=none"
 """The tag of what no embedder has anything to read of: all else that has no vector has still to be embedded."""
 COLLECTION = "palimpsest"
@@ -64,8 +66,10 @@ class Memory:
 
 
 def point_id(namespace: Namespace, key: str) -> str:
-    """The id of the point: the same memory always has the same one, and another agent's cannot be guessed from it."""
-    return str(uuid.uuid5(POINTS, json.dumps([*namespace, key])))
+    """The id of the point: the same memory always has the same one, also while it is put aside, and another agent's cannot be
+    guessed from it.
+    """
+    return str(uuid.uuid5(POINTS, json.dumps([*(label for label in namespace if label != ASIDE), key])))
 
 
 def point_of(namespace: Namespace, memory: Memory, sequence: int) -> models.PointStruct:

@@ -176,13 +176,19 @@ class QdrantStore(BaseStore):
     def write(self, namespace: Namespace, memories: Sequence[Memory]) -> None:
         """Write `memories`, in place of those of the same keys."""
         if memories:
-            self.client.upsert(COLLECTION, points=self._points(namespace, memories))
+            points = self._points(namespace, memories)
+            self._languages.note(points)
+            self.client.upsert(COLLECTION, points=points)
 
     def add(self, namespace: Namespace, memories: Sequence[Memory]) -> None:
         """Write those of `memories` whose keys are not there yet: a step repeated after a crash changes nothing."""
         if memories:
-            points = self._points(namespace, memories)
-            self.client.upsert(COLLECTION, points=points, update_mode=models.UpdateMode.INSERT_ONLY)
+            self.insert(self._points(namespace, memories))
+
+    def insert(self, points: list[models.PointStruct]) -> None:
+        """Write points that are made already, but for those whose ids are there."""
+        self._languages.note(points)
+        self.client.upsert(COLLECTION, points=points, update_mode=models.UpdateMode.INSERT_ONLY)
 
     def amend(self, namespace: Namespace, key: str, changes: Mapping[str, Any]) -> None:
         """Change fields of a memory's value that no search reads; its time, its place and its vector stay."""
@@ -198,9 +204,7 @@ class QdrantStore(BaseStore):
 
     def _points(self, namespace: Namespace, memories: Sequence[Memory]) -> list[models.PointStruct]:
         numbered = zip(memories, self._numbers(len(memories)), strict=True)
-        points = [point_of(namespace, memory, sequence) for memory, sequence in numbered]
-        self._languages.note(points)
-        return points
+        return [point_of(namespace, memory, sequence) for memory, sequence in numbered]
 
     def _numbers(self, count: int) -> range:
         """Sequence numbers: microseconds, but always above the last ones, whatever is done to the clock."""

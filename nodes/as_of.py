@@ -104,13 +104,13 @@ class Past:
             )
             if start is None and self._had_begun(agent, tree, thread, moment):
                 raise ValueError(
-                    "The steps before that are gone: they went when something was forgotten. Choose a later message, or begin a "
-                    "new conversation."
+                    "The steps before that are not here: they went when something was forgotten, or were not in the file that the "
+                    "conversation was imported from. Choose a later message, or begin a new conversation."
                 )
             tree, new = grown(tree, thread, datetime.fromisoformat(start.created_at) if start else EPOCH)
             self.checkpointer.delete_thread(new)  # left by a crash before it was noted
             if start and "agent" in start.values:  # before the first turn there is nothing to begin with
-                self.graph.update_state(thread_config(new), start.values, as_node=REST)
+                self.graph.update_state(thread_config(new), {**start.values, "agent": agent}, as_node=REST)
             return self._go(activate(tree, new))
 
     def switch(self, agent: str, conversation: str, thread: str) -> Branches:
