@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,12 +27,14 @@ from graphs import collaborate, memgpt, react, reflexion, self_refine
 from memory.blocks import BRANCH
 from memory.branches import Branches, branches_of
 from memory.checkpoints import CheckpointsUnavailable, open_async_checkpointer, open_checkpointer
+from memory.exports import read_export
 from memory.forget import Target
 from memory.store import QdrantStore, open_store
 from models.reply import Stopped
 from nodes.as_of import AsOf, Past, active_thread, thread_config
 from nodes.context import STATE_VERSION
 from nodes.forget import Forgetting, Receipt
+from nodes.importing import Imported, Importing
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.receive import check_owner
 from nodes.moving import Moved, Moving, Progress
@@ -151,13 +153,24 @@ class Runtime:
         with self._alone():
             return self._moving.export(agent, path)
 
-    def import_agent(self, agent: str, file: Path | IO[bytes], progress: Progress | None = None) -> Moved:
+    def import_agent(self, agent: str, archive: Path | IO[bytes], progress: Progress | None = None) -> Moved:
         """Read such a file into the memory of `agent`, who may be there already; nothing that is there is overwritten.
 
-        Raises ValueError, before anything is written, if any part of the file cannot be read, and ThreadBusy.
+        A conversation whose name another agent here uses gets a new one. Raises ValueError, before anything is written, if any
+        part of the file cannot be read, and ThreadBusy.
         """
-        with self._alone():
+        with self._alone(), _opened(archive) as file:
             return self._moving.take_in(agent, file, progress)
+
+    def import_export(self, agent: str, export: Path | IO[bytes], progress: Progress | None = None) -> Imported:
+        """Read an export of another system (memory/exports): of ChatGPT, Claude, mem0 or Letta, Markdown, or JSON lines.
+
+        Read again, or begun again after it was stopped, it brings only what is not here yet. Raises ValueError for a file that is
+        none of these, and ThreadBusy.
+        """
+        with self._alone(), _opened(export) as file:
+            records = read_export(Path(str(getattr(file, "name", "the file"))).name, file)
+            return Importing(self.store, self.checkpointer, self.graphs["memgpt"], agent).take_in(records, progress)
 
     def rename_agent(self, agent: str, to: str) -> Moved:
         """Give an agent another name; if there is an agent of that name, the two become one. Raises ValueError and ThreadBusy."""
@@ -272,6 +285,10 @@ class Runtime:
             finally:
                 with self._guard:
                     self._busy.remove(name)
+
+
+def _opened(file: Path | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    return file.open("rb") if isinstance(file, Path) else nullcontext(file)
 
 
 def _values(machine: Machine, given: Given) -> Any:

@@ -75,6 +75,10 @@ class Archival:
         self.store.add(self.namespace, memories)
         return len(memories)
 
+    def has(self, key: str) -> bool:
+        """Whether something was kept under that key, as a note or as another wording of one."""
+        return any(self.store.get(namespace, f"{key}:0") for namespace in (self.namespace, self._wordings))
+
     def _compared(self, content: str, trust: Trust) -> tuple[str, list[str]]:
         """The key of the note that says the same, empty if none does; and of those whose place this one takes.
 

@@ -7,6 +7,7 @@ imports it, so no file reaches another agent's.
 import json
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import IO, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from qdrant_client import models
 
 from memory.blocks import BRANCH, conversation_of
 from memory.branches import Branch, Branches
 from memory.conditions import Namespace
-from memory.points import LANGUAGE, NOT_ENGLISH, point_id, searched_fields
+from memory.forget import TIERS
+from memory.points import COLLECTION, LANGUAGE, NOT_ENGLISH, point_id, searched_fields
 from memory.recall import Role, Trust
+from memory.store import QdrantStore
 from memory.stored import Stored
 from memory.words import ENGLISH
 
@@ -215,6 +219,17 @@ def payload_of(agent: str, row: MemoryRow) -> tuple[str, dict[str, Any]]:
     return point_id(namespace, row.key), payload
 
 
+def insert_rows(store: QdrantStore, agent: str, rows: Iterable[MemoryRow]) -> Counter[str]:
+    """Write those that the agent does not have yet; returns how many of each tier."""
+    made = [(*payload_of(agent, row), row.namespace[-1]) for row in rows]
+    ids = [number for number, _, _ in made]
+    known = {record.id for record in store.client.retrieve(COLLECTION, ids=ids, with_payload=False)}
+    new = [(number, payload, kind) for number, payload, kind in made if number not in known]
+    if new:
+        store.insert([models.PointStruct(id=number, vector={}, payload=payload) for number, payload, _ in new])
+    return Counter(TIERS.get(kind, kind) for _, _, kind in new)
+
+
 def renamed(row: MemoryRow, names: Mapping[str, str]) -> MemoryRow:
     """The line with its conversation under another name."""
     links = {name: renamed_thread(str(row.value[name]), names) for name in ("thread", "left") if row.value.get(name)}
@@ -247,10 +262,6 @@ class Archive:
         """The states of its conversations and their branches."""
         return _rows(self._file, "conversations.jsonl", ConversationRow.model_validate_json)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
 
 def write_archive(
     path: Path, agent: str, memories: Sequence[MemoryRow], conversations: Sequence[ConversationRow], branches: Sequence[Branches],
@@ -282,17 +293,20 @@ def _write(archive: zipfile.ZipFile, name: str, rows: Iterable[BaseModel]) -> No
             file.write(text.encode() + b"\n")
 
 
-def read_archive(file: Path | IO[bytes]) -> Archive:
-    """The archive in a file, every line of it checked. Raises NoArchive, naming the line and what is wrong with it."""
+def is_archive(file: IO[bytes]) -> bool:
+    """Whether a file is meant to be one."""
     try:
-        archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise NoArchive(f"This is no archive of an agent: {error}.") from error
-    try:
-        return _checked(archive)
-    except BaseException:
-        archive.close()
-        raise
+        with zipfile.ZipFile(file) as archive:
+            return MANIFEST in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
+    finally:
+        file.seek(0)
+
+
+def read_archive(file: IO[bytes]) -> Archive:
+    """The archive in an open file, every line of it checked. Raises NoArchive, naming the line and what is wrong with it."""
+    return _checked(zipfile.ZipFile(file))
 
 
 def _checked(archive: zipfile.ZipFile) -> Archive:

@@ -62,6 +62,21 @@ def save_blocks(
         store.batch(puts)
 
 
+def add_lines(store: QdrantStore, agent: str, block: str, text: str, limit: int) -> tuple[int, str]:
+    """Add the lines that a block lacks, in at most `limit` characters; returns how many, and those that do not fit."""
+    kept = load_blocks(store, agent).get(block, "")
+    lines = kept.split("\n") if kept else []
+    over: list[str] = []
+    before = len(lines)
+    for line in text.split("\n"):
+        if line.strip() and line not in lines:
+            fits = len("\n".join([*lines, line])) <= limit
+            (lines if fits else over).append(line)
+    if len(lines) > before:
+        save_block(store, agent, block, "\n".join(lines))
+    return len(lines) - before, "\n".join(over)
+
+
 def replayed(text: str, before: str, after: str) -> str:
     """Do the edit from `before` to `after` again, on a text that others may have edited since.
 

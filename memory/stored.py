@@ -1,6 +1,6 @@
 """Every memory of an agent as it lies in Qdrant, what is put aside too: for what must see all, such as a forget."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,6 +42,13 @@ class Stored:
     def written(self) -> datetime:
         """When it was written first."""
         return datetime.fromisoformat(str(self.payload["created_at"]))
+
+
+def delete_points(store: QdrantStore, points: Sequence[Stored]) -> None:
+    """Delete them."""
+    for start in range(0, len(points), READ_AT_ONCE):
+        ids = [point.id for point in points[start : start + READ_AT_ONCE]]
+        store.client.delete(COLLECTION, points_selector=ids)
 
 
 def stored(store: QdrantStore, agent: str, **wanted: Any) -> Iterator[Stored]:

@@ -14,7 +14,6 @@ from typing import IO, Any, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import TypeAdapter, ValidationError
-from qdrant_client import models
 
 from memory.archival import Archival
 from memory.archive import (
@@ -22,20 +21,19 @@ from memory.archive import (
     ConversationRow,
     MemoryRow,
     NoArchive,
-    payload_of,
+    insert_rows,
     read_archive,
     renamed,
     renamed_thread,
     row_of,
     write_archive,
 )
-from memory.blocks import VERSION, conversation_of, list_threads, load_blocks, save_block
+from memory.blocks import VERSION, add_lines, conversation_of, list_threads, load_blocks
 from memory.branches import Branches, branches_of, save
 from memory.checkpoints import keep_last_as, last_values, thread_ids
 from memory.forget import TIERS
-from memory.points import COLLECTION
 from memory.store import QdrantStore
-from memory.stored import stored
+from memory.stored import delete_points, stored
 from nodes.as_of import REST, branch_threads, thread_config, thread_id
 from nodes.context import check_agent
 from nodes.forget import MACHINES
@@ -47,7 +45,7 @@ WRITTEN_AT_ONCE = 500
 STATE = TypeAdapter(State)
 
 Progress = Callable[[int, int], None]
-"""Called with (done, of how many) memories."""
+"""Called with (done, of how many) memories or texts."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Moving:
 
     # ---- in ------------------------------------------------------------------------------------------------------------
 
-    def take_in(self, agent: str, file: Path | IO[bytes], progress: Progress | None = None) -> Moved:
+    def take_in(self, agent: str, file: IO[bytes], progress: Progress | None = None) -> Moved:
         """Read an archive into the memory of `agent`, who may be there already or not.
 
         A conversation whose name another agent here uses gets a new one. The working context of an agent who is there gets the
@@ -104,16 +102,13 @@ class Moving:
         """
         check_agent(agent)
         archive = read_archive(file)
-        try:
-            states = {row.thread: _checked(row) for row in archive.conversations()}
-            names = self._names(agent, archive, states)
-            rows = (renamed(row, names) for row in archive.memories())
-            came = self._write(agent, rows, archive.manifest.memories, progress)
-            for tree in archive.branches:
-                self._keep_branches(agent, tree, names)
-            opened = self._open_conversations(agent, {renamed_thread(t, names): s for t, s in states.items()})
-        finally:
-            archive.close()
+        states = {row.thread: _checked(row) for row in archive.conversations()}
+        names = self._names(agent, archive, states)
+        rows = (renamed(row, names) for row in archive.memories())
+        came = self._write(agent, rows, archive.manifest.memories, progress)
+        for tree in archive.branches:
+            self._keep_branches(agent, tree, names)
+        opened = self._open_conversations(agent, {renamed_thread(t, names): s for t, s in states.items()})
         self.store.flush()
         return Moved(agent, dict(came), opened, {old: new for old, new in names.items() if old != new})
 
@@ -140,40 +135,18 @@ class Moving:
         for batch in _batches(rows):
             blocks += [row for row in batch if row.namespace == ["block"]]
             past = VERSION if is_there else "block"  # the past of another working context stays where it was
-            came += self._insert(agent, [row for row in batch if row.namespace[-1] not in ("block", past)])
+            came += insert_rows(self.store, agent, [row for row in batch if row.namespace[-1] not in ("block", past)])
             done += len(batch)
             if progress:
                 progress(done, total)
         if is_there:
             for row in blocks:
-                self._add_to_block(agent, row.key, str(row.value["text"]))
+                _, over = add_lines(self.store, agent, row.key, str(row.value["text"]), Context.block_limit)
+                if over:
+                    key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{agent}:{over}"))
+                    Archival(self.store, agent).insert(over, key=key)
             return came
-        return came + self._insert(agent, blocks)
-
-    def _insert(self, agent: str, rows: Iterable[MemoryRow]) -> Counter[str]:
-        """Write what is not there; returns how many of each tier."""
-        made = [(*payload_of(agent, row), row.namespace[-1]) for row in rows]
-        ids = [number for number, _, _ in made]
-        known = {record.id for record in self.store.client.retrieve(COLLECTION, ids=ids, with_payload=False)}
-        new = [(number, payload, kind) for number, payload, kind in made if number not in known]
-        if new:
-            self.store.insert([models.PointStruct(id=n, vector={}, payload=payload) for n, payload, _ in new])
-        return Counter(TIERS.get(kind, kind) for _, _, kind in new)
-
-    def _add_to_block(self, agent: str, block: str, text: str) -> None:
-        """Add the lines that a block lacks; those that do not fit any more become a note."""
-        kept = load_blocks(self.store, agent).get(block, "")
-        lines = kept.split("\n") if kept else []
-        over: list[str] = []
-        for line in text.split("\n"):
-            if line.strip() and line not in lines:
-                fits = len("\n".join([*lines, line])) <= Context.block_limit
-                (lines if fits else over).append(line)
-        save_block(self.store, agent, block, "\n".join(lines))
-        if over:
-            content = "\n".join(over)
-            key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{agent}:{block}:{content}"))
-            Archival(self.store, agent).insert(content, key=key)
+        return came + insert_rows(self.store, agent, blocks)
 
     def _keep_branches(self, agent: str, tree: Branches, names: Mapping[str, str]) -> None:
         conversation = names[tree.conversation]
@@ -228,9 +201,7 @@ class Moving:
             values = last_values(self.checkpointer, run)
             if run.startswith(MACHINES) and values.get("agent") == agent:
                 keep_last_as(self.checkpointer, run, {**values, "agent": to})
-        for start in range(0, len(points), WRITTEN_AT_ONCE):
-            gone = [point.id for point in points[start : start + WRITTEN_AT_ONCE]]
-            self.store.client.delete(COLLECTION, points_selector=gone)
+        delete_points(self.store, points)
         self.store.flush()
         (self.settings.folder / JOURNAL).unlink()
         return Moved(to, dict(came), len(names), {})

@@ -1,6 +1,7 @@
 """How messages become recall records: order, time, and how one assistant message splits into records."""
 
 import json
+from datetime import datetime
 
 from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
@@ -15,46 +16,73 @@ DELIVERED = ":delivered"
 NEW_CLOCK: Clock = {"sequence": 0, "position": 0, "previous": ""}
 
 
-class StepLog:
-    """What one step writes to recall, in its order. `write` writes it, and `update` is the state's new clock.
+class LogClock:
+    """Gives each record of a conversation its place.
 
-    Sequence numbers are a hybrid logical clock: microseconds of the step's time, raised where needed to stay above the one
+    Sequence numbers are a hybrid logical clock: microseconds of the record's time, raised where needed to stay above the one
     before, so that a clock set back never reorders a conversation.
     """
+
+    def __init__(self, clock: Clock, thread: str) -> None:
+        self.clock: Clock = {**NEW_CLOCK, **clock}
+        self.thread = thread
+
+    def move_to(self, now: datetime) -> None:
+        """Go on to a later time; after a long pause, what is said next is no neighbour of what was said last."""
+        self.now = now
+        if self.clock["previous"] and self._microseconds() - self.clock["sequence"] > PAUSE:
+            self.clock["previous"] = ""
+            self.clock["position"] += 1
+
+    def next_sequence(self) -> int:
+        """The next sequence number."""
+        self.clock["sequence"] = max(self.clock["sequence"] + 1, self._microseconds())
+        return self.clock["sequence"]
+
+    def record(self, key: str, role: Role, text: str, author: str, trust: Trust, sequence: int) -> Message:
+        """A record; what a person or the agent says has a place among what was said."""
+        position, previous = None, ""
+        if role in ("user", "assistant"):
+            position, previous = self.clock["position"], self.clock["previous"]
+            self.note_said(author, text)
+        return Message(key, role, text, author, trust, self.now, self.thread, sequence, position, previous)
+
+    def note_said(self, author: str, text: str) -> None:
+        """Move on for something said aloud."""
+        self.clock["position"] += 1
+        self.clock["previous"] = f"{author}: {text}"[:PREVIOUS]
+
+    def _microseconds(self) -> int:
+        return int(self.now.timestamp() * 1_000_000)
+
+
+class StepLog:
+    """What one step writes to recall, in its order. `write` writes it, and `update` is the state's new clock."""
 
     def __init__(self, state: State, runtime: Runtime[Context]) -> None:
         self.now = runtime.context.time()
         self.recall = Recall(memory_of(runtime.store), runtime.context.agent)
         self.messages: list[Message] = []
         self._agent = runtime.context.agent
-        self._thread = thread_of(runtime)
-        self._clock: Clock = {**NEW_CLOCK, **state.get("clock", NEW_CLOCK)}
-        if self._clock["previous"] and self._microseconds() - self._clock["sequence"] > PAUSE:
-            self._clock["previous"] = ""
-            self._clock["position"] += 1  # so that the two are no neighbours
+        self._clock = LogClock(state.get("clock", NEW_CLOCK), thread_of(runtime))
+        self._clock.move_to(self.now)
 
     def next_sequence(self) -> int:
         """The next sequence number."""
-        self._clock["sequence"] = max(self._clock["sequence"] + 1, self._microseconds())
-        return self._clock["sequence"]
+        return self._clock.next_sequence()
 
     def add(
         self, key: str, role: Role, text: str, author: str, trust: Trust = "own", sequence: int | None = None
     ) -> Message:
-        """Add a record; what a person or the agent says has a place among what was said."""
+        """Add a record."""
         sequence = self.next_sequence() if sequence is None else sequence
-        position, previous = None, ""
-        if role in ("user", "assistant"):
-            position, previous = self._clock["position"], self._clock["previous"]
-            self.note_said(author, text)
-        record = Message(key, role, text, author, trust, self.now, self._thread, sequence, position, previous)
+        record = self._clock.record(key, role, text, author, trust, sequence)
         self.messages.append(record)
         return record
 
     def note_said(self, author: str, text: str) -> None:
         """Move the clock on for something said aloud, which may be on record already."""
-        self._clock["position"] += 1
-        self._clock["previous"] = f"{author}: {text}"[:PREVIOUS]
+        self._clock.note_said(author, text)
 
     def add_monologue(self, message: AIMessage) -> None:
         """The agent's private thought."""
@@ -88,7 +116,4 @@ class StepLog:
 
     def update(self) -> State:
         """The state's new clock."""
-        return {"clock": self._clock}
-
-    def _microseconds(self) -> int:
-        return int(self.now.timestamp() * 1_000_000)
+        return {"clock": self._clock.clock}
