@@ -32,7 +32,7 @@ from memory.forget import Target
 from memory.store import QdrantStore, open_store
 from models.reply import Stopped
 from nodes.as_of import AsOf, Past, active_thread, thread_config
-from nodes.context import STATE_VERSION
+from nodes.context import STATE_VERSION, check_agent
 from nodes.forget import Forgetting, Receipt
 from nodes.importing import Imported, Importing
 from nodes.memgpt.event import parse_event
@@ -169,6 +169,7 @@ class Runtime:
         none of these, and ThreadBusy.
         """
         with self._alone(), _opened(export) as file:
+            check_agent(agent)
             records = read_export(Path(str(getattr(file, "name", "the file"))).name, file)
             return Importing(self.store, self.checkpointer, self.graphs["memgpt"], agent).take_in(records, progress)
 

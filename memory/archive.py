@@ -306,7 +306,10 @@ def is_archive(file: IO[bytes]) -> bool:
 
 def read_archive(file: IO[bytes]) -> Archive:
     """The archive in an open file, every line of it checked. Raises NoArchive, naming the line and what is wrong with it."""
-    return _checked(zipfile.ZipFile(file))
+    try:
+        return _checked(zipfile.ZipFile(file))
+    except zipfile.BadZipFile as error:
+        raise NoArchive(f"This is no archive of an agent: {error}.") from error
 
 
 def _checked(archive: zipfile.ZipFile) -> Archive:

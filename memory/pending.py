@@ -18,6 +18,8 @@ from memory.points import COLLECTION, NO_PASSAGE
 from memory.server import Client
 
 BATCH = 128  # texts
+AT_SEARCH = 1_000
+"""How many texts a search embeds first, which takes some seconds; after an import the rest waits for the next searches."""
 READ = ["passage", "updated_at"]
 
 Progress = Callable[[int, int], None]

@@ -23,7 +23,7 @@ from memory.edge import EdgeClient
 from memory.embedder import CachingEmbedder, Embedder, open_embedder, reads
 from memory.languages import Languages
 from memory.ordering import READ_AT_ONCE, ordered_ids
-from memory.pending import PendingEmbeddings, Progress
+from memory.pending import AT_SEARCH, PendingEmbeddings, Progress
 from memory.points import (
     COLLECTION,
     INDEXES,
@@ -265,15 +265,14 @@ class QdrantStore(BaseStore):
     ) -> ResultPage:  # fmt: skip
         """Memories near `query` in words and meaning, best first: `weights.depth` from each half, and no more in all pages.
 
-        Embeds what has no vector of this embedder yet, telling `progress`, so the first search after a long time takes longer.
-        Raises ValueError for a page that does not exist.
+        Embeds first what has no vector yet, up to AT_SEARCH, telling `progress`; the rest is found by its words. Raises ValueError
+        for a page that does not exist.
         """
         ranked = self._ranked(namespace, query, value_conditions(where or {}), progress)
         check_page(page, page_size, len(ranked))
         start = page * page_size
-        return ResultPage(
-            self._load(ranked[start : start + page_size]), len(ranked), page, ceil(len(ranked) / page_size)
-        )
+        items = self._load(ranked[start : start + page_size])
+        return ResultPage(items, len(ranked), page, ceil(len(ranked) / page_size))
 
     def retrieve(
         self, query: str, sources: Sequence[Source], *, floor: float, without: Mapping[Namespace, Iterable[str]], limit: int,
@@ -316,7 +315,7 @@ class QdrantStore(BaseStore):
         floor: float | None = None, left_out: Sequence[str] = (),
     ) -> list[Ranked]:  # fmt: skip
         """The best first; with a floor as `retrieve` has it. What is left out need not be embedded yet."""
-        self._pending.embed_pending(prefix, progress=progress, but=left_out)
+        has_more = self._pending.embed_pending(prefix, AT_SEARCH, progress, left_out) == AT_SEARCH
         others = models.Filter(must_not=[models.HasIdCondition(has_id=cast(Any, list(left_out)))])
         selector = inside(prefix, *conditions, *([others] if left_out else []))
         is_read = reads(self.embedder, language_of(query))
@@ -334,7 +333,8 @@ class QdrantStore(BaseStore):
         places = {i: place_of(payload) for i, payload in found.items()}
         scores = ranking.spread_to_neighbours(scores, places, weights)
         if floor is not None:
-            scores = {i: s for i, s in scores.items() if (near.get(i, -1.0) >= floor if is_read else worded[i] > 0)}
+            unknown = 1.0 if has_more else -1.0  # what is not embedded yet has its words
+            scores = {i: s for i, s in scores.items() if (near.get(i, unknown) >= floor if is_read else worded[i] > 0)}
         links = {i: links_of(payload) for i, payload in found.items() if i in scores}
         scores = ranking.collapsed(scores, {i: said_again for i, (said_again, _) in links.items()})
         newer = {old: i for i, (_, olds) in links.items() if i in scores for old in olds if old in scores}

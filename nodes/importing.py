@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from tqdm import tqdm
 
 from memory.archival import Archival
 from memory.blocks import add_lines
@@ -29,6 +30,8 @@ Progress = Callable[[int, int], None]
 TRUST: dict[str, Trust] = {"user": "own", "assistant": "outside"}
 """What a person said is theirs; what another system's model answered may have read anything."""
 TITLE = 60  # characters
+EMBEDDED_AT_IMPORT = 20_000  # texts: some minutes
+SHOWN_FROM = 50  # records, for a progress bar
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Imported:
     """Added to the working context."""
     known: int = 0
     """Messages, notes and lines that were here already."""
+    is_embedded: bool = True
+    """Whether all is found by meaning. Else some is found by words until later searches, or a second import, have embedded it."""
     empty: int = 0
     """Conversations without a message that can be read."""
     unread: list[Unread] = field(default_factory=list)
@@ -63,7 +68,8 @@ class Importing:
     def take_in(self, records: Sequence[Record], progress: Progress | None = None) -> Imported:
         """Read them in; stopped and begun again, it goes on where it was. Raises what memory raises."""
         result = Imported(self.agent)
-        for done, record in enumerate(records, 1):
+        is_short = len(records) < SHOWN_FROM
+        for done, record in enumerate(tqdm(records, desc="Importing", disable=True if is_short else None), 1):
             match record:
                 case Talk():
                     self._talk(record, result)
@@ -76,8 +82,8 @@ class Importing:
             if progress:
                 progress(done, len(records))
         self.store.flush()
-        for kind in ("message", "passage"):  # else the first search would have to
-            self.store.embed_pending((self.agent, kind), progress=progress)
+        embedded = self.store.embed_pending((self.agent,), EMBEDDED_AT_IMPORT, progress)
+        result.is_embedded = embedded < EMBEDDED_AT_IMPORT
         self.store.flush()
         return result
 

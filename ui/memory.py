@@ -16,6 +16,7 @@ from nodes.as_of import branch_threads
 from ui.as_it_was import show_as_it_was
 from ui.choice import choose
 from ui.forget import propose, show_forget, show_proposed
+from ui.in_and_out import show_in_and_out
 from ui.run_status import FAILURES
 from ui.safe_text import escaped, one_line
 from ui.session import Session, open_session
@@ -38,9 +39,10 @@ def show() -> None:
         "Documents",
         "Left the window",
         "As it was",
+        "In and out",
         "Forget",
     ]
-    in_recall, in_archival, documents, left, past, forget = st.tabs(names)
+    in_recall, in_archival, documents, left, past, moving, forget = st.tabs(names)
     with in_recall:
         _recall(recall, said)
     with in_archival:
@@ -51,6 +53,8 @@ def show() -> None:
         _left_the_window(session)
     with past:
         show_as_it_was(session)
+    with moving:
+        show_in_and_out(session)
     with forget:
         show_forget(session)
 

@@ -68,7 +68,13 @@ def each(parts: Any, what: str, read: Callable[[Any], Iterable[Record]]) -> Iter
             yield from list(read(part))
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             title = part.get("title") or part.get("name") if isinstance(part, dict) else None
-            yield Unread(f"{what} {number}{f' ({title})' if title else ''}", f"{type(error).__name__}: {error}"[:200])
+            yield Unread(f"{what} {number}{f' ({title})' if title else ''}", _why(error))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"the field {error} is missing"
+    return str(error)[:200] if isinstance(error, ValueError) else "it is not written as such a file has it"
 
 
 def moment(value: Any) -> datetime | None:

@@ -238,3 +238,20 @@ def test_the_vector_that_edge_wants_at_birth_goes_with_the_first_embedding(tmp_p
             assert store.embed_pending(SPACE) == 1
         storages = {path.name for path in tmp_path.rglob("vector_storage-*")}
         assert storages == {f"vector_storage-{FailingEmbedder.name}"}
+
+
+def test_a_search_embeds_some_of_many_and_finds_the_rest_by_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memory.store.AT_SEARCH", 2)
+    embedder = FailingEmbedder()
+    with QdrantStore(EdgeClient(tmp_path), embedder) as store:
+        store.write(
+            SPACE, [Memory(text, {"text": text}, text, text) for text in ("tea", "ships", "bees", "boats", "hats")]
+        )
+        for word in ("hats", "tea", "bees"):
+            assert store.rank(SPACE, word).items[0].key == word
+            (found,) = store.retrieve(word, [(SPACE, {})], floor=0.9, without={}, limit=1)
+            assert found.key == word
+        assert {"tea", "ships", "bees", "boats", "hats"} <= set(embedder.texts)
+        assert store.embed_pending(SPACE) == 0
