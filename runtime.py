@@ -19,6 +19,7 @@ from typing import IO, Any, Literal, cast
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
@@ -26,7 +27,7 @@ from langgraph.types import Command
 from graphs import collaborate, memgpt, react, reflexion, self_refine
 from memory.blocks import BRANCH
 from memory.branches import Branches, branches_of
-from memory.checkpoints import CheckpointsUnavailable, open_async_checkpointer, open_checkpointer
+from memory.checkpoints import CheckpointsUnavailable, StrictSerializer, open_async_checkpointer, open_checkpointer
 from memory.exports import read_export
 from memory.forget import Target
 from memory.store import QdrantStore, open_store
@@ -78,8 +79,18 @@ class Runtime:
             name: builder.compile(checkpointer=self.checkpointer, store=self.store, name=name)
             for name, builder in BUILDERS.items()
         }
+        self._begin_temporary()
         self.past = Past(self.store, self.checkpointer, self.graphs["memgpt"])
         self._moving = Moving(self.store, self.checkpointer, self.graphs["memgpt"], self.settings)
+
+    def _begin_temporary(self) -> None:
+        """Have no temporary chats, and room for new ones: their states are in this process only, and go with it."""
+        saver = InMemorySaver(serde=StrictSerializer())
+        self._temporary = BUILDERS["memgpt"].compile(checkpointer=saver, store=self.store, name="memgpt")
+        self._temporary_threads: set[str] = set()
+
+    def _graph(self, machine: Machine, thread: str) -> Any:
+        return self._temporary if machine == "memgpt" and thread in self._temporary_threads else self.graphs[machine]
 
     def run(self, machine: Machine, thread: str, given: Given, context: Context) -> dict[str, Any]:
         """Run a machine to its end, or to where it waits; gives the thread's state. Takes and raises what `stream` does."""
@@ -106,10 +117,12 @@ class Runtime:
         context = replace(context, model=context.model or self.settings.model, settings=self.settings)
         control = control or RunControl()
         with self._turn(machine, thread):
+            if isinstance(context, memgpt.Context):
+                self._check_temporary(thread, context)
             self._check(machine, thread, given, context)
             # Above what the context's own budget allows, so that this bound is never what ends a run; the default is 10,007.
             config: RunnableConfig = {**self.config(machine, thread), "recursion_limit": context.supersteps}
-            parts: Generator[Part, None, None] = self.graphs[machine].stream(
+            parts: Generator[Part, None, None] = self._graph(machine, thread).stream(
                 _values(machine, given),
                 config,
                 context=context,
@@ -133,13 +146,14 @@ class Runtime:
 
     def edit(self, machine: Machine, thread: str, values: dict[str, Any]) -> None:
         """Change a paused run's state, such as its drafts or trials, before going on with it."""
-        self.graphs[machine].update_state(self.config(machine, thread), values)
+        self._graph(machine, thread).update_state(self.config(machine, thread), values)
 
     def forget(self, agent: str, target: Target) -> Receipt:
         """Forget something for good, in every tier; gives the proof. Raises ValueError where the agent has nothing of it, and
         ThreadBusy while a turn is under way.
         """
         with self._alone():
+            self._begin_temporary()  # they may have read it
             return Forgetting(self.store, self.checkpointer, self.settings).forget(agent, target)
 
     # ---- agents carried in and out ------------------------------------------------------------------------------------
@@ -256,13 +270,22 @@ class Runtime:
         elif isinstance(given, str) and not given.strip():
             raise ValueError("The task is empty: say what is to be solved.")
 
+    def _check_temporary(self, thread: str, context: memgpt.Context) -> None:
+        """A temporary chat stays one, and a conversation that is kept stays kept."""
+        if context.temporary and thread not in self._temporary_threads:
+            if self.state("memgpt", thread) or self.store.get((context.agent, "thread"), thread):
+                raise ValueError(f"The conversation {thread} is kept: begin a new one for a temporary chat.")
+            self._temporary_threads.add(thread)
+        elif not context.temporary and thread in self._temporary_threads:
+            raise ValueError(f"{thread} is a temporary chat: begin a new conversation for what is to be kept.")
+
     def _check_name(self, machine: Machine, thread: str) -> None:
         if machine == "memgpt" and (BRANCH.fullmatch(thread) or not thread):
             raise ValueError(f"A conversation cannot have the name {thread!r}: its branches would. Choose another.")
 
     def _snapshot(self, machine: Machine, thread: str) -> Any:
         try:
-            return self.graphs[machine].get_state(self.config(machine, thread))
+            return self._graph(machine, thread).get_state(self.config(machine, thread))
         except (sqlite3.DatabaseError, zlib.error) as error:
             raise CheckpointsUnavailable(
                 f"The checkpoints of the conversation {thread} cannot be read ({error}). Restore checkpoints.sqlite from a "

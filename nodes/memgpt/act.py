@@ -69,6 +69,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         solve=solve,
         event=state["turn"]["event"],
         thread=thread_of(runtime),
+        temporary=context.temporary,
         progress=lambda done, total: runtime.stream_writer({"embedded": done, "of": total}),
     )
     results: dict[str, str] = {}
@@ -95,7 +96,10 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         "messages": messages,
         "queue_ids": [*state["queue_ids"], *(str(m.id) for m in messages[1:])],
         "working_context": tools.blocks,
-        "counters": {"recall": state["counters"]["recall"] + len(sent), "archival": archival},
+        "counters": {
+            "recall": state["counters"]["recall"] + (0 if context.temporary else len(sent)),
+            "archival": archival,
+        },
         "replies": [*state["replies"], *tools.replies],
         "turn": turn,
         **({"stop": "loop"} if stop else {}),

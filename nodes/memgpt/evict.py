@@ -55,7 +55,8 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     update: State = {}
     if leaving:
         said = said_in(leaving, log, runtime)
-        anew = restored(log.recall, said)  # nothing leaves that is not found again
+        # Nothing leaves that is not found again, but in a temporary chat, where all that leaves is gone.
+        anew = [] if context.temporary else restored(log.recall, said)
         times = sorted(t for m in leaving if (t := _time(m))) or [log.now.isoformat()]
         total = state["evicted"]["total"] if state.get("evicted") else 0
         evicted: Evicted = {"count": len(leaving), "total": total + len(leaving), "since": times[0], "until": times[-1]}
@@ -68,7 +69,8 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
             "keys": [m.key for m in said], "written anew": anew, "before": state.get("summary", ""), "after": summary,
             "sources": sources, "tokens": sum(message_tokens(m, is_plain(state)) for m in leaving),
         }  # fmt: skip
-        _record(evicted, proof, log, runtime)
+        if not context.temporary:
+            _record(evicted, proof, log, runtime)
     gone = {m.id for m in leaving}
     staying = [m for m in state["messages"] if m.id not in gone]
     after: State = {**state, **update, "messages": staying, "recalled": []}

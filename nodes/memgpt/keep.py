@@ -36,7 +36,7 @@ SENTENCE = re.compile(r"(?<=[.!?])\s+")
 def should_keep(state: State, runtime: Runtime[Context]) -> bool:
     """Whether to ask: the turn is over and answered, a person has stated something, and nothing was kept of it."""
     turn = state["turn"]
-    if not turn.get("asked") or not state["replies"] or protocol_of(runtime) == "native":
+    if runtime.context.temporary or not turn.get("asked") or not state["replies"] or protocol_of(runtime) == "native":
         return False
     number = next((n for n, m in enumerate(state["messages"]) if m.id == turn["event"]), None)
     if number is None or not is_event(state["messages"][number]):

@@ -64,6 +64,7 @@ class StepLog:
         self.recall = Recall(memory_of(runtime.store), runtime.context.agent)
         self.messages: list[Message] = []
         self._agent = runtime.context.agent
+        self._temporary = runtime.context.temporary
         self._clock = LogClock(state.get("clock", NEW_CLOCK), thread_of(runtime))
         self._clock.move_to(self.now)
 
@@ -111,8 +112,9 @@ class StepLog:
                 self.add(f"{key}:result", "tool_result", results[number], call["name"], trust.get(number, "own"))
 
     def write(self) -> None:
-        """Write the records; one that is there already stays as it is."""
-        self.recall.write(self.messages)
+        """Write the records, but for those of a temporary chat; one that is there already stays as it is."""
+        if not self._temporary:
+            self.recall.write(self.messages)
 
     def update(self) -> State:
         """The state's new clock."""

@@ -47,7 +47,7 @@ def look_up(state: State, runtime: Runtime[Context], bounded: bool = False) -> l
     share = context.recall_share * usage.window
     room = int((min(share, usage.free / 2) if bounded else share) / state.get("calibration", 1.0))
     asked = _asked(state)
-    if not asked or not room or not _is_out_of_view(state):
+    if not asked or not room or not (context.temporary or _is_out_of_view(state)):
         return []
     try:
         return quotes(

@@ -50,9 +50,10 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         return _refused(new, error)
 
     working_context = load_working_context(store, context.agent)
-    for block in working_context.keys() - load_blocks(store, context.agent).keys():
-        save_block(store, context.agent, block, working_context[block])
-    save_thread(store, context.agent, thread, " ".join(parsed[0].text.split())[:60], begins="clock" not in state)
+    if not context.temporary:
+        for block in working_context.keys() - load_blocks(store, context.agent).keys():
+            save_block(store, context.agent, block, working_context[block])
+        save_thread(store, context.agent, thread, " ".join(parsed[0].text.split())[:60], begins="clock" not in state)
 
     free = room({**state, "working_context": working_context}, context)
     repaired = _close_open_calls(queue, log, int(free * RESULT_SHARE))
@@ -73,7 +74,8 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         "event": str(events[-1].id), "wake": "event", "steps": 0, "last_calls": "", "repeats": 0,
         "asked": any(event.kind == "user_message" for event in parsed), "reminded": False,
     }  # fmt: skip
-    counters["recall"] += sum(event.kind == "user_message" for event in parsed)
+    if not context.temporary:
+        counters["recall"] += sum(event.kind == "user_message" for event in parsed)
     seen: State = {
         **state, "working_context": working_context, "messages": [*(repaired or queue), *events], "counters": counters,
         "turn": turn,

@@ -185,6 +185,8 @@ class Context(RunContext):
     """How often in a row the same calls may be made; once more, and the turn is stopped as a loop."""
     answers: bool = True
     """Whether a person's message must be answered: an agent that sends nothing is reminded once, then its text is delivered."""
+    temporary: bool = False
+    """Whether the chat reads memory and writes none. The runtime keeps its state in this process only, and no checkpoint of it."""
     user: str = "user"
     """Name of the person, for the log."""
     now: str = ""

@@ -46,6 +46,8 @@ class ToolContext:
     """Key of the message that is being answered: what is kept was kept from it."""
     thread: str = ""
     """The conversation, or the branch of it."""
+    temporary: bool = False
+    """Whether nothing may be written."""
     key: str = ""
     """Of the call under way: the same after a crash, so that what it inserts is inserted once."""
     replies: list[str] = field(default_factory=list)
@@ -55,8 +57,14 @@ class ToolContext:
     progress: Progress | None = None
     """Told while a search embeds what was not searched before."""
 
+    def check_writable(self) -> None:
+        """Raise ValueError in a temporary chat."""
+        if self.temporary:
+            raise ValueError("This chat is temporary: it reads your memory and keeps nothing. Answer without writing.")
+
     def edit(self, block: str, text: str) -> None:
-        """Write a block whole. Raises ValueError when it is too long; then nothing is written."""
+        """Write a block whole. Raises ValueError when it is too long, or nothing may be written; then nothing is."""
+        self.check_writable()
         if len(text) > self.block_limit:
             raise ValueError(
                 f"Block {block} would have {len(text)} characters, but its limit is {self.block_limit}. Nothing was written: "
@@ -192,6 +200,7 @@ class ArchivalMemoryInsert(Chained):
     content: str = Field(description="What to keep")
 
     def run(self, context: ToolContext) -> str:
+        context.check_writable()
         archival = Archival(context.store, context.agent)
         content = clean_text(self.content)
         count = archival.insert(
@@ -224,6 +233,8 @@ class SolveCarefully(Chained):
     def run(self, context: ToolContext) -> str:
         if not self.task.strip():
             raise ValueError("The task is empty: say what is to be solved.")
+        if self.method == "reflexion":  # which keeps lessons
+            context.check_writable()
         context.read_outside = True  # its tools read documents
         return context.solve(self.method, self.task)
 

@@ -128,7 +128,7 @@ def measure(state: State, context: Context) -> Usage:
     parts = (
         estimate(INSTRUCTIONS) + tool_tokens(state.get("calls", "native")) + FRAME + SEPARATORS,
         estimate(render_working_context(state, context)),
-        estimate(render_summary(state)),
+        estimate(render_summary(state, context)),
         lines_tokens(recalled_lines(state.get("recalled", []))),
         sum(message_tokens(m, is_plain(state)) for m in state.get("messages", [])),
     )
@@ -262,7 +262,7 @@ def render_prompt(state: State, context: Context) -> list[BaseMessage]:
     It depends on nothing else, so that the replay of a checkpoint sends the same prompt; and until a block is edited or the window
     flushed, each prompt begins with the one before it, but for quotes of the turn before: servers have most of it in their cache.
     """
-    parts = [INSTRUCTIONS, render_working_context(state, context), render_summary(state)]
+    parts = [INSTRUCTIONS, render_working_context(state, context), render_summary(state, context)]
     head = SystemMessage("\n\n".join(part for part in parts if part))
     recalled, event = recalled_lines(state.get("recalled", [])), state.get("turn", {}).get("event")
     queue = (as_told(m, is_plain(state), recalled if m.id == event else ()) for m in state.get("messages", []))
@@ -283,12 +283,14 @@ def memory_line(counters: Counters) -> str:
     return f"{counters['recall']} messages in recall storage, {counters['archival']} passages in archival storage"
 
 
-def render_summary(state: State) -> str:
+def render_summary(state: State, context: Context) -> str:
     """The recursive summary and the one line that says what left last; empty before the first eviction."""
     evicted = state.get("evicted")
     if not evicted:
         return ""
-    return f"Summary of what left the window (yours, from memory)\n{state.get('summary', '')}\n{evicted_line(evicted)}"
+    gone = f"{evicted['total']} messages have left the window; this chat is temporary, and what was said in them is kept nowhere."
+    line = gone if context.temporary else evicted_line(evicted)
+    return f"Summary of what left the window (yours, from memory)\n{state.get('summary', '')}\n{line}"
 
 
 def recalled_lines(recalled: Sequence[Recalled]) -> list[str]:
