@@ -18,7 +18,7 @@ from nodes.as_of import branch_threads
 from nodes.memgpt.log import DELIVERED
 from nodes.memgpt.receive import load_working_context
 from nodes.memgpt.state import BLOCKS, Recalled
-from nodes.memgpt.window import measure
+from nodes.memgpt.window import measure, said_aloud
 from text import clean_text
 from ui.branches import show_branches, show_message_buttons
 from ui.run_status import FAILURES, show_failure
@@ -46,6 +46,7 @@ ICONS = {
 }
 WRAPPING = re.compile(r"^\s*(?:```\w*|<tool_call>)?\s*")
 """What may stand before a call that is written as text."""
+LONGEST = 20_000  # characters of a message that are shown
 HEIGHT = 560  # pixels of the conversation: the window's picture stays in view above it
 
 
@@ -56,11 +57,17 @@ def show() -> None:
     left, right = st.columns([3, 1.4], gap="large")
     with left:
         st.title("Chat", anchor=False)
-        show_branches(session)
+        if session.context.temporary:
+            st.info(
+                "A temporary chat: the agent reads what it remembers, and keeps nothing. It is gone when Palimpsest is closed.",
+                icon=":material/visibility_off:",
+            )
+        else:
+            show_branches(session)
         picture = st.empty()
         _draw_window(picture, session, state)
         with st.container(height=HEIGHT, border=False, autoscroll=True):
-            _show_history(session, state)
+            (_show_temporary if session.context.temporary else _show_history)(session, state)
             turn_place = st.container()
     with right:
         _show_working_context(session)
@@ -206,6 +213,18 @@ def _show_history(session: Session, state: State) -> None:
     _show_ending(session, state)
 
 
+def _show_temporary(session: Session, state: State) -> None:
+    """What is in the window: of a temporary chat there is nothing else."""
+    if evicted := state.get("evicted"):
+        st.caption(f"{evicted['total']:,} messages have left the window. They are gone.", text_alignment="center")
+    for role, text in said_aloud(state):
+        with st.chat_message(role):
+            (show_typed if role == "user" else show_written)(text[:LONGEST])
+    _show_recalled(state.get("recalled", []))
+    show_failure("failure")
+    _show_ending(session, state)
+
+
 def _show_recalled(recalled: list[Recalled]) -> None:
     """What was looked up for the last message, and how near it was."""
     if not recalled:
@@ -240,9 +259,9 @@ def _show_record(session: Session, item: SearchItem, result: SearchItem | None, 
     role, text = item.value["role"], str(item.value["text"])
     if role in ("user", "assistant"):
         with st.chat_message(role):
-            (show_typed if role == "user" else show_written)(text[:20_000])
-            if len(text) > 20_000:
-                st.caption(f"… {len(text) - 20_000:,} characters more, on the memory page")
+            (show_typed if role == "user" else show_written)(text[:LONGEST])
+            if len(text) > LONGEST:
+                st.caption(f"… {len(text) - LONGEST:,} characters more, on the memory page")
             if role == "user":
                 show_message_buttons(session, item, is_last)
             if item.key.endswith(DELIVERED):

@@ -25,6 +25,8 @@ from ui.small_model import offer_small_model
 
 WINDOWS = (SMALLEST_WINDOW, 4_096, 8_192, 16_384, 32_768, 131_072)
 SHOWN_THREADS = 12
+TEMPORARY = "temporary-"
+"""Begins the name of a temporary chat: so its address stays that of one when the page is opened anew."""
 CALLS: dict[Protocol | None, str] = {
     "native": "it calls tools by the server's own way", "schema": "it calls tools as JSON, by a schema",
     "text": "it calls tools in its text", None: "how it calls tools is found at the first message",
@@ -108,7 +110,8 @@ def open_session() -> Session:
         )
         state.chosen_window = window
     st.query_params.update({"agent": state.agent, "thread": state.thread, "window": str(window)})
-    return Session(runtime, Context(agent=state.agent, model=model, window=window), state.thread)
+    temporary = state.thread.startswith(TEMPORARY)
+    return Session(runtime, Context(agent=state.agent, model=model, window=window, temporary=temporary), state.thread)
 
 
 def _choose_agent(threads: list[Thread]) -> None:
@@ -137,6 +140,15 @@ def _choose_thread(threads: list[Thread]) -> None:
 
     st.button(
         "New conversation", icon=":material/edit_square:", width="stretch", on_click=go, args=(uuid.uuid4().hex[:12],)
+    )
+    st.button(
+        "Temporary chat",
+        icon=":material/visibility_off:",
+        width="stretch",
+        type="primary" if st.session_state.thread.startswith(TEMPORARY) else "secondary",
+        on_click=go,
+        args=(TEMPORARY + uuid.uuid4().hex[:12],),
+        help="The agent knows what it remembers, and keeps nothing of this chat.",
     )
     if threads:
         st.caption("Conversations")

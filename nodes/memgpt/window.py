@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage, ToolMessage
 
@@ -276,6 +276,18 @@ def render_working_context(state: State, context: Context) -> str:
         text = state.get("working_context", {}).get(name, "")
         lines += [f'<{name} characters="{len(text)}/{context.block_limit}">', text, f"</{name}>"]
     return "\n".join(lines)
+
+
+def said_aloud(state: State) -> Iterator[tuple[Literal["user", "assistant"], str]]:
+    """What the person and the agent have said to each other, of what is in the window: sent, or in the last turn delivered."""
+    for message in state.get("messages", []):
+        if isinstance(message, AIMessage):
+            sent = [str(c["args"].get("message", "")) for c in message.tool_calls if c["name"] == "send_message"]
+            yield from (("assistant", text) for text in sent)
+            if not message.tool_calls and message.text in state.get("replies", []):
+                yield "assistant", message.text
+        elif is_event(message) and (event := event_of(message)).kind == "user_message":
+            yield "user", event.text
 
 
 def memory_line(counters: Counters) -> str:

@@ -1,0 +1,37 @@
+"""The page's temporary chat: it is shown, it answers, and leaves nothing to find."""
+
+from streamlit.testing.v1 import AppTest
+
+from memory.blocks import list_threads
+from runtime import Runtime
+from tests.ui.test_app import bubbles, everything, open_app, opened, run, say
+
+__all__ = ["opened"]
+
+
+def begin(app: AppTest) -> AppTest:
+    next(button for button in app.button if button.label == "Temporary chat").click()
+    return run(app)
+
+
+def test_a_temporary_chat_answers_and_is_on_no_list(opened: Runtime) -> None:
+    app = say(open_app(), "My cat is called Byron.")
+    app = begin(app)
+    assert "A temporary chat: the agent reads what it remembers, and keeps nothing." in everything(app)
+    app = say(app, "What is my cat called?")
+    assert bubbles(app)[0] == "What is my cat called?"
+    assert "Byron" in bubbles(app)[1]
+    assert not any(button.label in ("Edit", "Ask again") for button in app.button)
+    assert [thread.title for thread in list_threads(opened.store)] == ["My cat is called Byron."]
+    assert opened.store.find(("palimpsest", "message"), "What is my cat").total == 0
+
+
+def test_the_address_of_a_temporary_chat_stays_one(opened: Runtime) -> None:
+    app = begin(open_app())
+    thread = app.query_params["thread"]
+    again = open_app(thread=thread if isinstance(thread, str) else thread[0])
+    say(again, "Do you hear me?")
+    assert list_threads(opened.store) == []
+    app = open_app()
+    next(button for button in app.button if button.label == "New conversation").click()
+    assert "temporary chat" not in everything(run(app))
