@@ -252,11 +252,27 @@ class Runtime:
         with self._turn("memgpt", thread):
             return self.past.switch(agent, thread, branch)
 
+    def leave_out(self, agent: str, thread: str) -> Branches:
+        """Leave a conversation out of memory: nothing that it has written is in a search, a prompt or the working context any more.
+
+        Nothing is deleted; `take_in` brings it back whole. Raises ValueError for a conversation that is not there or another
+        agent's, and ThreadBusy.
+        """
+        with self._turn("memgpt", thread):
+            return self.past.leave_out(agent, thread)
+
+    def take_in(self, agent: str, thread: str) -> Branches:
+        """Take a conversation into memory again. Raises ValueError if it is not left out, and ThreadBusy."""
+        with self._turn("memgpt", thread):
+            return self.past.take_in(agent, thread)
+
     def _check(self, machine: Machine, thread: str, given: Given, context: Context) -> None:
         state = self.state(machine, thread)
         check_owner(state, context.agent)
         if machine == "memgpt" and (tree := self.branches(thread)):
             check_owner({"agent": tree.agent}, context.agent)
+            if tree.is_left_out:
+                raise ValueError(f"The conversation {thread} is left out of memory: take it in again to go on with it.")
         if given is None or isinstance(given, Command):
             if not self.pending_step(machine, thread):
                 raise ValueError(

@@ -387,8 +387,10 @@ def _tree(line: bytes) -> Branches:
         for moment in (branch.since, branch.begun) if number else ():
             _moment(moment)
     for since, thread in row.actives:
-        if thread not in known:
+        if thread and thread not in known:
             raise ValueError(f"There is no branch {thread!r}.")
         if since:
             _moment(since)
+    if not row.actives[0][1]:
+        raise ValueError("the first branch was never active")
     return Branches("", row.conversation, branches, tuple(row.actives), row.settled)

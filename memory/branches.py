@@ -41,17 +41,30 @@ class Branches:
     conversation: str
     branches: tuple[Branch, ...]
     actives: tuple[tuple[str, str], ...]
-    """(since when, thread) of each branch that was gone to, oldest first; the first is the conversation itself."""
+    """(since when, thread) of each branch that was gone to, oldest first; first the conversation itself. No thread: from then on
+    the conversation is left out of memory.
+    """
     settled: bool = True
     """Whether the memory is that of the active branch; a crash in between leaves False."""
 
     @property
     def active(self) -> str:
-        """The thread of the branch that is active now."""
-        return self.actives[-1][1]
+        """The thread of the branch that is active now, or was when the conversation was left out of memory."""
+        return next(thread for _, thread in reversed(self.actives) if thread)
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether memory has nothing of the conversation now."""
+        return not self.actives[-1][1]
 
     def active_at(self, moment: datetime) -> str:
-        """The thread of the branch that was active then."""
+        """The thread of the branch that was active then, or before the conversation was left out of memory."""
+        return next(
+            thread for since, thread in reversed(self.actives) if thread and (not since or _time(since) <= moment)
+        )
+
+    def remembered_at(self, moment: datetime) -> str:
+        """The thread of the branch of which memory had everything then; empty while the conversation was left out."""
         return next(thread for since, thread in reversed(self.actives) if not since or _time(since) <= moment)
 
     def branch(self, thread: str) -> Branch:
@@ -66,7 +79,9 @@ class Branches:
         return any(branch.thread == thread for branch in self.branches)
 
     def has(self, active: str, thread: str, written: datetime) -> bool:
-        """Whether a branch has what was written in a thread of the conversation at that time."""
+        """Whether a branch has what was written in a thread of the conversation at that time; no branch has nothing."""
+        if not active:
+            return False
         branch, until = self.branch(active), datetime.max.replace(tzinfo=UTC)
         while branch.thread != thread:
             if not branch.parent:
@@ -107,8 +122,9 @@ def grown(branches: Branches, parent: str, since: datetime) -> tuple[Branches, s
 
 
 def activate(branches: Branches, thread: str) -> Branches:
-    """Those branches with that one active. Raises ValueError if there is none such."""
-    branches.branch(thread)
+    """Those branches with that one active; without one, left out of memory. Raises ValueError if there is none such."""
+    if thread:
+        branches.branch(thread)
     return replace(branches, actives=(*branches.actives, (datetime.now(UTC).isoformat(), thread)), settled=False)
 
 
@@ -129,7 +145,8 @@ def settle(store: QdrantStore, branches: Branches) -> Branches:
     """Make the memory that of the active branch; doing it again after a crash goes on where it was."""
     written = [point for branch in branches.branches for point in stored(store, branches.agent, thread=branch.thread)]
     written.sort(key=lambda point: point.written)
-    has = {p.id: branches.has(branches.active, str(p.value["thread"]), p.written) for p in written}
+    _, remembered = branches.actives[-1]
+    has = {p.id: branches.has(remembered, str(p.value["thread"]), p.written) for p in written}
     left = [point for point in written if not has[point.id] and not is_aside(point)]
     come = [point for point in written if has[point.id] and is_aside(point)]
     _turn_blocks(store, branches, left, come)

@@ -121,6 +121,19 @@ class Past:
                 raise ValueError(f"The conversation {conversation} has no branches.")
             return self._go(activate(tree, thread))
 
+    def leave_out(self, agent: str, conversation: str) -> Branches:
+        """Take all that a conversation has written out of memory, without deleting it."""
+        with self._changing:
+            return self._go(activate(self._tree(agent, conversation) or first(agent, conversation), ""))
+
+    def take_in(self, agent: str, conversation: str) -> Branches:
+        """Undo that. Raises ValueError if the conversation is not left out."""
+        with self._changing:
+            tree = self._tree(agent, conversation)
+            if tree is None or not tree.is_left_out:
+                raise ValueError(f"The conversation {conversation} is not left out of memory.")
+            return self._go(activate(tree, tree.active))
+
     def settle(self) -> None:
         """Finish the changes of branches that a crash has cut short."""
         with self._changing:
@@ -182,7 +195,7 @@ class _Trees:
         """Whether the branch that was active then has what was written; what belongs to no conversation is had by all."""
         thread = str(point.value.get("thread", ""))
         tree = self.of(conversation_of(thread)) if thread else None
-        return tree is None or tree.has(tree.active_at(moment), thread, point.written)
+        return tree is None or tree.has(tree.remembered_at(moment), thread, point.written)
 
 
 def blocks_at(points: list[Stored], now: dict[str, str], moment: datetime) -> dict[str, str]:

@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 TRUST: dict[str, Trust] = {"user": "own", "assistant": "outside"}
 """What a person said is theirs; what another system's model answered may have read anything."""
 TITLE = 60  # characters
-EMBEDDED_AT_IMPORT = 20_000  # texts: some minutes
+EMBEDDED_AT_IMPORT = 15_000  # texts: some minutes
 SHOWN_FROM = 50  # records, for a progress bar
 
 

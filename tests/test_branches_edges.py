@@ -16,7 +16,7 @@ from memory.stored import stored
 from models.scripted import PolicyModel, call
 from runtime import Runtime, ThreadBusy
 from tests.graphs.test_memgpt import play
-from tests.test_branches import AGENT, copy
+from tests.test_branches import AGENT, Walk, copy, copy_then, hits
 
 
 def key_of(runtime: Runtime, text: str) -> str:
@@ -203,3 +203,46 @@ def test_a_turn_elsewhere_finds_a_change_of_branches_finished(
             runtime.branch(AGENT, "t", key_of(runtime, "bees"))
     prompt = play(runtime, call("send_message", message="Ok."), text="Hello.", thread="u")[1].prompts[0]
     assert "bees" not in repr(prompt)
+
+
+def test_a_conversation_that_is_left_out_is_nowhere_and_comes_back_whole(runtime: Runtime) -> None:
+    walk = Walk(runtime, 5)
+    for _ in range(5):
+        walk.turn()
+    runtime.branch(AGENT, "t", walk.messages()[2][0])
+    walk.turn()
+    other = walk.turn("u")
+    whole, moment = copy(runtime), datetime.now(UTC)
+    words = [f"qword{number}x" for number in range(walk.words) if f"qword{number}x" != other]
+    runtime.leave_out(AGENT, "t")
+    out = datetime.now(UTC)
+    for word in words:
+        assert [hit for hit in hits(runtime, word) if hit != "the window"] == []
+    assert hits(runtime, other)
+    with pytest.raises(ValueError, match="left out of memory"):
+        say(runtime, "Hello.")
+    with pytest.raises(ValueError, match="another agent"):
+        runtime.take_in("eve", "t")
+    assert copy_then(runtime, moment) == whole
+    assert copy_then(runtime, out)["blocks"] == load_blocks(runtime.store, AGENT)
+    save_block(runtime.store, AGENT, "persona", "I am new.")
+    runtime.take_in(AGENT, "t")
+    assert copy(runtime) == {**whole, "blocks": {**whole["blocks"], "persona": "I am new."}}
+    with pytest.raises(ValueError, match="not left out"):
+        runtime.take_in(AGENT, "t")
+    walk.turn()
+
+
+def test_what_is_left_out_can_be_forgotten_carried_and_branched(runtime: Runtime, tmp_path: Path) -> None:
+    say(runtime, "My cat is called Byron.")
+    say(runtime, "I keep bees.")
+    runtime.leave_out(AGENT, "t")
+    runtime.leave_out(AGENT, "t")
+    runtime.export_agent(AGENT, tmp_path / "a.zip")
+    runtime.import_agent("eve", tmp_path / "a.zip")
+    assert Recall(runtime.store, "eve").search("Byron").total == 0
+    runtime.forget(AGENT, Target(text="Byron"))
+    tree = runtime.switch(AGENT, "t", "t")
+    assert not tree.is_left_out
+    assert Recall(runtime.store, AGENT).search("bees").total > 0
+    assert Recall(runtime.store, AGENT).search("Byron").total == 0

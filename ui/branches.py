@@ -6,7 +6,10 @@ import streamlit as st
 from langgraph.store.base import SearchItem
 
 from memory.branches import Branch
+from memory.points import match_of
+from memory.result_page import ResultPage
 from memory.stored import stored
+from nodes.as_of import branch_threads
 from text import clean_text, one_line
 from ui.run_status import FAILURES
 from ui.session import Session
@@ -17,7 +20,7 @@ OPENING = 40  # characters of a message, by which its branch is known
 def show_branches(session: Session) -> None:
     """Which branch of the conversation this is, where there are several; choosing another goes there."""
     tree = session.runtime.branches(session.thread)
-    if tree is None:
+    if tree is None or tree.is_left_out or len(tree.branches) == 1:
         return
     names = {branch.thread: _name(session, number, branch) for number, branch in enumerate(tree.branches, start=1)}
     key = f"branch-{session.thread}"
@@ -34,6 +37,53 @@ def show_branches(session: Session) -> None:
         on_change=go,
         help="You edited a message, or asked again. What the other branches wrote is put aside: the agent finds it only in them.",
     )
+
+
+def show_left_out(session: Session) -> None:
+    """Leave the conversation out of memory, or take it in again."""
+    runtime, agent, thread = session.runtime, session.context.agent, session.thread
+    if not runtime.state("memgpt", thread):
+        return
+
+    def leave_out() -> None:
+        _change(session, lambda: runtime.leave_out(agent, thread))
+
+    def take_in() -> None:
+        _change(session, lambda: runtime.take_in(agent, thread))
+
+    if is_left_out(session):
+        st.warning(
+            "Left out of memory: in other conversations the agent knows nothing of this one, nor of what it kept from it. "
+            "Nothing is deleted.",
+            icon=":material/bookmark_remove:",
+        )
+        st.button("Take it in again", icon=":material/bookmark_add:", on_click=take_in)
+        return
+    st.button(
+        "Leave out of memory",
+        type="tertiary",
+        icon=":material/bookmark_remove:",
+        help="What was said here, and what was kept from it, is in no search and no prompt until you take it in again.",
+        on_click=leave_out,
+    )
+
+
+def is_left_out(session: Session) -> bool:
+    """Whether memory has nothing of this conversation now."""
+    tree = session.runtime.branches(session.thread)
+    return tree is not None and tree.is_left_out
+
+
+def log_aside(session: Session, amount: int) -> ResultPage:
+    """The newest of what was said in a conversation that is left out of memory, newest first, as a search would give it."""
+    tree, store = session.runtime.branches(session.thread), session.runtime.store
+    threads = branch_threads(store, session.thread)
+    points = [
+        p for thread in threads for p in stored(store, session.context.agent, thread=thread) if p.kind == "message"
+    ]
+    mine = [p for p in points if tree and tree.has(tree.active, str(p.value["thread"]), p.written)]
+    newest = sorted(mine, key=lambda p: int(p.payload["sequence"]), reverse=True)
+    return ResultPage([match_of(p.payload) for p in newest[:amount]], len(newest), 0, 1)
 
 
 def show_message_buttons(session: Session, item: SearchItem, is_last: bool) -> None:

@@ -20,7 +20,7 @@ from nodes.memgpt.receive import load_working_context
 from nodes.memgpt.state import BLOCKS, Recalled
 from nodes.memgpt.window import measure, said_aloud
 from text import clean_text
-from ui.branches import show_branches, show_message_buttons
+from ui.branches import is_left_out, log_aside, show_branches, show_left_out, show_message_buttons
 from ui.run_status import FAILURES, show_failure
 from ui.safe_text import one_line, show_typed, show_written, written_html
 from ui.session import Session, open_session
@@ -64,6 +64,7 @@ def show() -> None:
             )
         else:
             show_branches(session)
+            show_left_out(session)
         picture = st.empty()
         _draw_window(picture, session, state)
         with st.container(height=HEIGHT, border=False, autoscroll=True):
@@ -71,7 +72,7 @@ def show() -> None:
             turn_place = st.container()
     with right:
         _show_working_context(session)
-    typed = st.chat_input("Write a message", submit_mode="stop", key="message")
+    typed = st.chat_input("Write a message", submit_mode="stop", key="message", disabled=is_left_out(session))
     typed = typed or st.session_state.pop("example", None)
     if typed is not None or st.session_state.pop("resume", False):
         with turn_place:
@@ -236,6 +237,8 @@ def _show_recalled(recalled: list[Recalled]) -> None:
 
 
 def _log(session: Session, amount: int) -> ResultPage:
+    if is_left_out(session):
+        return log_aside(session, amount)
     return session.runtime.store.find(
         (session.context.agent, "message"), where=_said_here(session), page_size=amount, newest_first=True
     )
@@ -262,7 +265,7 @@ def _show_record(session: Session, item: SearchItem, result: SearchItem | None, 
             (show_typed if role == "user" else show_written)(text[:LONGEST])
             if len(text) > LONGEST:
                 st.caption(f"… {len(text) - LONGEST:,} characters more, on the memory page")
-            if role == "user":
+            if role == "user" and not is_left_out(session):
                 show_message_buttons(session, item, is_last)
             if item.key.endswith(DELIVERED):
                 st.caption("It wrote this and sent nothing: shown here so that you have an answer.")

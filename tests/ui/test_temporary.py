@@ -1,4 +1,4 @@
-"""The page's temporary chat: it is shown, it answers, and leaves nothing to find."""
+"""The page's temporary chat, which leaves nothing to find; and conversations that are left out of memory, and taken in again."""
 
 from streamlit.testing.v1 import AppTest
 
@@ -35,3 +35,22 @@ def test_the_address_of_a_temporary_chat_stays_one(opened: Runtime) -> None:
     app = open_app()
     next(button for button in app.button if button.label == "New conversation").click()
     assert "temporary chat" not in everything(run(app))
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    next(button for button in app.button if button.label == label).click()
+    return run(app)
+
+
+def test_a_conversation_is_left_out_of_memory_and_taken_in_again(opened: Runtime) -> None:
+    app = press(say(open_app(), "My cat is called Byron."), "Leave out of memory")
+    assert "Left out of memory" in everything(app)
+    assert bubbles(app)[0] == "My cat is called Byron."
+    assert app.chat_input[0].disabled
+    assert not any(button.label in ("Edit", "Ask again") for button in app.button)
+    assert opened.store.find(("palimpsest", "message"), "Byron").total == 0
+    app = press(app, "Take it in again")
+    assert opened.store.find(("palimpsest", "message"), "Byron").total > 0
+    assert not app.chat_input[0].disabled
+    assert not [box for box in app.selectbox if box.label.startswith("Branch")]
+    assert "Leave out of memory" in [button.label for button in app.button]
