@@ -30,7 +30,9 @@ from memory.branches import Branches, branches_of
 from memory.checkpoints import CheckpointsUnavailable, StrictSerializer, open_async_checkpointer, open_checkpointer
 from memory.exports import read_export
 from memory.forget import Target
+from memory.privacy import all_private_threads, set_private
 from memory.store import QdrantStore, open_store
+from models.endpoint import is_private_host
 from models.reply import Stopped
 from nodes.as_of import AsOf, Past, active_thread, thread_config
 from nodes.context import STATE_VERSION, check_agent
@@ -80,6 +82,7 @@ class Runtime:
             for name, builder in BUILDERS.items()
         }
         self._begin_temporary()
+        self._guard_embedder()
         self.past = Past(self.store, self.checkpointer, self.graphs["memgpt"])
         self._moving = Moving(self.store, self.checkpointer, self.graphs["memgpt"], self.settings)
 
@@ -251,6 +254,22 @@ class Runtime:
         """Go to another branch of a conversation, by its name in `branches`. Raises ValueError and ThreadBusy."""
         with self._turn("memgpt", thread):
             return self.past.switch(agent, thread, branch)
+
+    def make_private(self, agent: str, thread: str, private: bool = True) -> None:
+        """Make a conversation private, or public again (memory.privacy). Raises ValueError if there is none such, and ThreadBusy.
+
+        A private one runs on models of this machine only, and only private ones see what it has written. What others have noted of
+        it before stays with them, and what it has put into the working context stays in view of all.
+        """
+        with self._turn("memgpt", thread):
+            check_owner(self.state("memgpt", thread), agent)
+            set_private(self.store, agent, thread, private)
+            self._guard_embedder()
+
+    def _guard_embedder(self) -> None:
+        """Let no private text go to an embedder elsewhere."""
+        if self.settings.embeddings_url and not is_private_host(self.settings.embeddings_url, self.settings):
+            self.store.never_embed(all_private_threads(self.store))
 
     def leave_out(self, agent: str, thread: str) -> Branches:
         """Leave a conversation out of memory: nothing that it has written is in a search, a prompt or the working context any more.

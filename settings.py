@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     embeddings_model: str = "text-embedding-3-small"
     """Model name at `embeddings_url`. Changing it re-embeds what is searched; vectors of two models never mix."""
 
+    private_hosts: str = ""
+    """Hosts that private conversations may reach beside this machine (PALIMPSEST_PRIVATE_HOSTS), with spaces between them."""
+
     qdrant_url: str = Field(default="", validation_alias="QDRANT_URL")
     """Qdrant server; empty: Qdrant Edge inside this process, in `home`."""
 

@@ -15,6 +15,8 @@ from memory.store import QdrantStore
 VERSION = "block_version"
 """The namespace of what each block was before and after each edit."""
 
+PRIVATE = "private "
+"""Begins the name of a block's lines that only private conversations see (memory.privacy)."""
 
 BRANCH = re.compile(r"branch:\d+:(.+)", re.DOTALL)
 """The name of a thread that is a branch of a conversation."""
@@ -28,11 +30,23 @@ class Thread:
     thread: str
     title: str
     time: datetime
+    private: bool = False
 
 
 def load_blocks(store: QdrantStore, agent: str) -> dict[str, str]:
-    """The agent's blocks by name; empty for an agent that has none yet."""
+    """All of the agent's blocks by name; empty for an agent that has none yet."""
     return {item.key: str(item.value["text"]) for item in store.search((agent, "block"), limit=100)}
+
+
+def blocks_in_view(store: QdrantStore, agent: str, private: bool) -> dict[str, str]:
+    """The blocks as a conversation sees them: in a private one those lines too that private ones have added, at the end."""
+    kept = load_blocks(store, agent)
+    seen = {name: text for name, text in kept.items() if not name.startswith(PRIVATE)}
+    for name, text in kept.items() if private else ():
+        if name.startswith(PRIVATE) and text:
+            block = name.removeprefix(PRIVATE)
+            seen[block] = "\n".join(part for part in (seen.get(block, ""), text) if part)
+    return seen
 
 
 def save_block(
@@ -103,13 +117,22 @@ def conversation_of(thread: str) -> str:
     return found[1] if found else thread
 
 
-def save_thread(store: QdrantStore, agent: str, thread: str, title: str, begins: bool) -> None:
-    """Note that the agent has this conversation, and that it goes on now; its title is of the message that begins it."""
+def save_thread(store: QdrantStore, agent: str, thread: str, title: str, begins: bool, private: bool = False) -> None:
+    """Note that the agent has this conversation, and that it goes on now; its title is of the message that begins it.
+
+    `private`: it becomes private (memory.privacy), unless it is so already.
+    """
     conversation = conversation_of(thread)
-    if not begins and store.get((agent, "thread"), conversation):
+    kept = store.get((agent, "thread"), conversation)
+    value = dict(kept.value) if kept else {}
+    if begins or kept is None:
+        value["title"] = title
+    if private:
+        value["private"] = True
+    if kept and kept.value == value:
         store.amend((agent, "thread"), conversation, {})
     else:
-        store.put((agent, "thread"), conversation, {"title": title}, index=False)
+        store.put((agent, "thread"), conversation, value, index=False)
 
 
 def list_threads(store: QdrantStore) -> list[Thread]:
@@ -117,5 +140,6 @@ def list_threads(store: QdrantStore) -> list[Thread]:
     threads: list[Thread] = []
     for namespace in store.list_namespaces(suffix=("thread",), limit=10_000):
         for item in store.all(namespace):
-            threads.append(Thread(namespace[0], item.key, str(item.value["title"]), item.updated_at.astimezone(UTC)))
+            when, private = item.updated_at.astimezone(UTC), bool(item.value.get("private"))
+            threads.append(Thread(namespace[0], item.key, str(item.value["title"]), when, private))
     return sorted(threads, key=lambda t: t.time, reverse=True)

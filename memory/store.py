@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from functools import partial
 from math import ceil
@@ -21,6 +22,7 @@ from memory import ranking
 from memory.conditions import IN, Namespace, inside, matches, value_conditions
 from memory.edge import EdgeClient
 from memory.embedder import CachingEmbedder, Embedder, open_embedder, reads
+from memory.hiding import Hiding
 from memory.languages import Languages
 from memory.ordering import READ_AT_ONCE, ordered_ids
 from memory.pending import AT_SEARCH, PendingEmbeddings, Progress
@@ -38,11 +40,12 @@ from memory.points import (
     point_of,
     text_of,
 )
+from memory.ranked_requests import nearest_request, words_requests
 from memory.result_page import ResultPage, check_page
 from memory.server import Client, ServerClient
 from memory.statements import asks_about_then
 from memory.upgrade import upgrade
-from memory.words import language_of, words_of_query
+from memory.words import language_of
 from settings import Settings
 from text import folded, normalised
 
@@ -72,6 +75,7 @@ class QdrantStore(BaseStore):
     def __init__(self, client: Client, embedder: Embedder) -> None:
         self.client = client
         self.embedder = embedder
+        self._whole = self
         self.weights = ranking.Weights()
         self._pending = PendingEmbeddings(client, embedder)
         self._sequence = 0
@@ -88,6 +92,16 @@ class QdrantStore(BaseStore):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def hiding(self, threads: Sequence[str]) -> "QdrantStore":
+        """This store for reads that see nothing of what those threads have written."""
+        view = copy(self)
+        view.client = cast(Client, Hiding(self.client, threads))
+        return view
+
+    def never_embed(self, threads: Sequence[str]) -> None:
+        """Give the embedder nothing of what those threads have written; it is found by its words."""
+        self._pending = PendingEmbeddings(cast(Client, Hiding(self.client, threads)), self.embedder)
 
     def flush(self) -> None:
         """Write to disk what has been acknowledged (the end of a turn does it)."""
@@ -209,8 +223,8 @@ class QdrantStore(BaseStore):
     def _numbers(self, count: int) -> range:
         """Sequence numbers: microseconds, but always above the last ones, whatever is done to the clock."""
         with self._counting:
-            first = max(self._sequence + 1, time.time_ns() // 1000)
-            self._sequence = first + count - 1
+            first = max(self._whole._sequence + 1, time.time_ns() // 1000)
+            self._whole._sequence = first + count - 1
         return range(first, first + count)
 
     def delete_where(self, namespace: Namespace, where: dict[str, Any]) -> int:
@@ -320,7 +334,8 @@ class QdrantStore(BaseStore):
         selector = inside(prefix, *conditions, *([others] if left_out else []))
         is_read = reads(self.embedder, language_of(query))
         weights = self.weights if is_read else self.weights.for_unread
-        requests = [self._nearest_request(query, selector), *self._words_requests(prefix, query, selector)]
+        nearest = nearest_request(self._pending.embed([query])[0], self.embedder.name, selector, self.weights)
+        requests = [nearest, *self._words_requests(prefix, query, selector)]
         dense, *lexical = self.client.query_batch_points(COLLECTION, requests=requests)
         near = {str(p.id): p.score for p in dense.points}
         worded: Counter[str] = Counter()
@@ -344,38 +359,13 @@ class QdrantStore(BaseStore):
         ranked = [Ranked(i, score, until.get(i, "")) for i, score in scores.items()]
         return sorted(ranked, key=lambda r: (-r.score, r.id))
 
-    def _nearest_request(self, query: str, selector: models.Filter) -> models.QueryRequest:
-        return models.QueryRequest(
-            query=models.NearestQuery(nearest=self._pending.embed([query])[0]),
-            using=self.embedder.name,
-            filter=selector,
-            limit=self.weights.depth,
-            with_payload=False,
-        )
-
     def _words_requests(self, prefix: Namespace, query: str, selector: models.Filter) -> list[models.QueryRequest]:
-        """The query's words as English, and as the other languages of the memories.
-
-        A word's rarity is counted among this agent's memories, not among everybody's; that of another language, among those in it.
-        """
+        """A word's rarity is counted among this agent's memories, not everybody's; that of another language, among those in it."""
         is_shared = self.client.is_shared or not prefix
         other = models.FieldCondition(key="tags", match=models.MatchValue(value=NOT_ENGLISH))
         tags_of_agent = partial(self._tags, inside(prefix[:1], other), exact=False)
         languages = self._languages.of("".join(prefix[:1]), tags_of_agent, is_shared=is_shared)
-        corpora = (inside(prefix), inside(prefix, other))
-        scoring = models.Bm25Scoring(bm25=models.Bm25Params(k=self.weights.k, b=self.weights.b))
-        return [
-            models.QueryRequest(
-                query=models.TextQuery(text=models.TextQueryInput(query=words, scoring=scoring)),
-                using="lexical",
-                filter=selector,
-                limit=self.weights.depth,
-                with_payload=False,
-                params=models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus)),
-            )
-            for words, corpus in zip(words_of_query(query, languages), corpora, strict=True)
-            if words
-        ]
+        return words_requests(query, languages, (inside(prefix), inside(prefix, other)), selector, self.weights)
 
     def _load(self, ranked: Sequence[Ranked]) -> list[SearchItem]:
         records = self.client.retrieve(COLLECTION, ids=[r.id for r in ranked])

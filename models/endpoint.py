@@ -1,8 +1,10 @@
 """Which model thinks: the endpoint of the settings, else a local server at its usual port, else the offline model."""
 
+import ipaddress
 import json
 import re
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +25,7 @@ OTHER_KINDS = re.compile(
     re.I,
 )
 """In names of models that do not chat."""
+CLOUD = re.compile(r"[:-]cloud$")
 READ_SECONDS = 60.0  # between two pieces of a reply
 
 
@@ -84,6 +87,29 @@ def _client(model: str, url: str, settings: Settings) -> BaseChatModel:
         temperature=settings.temperature,
         read_seconds=min(READ_SECONDS, settings.reply_seconds), calls=settings.calls, found=settings.folder / "protocols.json",
     )  # fmt: skip
+
+
+def is_local(model: BaseChatModel, settings: Settings) -> bool:
+    """Whether what the model is told stays on this machine, or on those that PALIMPSEST_PRIVATE_HOSTS names.
+
+    Of chat models that are not ours that is not known. Ollama hands its cloud models on, whose names say so.
+    """
+    if isinstance(model, OfflineModel):
+        return True
+    if not isinstance(model, EndpointChat) or CLOUD.search(model.model):
+        return False
+    return is_private_host(model.url, settings)
+
+
+def is_private_host(url: str, settings: Settings) -> bool:
+    """Whether a URL is of this machine, or of one that PALIMPSEST_PRIVATE_HOSTS names."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    if host == "localhost" or host in settings.private_hosts.split():
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def local_endpoints() -> list[Endpoint]:

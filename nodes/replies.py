@@ -8,13 +8,14 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 from langgraph.runtime import Runtime
-from langgraph.store.base import BaseStore
 
+from memory.privacy import is_private, private_threads
 from memory.store import QdrantStore
 from models.chat import FIRST_ROOM, EndpointChat
-from models.endpoint import open_model
+from models.endpoint import is_local, is_private_host, open_model
 from models.intake import Reply
 from models.protocol import Protocol
+from models.refusals import ModelFailed
 from models.reply import ask
 from settings import Settings
 from text import clean_text
@@ -37,6 +38,7 @@ def reply_to(
 ) -> Reply:  # fmt: skip
     """The model's reply, by the run's settings; see models.reply.ask. Raises ModelFailed, Stopped."""
     settings = settings_of(runtime)
+    check_reach(runtime)
     return ask(
         open_model(model or settings.model, settings), prompt, tools, seconds=settings.reply_seconds, tags=tags,
         control=runtime.control, temperature=temperature, only=only, most=most,
@@ -67,13 +69,44 @@ def _model_of(runtime: Runtime[Any]) -> BaseChatModel:
     return open_model(model, settings) if isinstance(model, str) else model
 
 
-def memory_of(store: BaseStore | None) -> QdrantStore:
-    """The run's store. Raises TypeError if the graph was compiled without ours."""
+def memory_of(runtime: Runtime[Any]) -> QdrantStore:
+    """The run's store, without what private conversations have written, unless this is one.
+
+    Raises TypeError if the graph was compiled without ours.
+    """
+    store, agent = runtime.store, runtime.context.agent
     if not isinstance(store, QdrantStore):
         raise TypeError(
             f"The graph needs a QdrantStore, not {type(store).__name__}: open it with runtime.open_runtime()."
         )
-    return store
+    if is_private_run(runtime):
+        return store
+    hidden = private_threads(store, agent)
+    return store.hiding(hidden) if hidden else store
+
+
+def check_reach(runtime: Runtime[Any]) -> None:
+    """Raise ModelFailed if this is a private conversation and its words would leave this machine."""
+    if not is_private_run(runtime):
+        return
+    settings = settings_of(runtime)
+    if not is_local(_model_of(runtime), settings):
+        raise ModelFailed(
+            "This conversation is private: its words go to models on this machine only. Choose another model, name its host in "
+            "PALIMPSEST_PRIVATE_HOSTS, or make the conversation public."
+        )
+    if settings.embeddings_url and not is_private_host(settings.embeddings_url, settings):
+        raise ModelFailed(
+            f"This conversation is private, and the embedder is at {settings.embeddings_url}. Unset PALIMPSEST_EMBEDDINGS_URL, "
+            "name its host in PALIMPSEST_PRIVATE_HOSTS, or make the conversation public."
+        )
+
+
+def is_private_run(runtime: Runtime[Any]) -> bool:
+    """Whether this is a run of a private conversation."""
+    store, context = runtime.store, runtime.context
+    is_asked = bool(getattr(context, "private", False))
+    return is_asked or (isinstance(store, QdrantStore) and is_private(store, context.agent, thread_of(runtime)))
 
 
 def thread_of(runtime: Runtime[Any]) -> str:

@@ -12,7 +12,7 @@ from langchain_core.utils.json import parse_partial_json
 from langgraph.store.base import SearchItem
 
 from graphs.memgpt import State
-from memory.blocks import save_block
+from memory.blocks import PRIVATE, load_blocks, save_block
 from memory.result_page import ResultPage
 from nodes.as_of import branch_threads
 from nodes.memgpt.log import DELIVERED
@@ -21,6 +21,7 @@ from nodes.memgpt.state import BLOCKS, Recalled
 from nodes.memgpt.window import measure, said_aloud
 from text import clean_text
 from ui.branches import is_left_out, log_aside, show_branches, show_left_out, show_message_buttons
+from ui.privacy import show_privacy
 from ui.run_status import FAILURES, show_failure
 from ui.safe_text import one_line, show_typed, show_written, written_html
 from ui.session import Session, open_session
@@ -64,7 +65,9 @@ def show() -> None:
             )
         else:
             show_branches(session)
-            show_left_out(session)
+            with st.container(horizontal=True, gap="small"):
+                session = show_privacy(session)
+                show_left_out(session)
         picture = st.empty()
         _draw_window(picture, session, state)
         with st.container(height=HEIGHT, border=False, autoscroll=True):
@@ -316,8 +319,10 @@ def _show_working_context(session: Session) -> None:
     st.caption("Always in view of the agent. Both of you can edit it.")
     limit = session.context.block_limit
     kept = load_working_context(session.runtime.store, session.context.agent)
-    for name in BLOCKS:
-        text = kept.get(name, "")
+    all_kept = load_blocks(session.runtime.store, session.context.agent)
+    private = {name: text for name, text in all_kept.items() if name.startswith(PRIVATE)}
+    for name in (*BLOCKS, *private):
+        text = {**kept, **private}.get(name, "")
         # A key of its content: when the agent has edited the block, the field shows that.
         with st.form(f"block-{name}", border=False):
             edited = st.text_area(
@@ -325,7 +330,7 @@ def _show_working_context(session: Session) -> None:
                 text,
                 key=f"{session.context.agent}-{name}-{hash(text)}",
                 height=150,
-                help=BLOCK_HELP[name],
+                help=BLOCK_HELP.get(name, "Lines that only private conversations see."),
             )
             if st.form_submit_button(f"Save {name}"):
                 _save(session, name, edited)

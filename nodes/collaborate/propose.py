@@ -10,7 +10,7 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.runtime import Runtime
 
-from memory.blocks import load_blocks
+from memory.blocks import blocks_in_view
 from models.intake import Reply
 from nodes.collaborate.state import Context, State
 from nodes.memgpt.act import run_call
@@ -91,9 +91,9 @@ def _reply(prompt: list[BaseMessage], runtime: Runtime[Context], tokens: dict[st
 
 def _tool_context(runtime: Runtime[Context]) -> ToolContext:
     """What the memory tools work on. The person's words are from outside: what is noted of them carries that mark."""
-    store, agent = memory_of(runtime.store), runtime.context.agent
+    store, agent = memory_of(runtime), runtime.context.agent
     return ToolContext(
-        store=store, agent=agent, blocks=load_blocks(store, agent), block_limit=BLOCK_LIMIT, page_size=PAGE_SIZE,
+        store=store, agent=agent, blocks=blocks_in_view(store, agent, private=False), block_limit=BLOCK_LIMIT, page_size=PAGE_SIZE,
         excerpt=EXCERPT, time=datetime.now(UTC), trust="outside", fits=lambda blocks: True, solve=_no_solver,
     )  # fmt: skip
 

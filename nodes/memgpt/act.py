@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from memory.archival import Archival
-from memory.blocks import load_blocks
+from memory.blocks import blocks_in_view
 from memory.recall import Trust
 from memory.server import MemoryUnreachable
 from models.reply import Stopped
@@ -23,7 +23,7 @@ from nodes.memgpt.tools import HEARTBEAT, TOOLS, Chained, ToolArguments, ToolCon
 from nodes.memgpt.window import REPLY_SHARE, RESULT_SHARE, clip, clip_message, measure, room
 from nodes.react.state import Context as ReactContext
 from nodes.reflexion.state import Context as ReflexionContext
-from nodes.replies import MALFORMED, memory_of, thread_of
+from nodes.replies import MALFORMED, is_private_run, memory_of, thread_of
 from nodes.self_refine.state import Context as RefineContext
 
 SMALLEST_ROOM = 0.2  # share of the window that the working context must leave to the queue
@@ -49,17 +49,17 @@ def act_with(solvers: dict[str, Any]) -> Act:
 
 def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str], str]) -> State:
     """Every call gets exactly one result, whatever it was. Blocks change in the state only if their call succeeded."""
-    context, store = runtime.context, memory_of(runtime.store)
+    context, store = runtime.context, memory_of(runtime)
     reply = state["messages"][-1]
     if not isinstance(reply, AIMessage):
         raise TypeError(f"act runs after a reply with calls, not after a {reply.type} message.")
-    log = StepLog(state, runtime)
+    log, private = StepLog(state, runtime), is_private_run(runtime)
     free = room(state, context)
     share = int(free * RESULT_SHARE) // len(reply.tool_calls)
     tools = ToolContext(
         store=store,
         agent=context.agent,
-        blocks=load_blocks(store, context.agent),  # a person may have edited them meanwhile
+        blocks=blocks_in_view(store, context.agent, private),  # a person may have edited them meanwhile
         block_limit=context.block_limit,
         page_size=context.page_size,
         excerpt=max(40, share * 3 // context.page_size),
@@ -70,6 +70,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         event=state["turn"]["event"],
         thread=thread_of(runtime),
         temporary=context.temporary,
+        private=private,
         progress=lambda done, total: runtime.stream_writer({"embedded": done, "of": total}),
     )
     results: dict[str, str] = {}

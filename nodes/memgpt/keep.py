@@ -52,7 +52,7 @@ def should_keep(state: State, runtime: Runtime[Context]) -> bool:
 
 def keep(state: State, runtime: Runtime[Context]) -> State:
     """Ask what is worth keeping, and keep it. A model that fails at this has answered already: nothing is raised."""
-    context, store = runtime.context, memory_of(runtime.store)
+    context, store = runtime.context, memory_of(runtime)
     # Without what was recalled: that is kept already, and the next turn's prompt begins with this one.
     prompt = [*render_prompt({**state, "recalled": []}, context), HumanMessage(QUESTION)]
     try:

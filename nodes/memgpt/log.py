@@ -61,7 +61,7 @@ class StepLog:
 
     def __init__(self, state: State, runtime: Runtime[Context]) -> None:
         self.now = runtime.context.time()
-        self.recall = Recall(memory_of(runtime.store), runtime.context.agent)
+        self.recall = Recall(memory_of(runtime), runtime.context.agent)
         self.messages: list[Message] = []
         self._agent = runtime.context.agent
         self._temporary = runtime.context.temporary

@@ -32,7 +32,7 @@ def page(state: State, runtime: Runtime[Context]) -> State:
     if not turn["wake"] and not update:
         if turn.get("asked") and context.answers and not state["replies"]:
             return _unanswered(state, runtime)
-        memory_of(runtime.store).flush()
+        memory_of(runtime).flush()
         return {"stop": "waiting", "forgot": should_keep(state, runtime)}
     return {**update, "full": measure(state, context).share >= context.flush_at}
 

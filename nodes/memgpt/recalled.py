@@ -51,7 +51,7 @@ def look_up(state: State, runtime: Runtime[Context], bounded: bool = False) -> l
         return []
     try:
         return quotes(
-            memory_of(runtime.store), context.agent, asked, keys_in_view(state), room,
+            memory_of(runtime), context.agent, asked, keys_in_view(state), room,
             lambda done, total: runtime.stream_writer({"embedded": done, "of": total}),
         )  # fmt: skip
     except (EmbeddingFailed, WeightsMissing) as error:

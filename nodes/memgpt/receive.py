@@ -11,7 +11,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.runtime import Runtime
 
 from memory.archival import Archival
-from memory.blocks import load_blocks, save_block, save_thread
+from memory.blocks import blocks_in_view, load_blocks, save_block, save_thread
 from memory.recall import Recall
 from memory.store import QdrantStore
 from nodes.context import STATE_VERSION
@@ -21,7 +21,7 @@ from nodes.memgpt.migrate import migrate, unreceived
 from nodes.memgpt.recalled import look_up
 from nodes.memgpt.state import Context, Counters, State, TurnProgress
 from nodes.memgpt.window import EVENT_SHARE, RESULT_SHARE, clip, exchanges, memory_line, open_calls, room
-from nodes.replies import memory_of, thread_of
+from nodes.replies import check_reach, is_private_run, memory_of, thread_of
 
 PERSONA = (
     "I am a helpful companion with a long memory. I keep what matters to the person I talk with, and I look it up."
@@ -32,7 +32,7 @@ UNFINISHED = "The turn did not complete: it was stopped or broke off. This call 
 
 def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Take in the new messages; refuse (stop `refused`, with `error`) what is empty or is no event."""
-    context, store, thread = runtime.context, memory_of(runtime.store), thread_of(runtime)
+    context, store, thread = runtime.context, memory_of(runtime), thread_of(runtime)
     try:
         state = migrate(state, Recall(store, context.agent))
     except ValueError as error:
@@ -43,17 +43,20 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     log = StepLog(state, runtime)
     try:
         check_owner(state, context.agent)
+        check_reach(runtime)
         parsed = [parse_event(m, log.now.isoformat()) for m in new]
         if not new:
             raise ValueError("There is no new message: send at least one.")
     except ValueError as error:
         return _refused(new, error)
 
-    working_context = load_working_context(store, context.agent)
+    working_context = load_working_context(store, context.agent, is_private_run(runtime))
     if not context.temporary:
-        for block in working_context.keys() - load_blocks(store, context.agent).keys():
-            save_block(store, context.agent, block, working_context[block])
-        save_thread(store, context.agent, thread, " ".join(parsed[0].text.split())[:60], begins="clock" not in state)
+        shared = load_working_context(store, context.agent)
+        for block in shared.keys() - load_blocks(store, context.agent).keys():
+            save_block(store, context.agent, block, shared[block])
+        title = " ".join(parsed[0].text.split())[:60]
+        save_thread(store, context.agent, thread, title, begins="clock" not in state, private=context.private)
 
     free = room({**state, "working_context": working_context}, context)
     repaired = _close_open_calls(queue, log, int(free * RESULT_SHARE))
@@ -111,9 +114,9 @@ def _discarded(messages: list[AnyMessage]) -> list[RemoveMessage]:
     return [RemoveMessage(str(message.id)) for message in messages]
 
 
-def load_working_context(store: QdrantStore, agent: str) -> dict[str, str]:
-    """The agent's blocks, each with its beginning where the agent has none yet."""
-    return {"persona": PERSONA, "human": "", **load_blocks(store, agent)}
+def load_working_context(store: QdrantStore, agent: str, private: bool = False) -> dict[str, str]:
+    """The agent's blocks as a conversation sees them, each with its beginning where the agent has none yet."""
+    return {"persona": PERSONA, "human": "", **blocks_in_view(store, agent, private)}
 
 
 def check_owner(state: Mapping[str, Any], agent: str) -> None:

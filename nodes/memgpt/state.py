@@ -187,6 +187,8 @@ class Context(RunContext):
     """Whether a person's message must be answered: an agent that sends nothing is reminded once, then its text is delivered."""
     temporary: bool = False
     """Whether the chat reads memory and writes none. The runtime keeps its state in this process only, and no checkpoint of it."""
+    private: bool = False
+    """Whether to make the conversation private: see memory.privacy. It stays so until it is made public."""
     user: str = "user"
     """Name of the person, for the log."""
     now: str = ""
@@ -194,6 +196,12 @@ class Context(RunContext):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check(
+            not (self.private and self.temporary),
+            "private",
+            self.private,
+            "a temporary chat keeps nothing: use one of them",
+        )
         check(self.window >= SMALLEST_WINDOW, "window", self.window, f"use {SMALLEST_WINDOW} tokens or more")
         check(0 < self.warn_at < self.flush_at <= 1, "warn_at", self.warn_at, "use 0 < warn_at < flush_at <= 1")
         check(0 <= self.recall_share <= 0.5, "recall_share", self.recall_share, "use a share from 0 to 0.5")

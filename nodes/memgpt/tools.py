@@ -13,7 +13,7 @@ from langgraph.store.base import SearchItem
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from memory.archival import Archival
-from memory.blocks import save_block
+from memory.blocks import PRIVATE, load_blocks, save_block
 from memory.pending import Progress
 from memory.recall import Recall, Trust
 from memory.result_page import ResultPage
@@ -48,6 +48,8 @@ class ToolContext:
     """The conversation, or the branch of it."""
     temporary: bool = False
     """Whether nothing may be written."""
+    private: bool = False
+    """Whether the conversation is private: then the blocks have lines that only such ones see."""
     key: str = ""
     """Of the call under way: the same after a crash, so that what it inserts is inserted once."""
     replies: list[str] = field(default_factory=list)
@@ -75,8 +77,19 @@ class ToolContext:
             raise ValueError(
                 f"The window has no room for a block {block} of {len(text)} characters. Nothing was written: shorten it."
             )
-        save_block(self.store, self.agent, block, text, self.thread, self.event, self.trust)
+        name, kept = (PRIVATE + block, self._private_lines(block, text)) if self.private else (block, text)
+        save_block(self.store, self.agent, name, kept, self.thread, self.event, self.trust)
         self.blocks[block] = text
+
+    def _private_lines(self, block: str, text: str) -> str:
+        """What is behind the lines that all conversations see. Raises ValueError if those are changed."""
+        shared = load_blocks(self.store, self.agent).get(block, "")
+        if text != shared and not text.startswith(f"{shared}\n" if shared else ""):
+            raise ValueError(
+                f"This conversation is private, and that would change lines of {block} that others see. Nothing was changed: add "
+                "a line instead."
+            )
+        return text[len(shared) :].removeprefix("\n")
 
 
 class ToolArguments(BaseModel):

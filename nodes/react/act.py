@@ -17,7 +17,7 @@ from memory.store import QdrantStore
 from nodes.react.mcp import ServerUnreachable, in_thread, mcp_tools
 from nodes.react.state import Context, State, Stop
 from nodes.react.tools import BuiltInTools, ToolFailed
-from nodes.replies import MALFORMED, settings_of
+from nodes.replies import MALFORMED, memory_of, settings_of
 from sandbox.outcome import SandboxFailed
 from text import clean_text
 
@@ -70,7 +70,7 @@ def after_act(state: State) -> Literal["think", "__end__"]:
 
 def built_in_tools(state: State, runtime: Runtime[Context]) -> BuiltInTools:
     """The built-in tools at work in this step."""
-    store = runtime.store if isinstance(runtime.store, QdrantStore) else None
+    store = memory_of(runtime) if isinstance(runtime.store, QdrantStore) else None
     return BuiltInTools(store, runtime.context.agent, state["place"], settings_of(runtime))
 
 

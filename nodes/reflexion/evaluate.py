@@ -107,6 +107,6 @@ def _credit(state: State, passed: bool, runtime: Runtime[Context]) -> None:
     """Recalled lessons helped if the first attempt with them in view was right, and did not if it was wrong."""
     if len(state["trials"]) > 1:
         return
-    lessons = Lessons(memory_of(runtime.store), runtime.context.agent)
+    lessons = Lessons(memory_of(runtime), runtime.context.agent)
     for recalled in state["recalled"]:
         lessons.credit(recalled["key"], state["task"], state["run"], passed)

@@ -14,7 +14,7 @@ def recall_lessons(state: State, runtime: Runtime[Context]) -> State:
     task, context = state.get("task", ""), runtime.context
     if not task.strip():
         raise ValueError("The task is empty: say what is to be solved.")
-    found = Lessons(memory_of(runtime.store), context.agent).recall(task, context.max_lessons)
+    found = Lessons(memory_of(runtime), context.agent).recall(task, context.max_lessons)
     return {
         "version": STATE_VERSION, "agent": context.agent, "run": step_id(runtime), "own_tests": "", "trials": [], "seconds": 0.0,
         "recalled": [Recalled(key=lesson.key, text=lesson.text, task=lesson.task) for lesson in found],
@@ -27,7 +27,7 @@ def keep_lesson(trial: Trial, state: State, runtime: Runtime[Context]) -> None:
     outcome: Outcome = "error" if trial["outcome"] == "error" else "failed"
     key = f"{state['run']}:{trial['number']}"
     source = f"{thread_of(runtime)} · trial {trial['number']}"
-    store = memory_of(runtime.store)
+    store = memory_of(runtime)
     Lessons(store, runtime.context.agent).keep(
         Lesson(key, trial["lesson"], state["task"], outcome, source, thread_of(runtime))
     )

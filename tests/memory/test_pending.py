@@ -11,6 +11,7 @@ from memory.edge import EdgeClient
 from memory.embedder import EmbeddingFailed, EndpointEmbedder
 from memory.minilm import Floats
 from memory.points import COLLECTION, Memory
+from memory.ranked_requests import nearest_request
 from memory.recall import Recall
 from memory.server import ServerClient
 from memory.store import QdrantStore
@@ -124,7 +125,8 @@ def test_a_memory_that_was_put_anew_with_the_same_text_keeps_its_new_tags(tmp_pa
 
 
 def nearest_score(store: QdrantStore, text: str) -> float:
-    request = store._nearest_request(text, models.Filter(must=[]))
+    vector = store.embedder.embed([text])[0].tolist()
+    request = nearest_request(vector, store.embedder.name, models.Filter(must=[]), store.weights)
     return store.client.query_batch_points(COLLECTION, [request])[0].points[0].score
 
 

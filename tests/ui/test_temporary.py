@@ -3,6 +3,7 @@
 from streamlit.testing.v1 import AppTest
 
 from memory.blocks import list_threads
+from memory.privacy import private_threads
 from runtime import Runtime
 from tests.ui.test_app import bubbles, everything, open_app, opened, run, say
 
@@ -54,3 +55,19 @@ def test_a_conversation_is_left_out_of_memory_and_taken_in_again(opened: Runtime
     assert not app.chat_input[0].disabled
     assert not [box for box in app.selectbox if box.label.startswith("Branch")]
     assert "Leave out of memory" in [button.label for button in app.button]
+
+
+def test_a_conversation_is_private_from_its_first_word(opened: Runtime) -> None:
+    app = open_app()
+    thread = app.query_params["thread"]
+    thread = thread if isinstance(thread, str) else thread[0]
+    app.toggle(key=f"private-{thread}").set_value(True)
+    app = say(run(app), "My cat is called Byron.")
+    assert "A private conversation." in everything(app)
+    assert any(area.label.startswith("private human") for area in app.text_area)
+    assert private_threads(opened.store, "palimpsest") == [thread]
+    app = press(app, "Make public")
+    assert private_threads(opened.store, "palimpsest") == []
+    assert "A private conversation." not in everything(app)
+    press(app, "Make private")
+    assert private_threads(opened.store, "palimpsest") == [thread]
