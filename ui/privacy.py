@@ -8,7 +8,10 @@ from memory.privacy import is_private
 from ui.run_status import FAILURES
 from ui.session import Session
 
-HELP = "Only models on this machine see it, and of other conversations only private ones: nothing of it can reach a model elsewhere."
+HELP = (
+    "Only models on this machine see it, and of other conversations only private ones: nothing of it can reach a model "
+    "elsewhere."
+)
 
 
 def show_privacy(session: Session) -> Session:
