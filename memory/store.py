@@ -95,13 +95,15 @@ class QdrantStore(BaseStore):
 
     def hiding(self, threads: Sequence[str]) -> "QdrantStore":
         """This store for reads that see nothing of what those threads have written."""
+        if not threads:
+            return self
         view = copy(self)
         view.client = cast(Client, Hiding(self.client, threads))
         return view
 
     def never_embed(self, threads: Sequence[str]) -> None:
         """Give the embedder nothing of what those threads have written; it is found by its words."""
-        self._pending = PendingEmbeddings(cast(Client, Hiding(self.client, threads)), self.embedder)
+        self._pending = PendingEmbeddings(self.hiding(threads).client, self.embedder)
 
     def flush(self) -> None:
         """Write to disk what has been acknowledged (the end of a turn does it)."""

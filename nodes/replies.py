@@ -81,8 +81,7 @@ def memory_of(runtime: Runtime[Any]) -> QdrantStore:
         )
     if is_private_run(runtime):
         return store
-    hidden = private_threads(store, agent)
-    return store.hiding(hidden) if hidden else store
+    return store.hiding(private_threads(store, agent))
 
 
 def check_reach(runtime: Runtime[Any]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from graphs.memgpt import Context
+from mcp_server.http import serving
 from memory.blocks import Thread, list_threads
 from memory.checkpoints import CheckpointsUnavailable
 from memory.edge import MemoryDamaged, MemoryInUse
@@ -53,7 +54,10 @@ class Session:
 @st.cache_resource(show_spinner="Opening the memory…", on_release=lambda opened: opened.closing.close())
 def _open() -> Opened:
     closing = ExitStack()
-    return Opened(closing.enter_context(open_runtime()), closing)
+    runtime = closing.enter_context(open_runtime())
+    if not runtime.settings.qdrant_url:  # an embedded memory is open in one process: this one serves the others
+        closing.enter_context(serving(runtime))
+    return Opened(runtime, closing)
 
 
 @st.cache_data(ttl=30, show_spinner="Looking for a model…")
