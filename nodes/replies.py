@@ -1,5 +1,6 @@
 """Replies of a model as every machine takes them: asked for, stopped when the run is, made valid for every provider."""
 
+import math
 import re
 import uuid
 from collections.abc import Sequence
@@ -35,12 +36,13 @@ def settings_of(runtime: Runtime[Any]) -> Settings:
 def reply_to(
     prompt: list[BaseMessage], model: str | BaseChatModel, runtime: Runtime[Any], tools: Sequence[dict[str, Any]] = (),
     tags: list[str] | None = None, temperature: float | None = None, only: Sequence[str] = (), most: int = 0,
+    within: float = math.inf,
 ) -> Reply:  # fmt: skip
-    """The model's reply, by the run's settings; see models.reply.ask. Raises ModelFailed, Stopped."""
+    """The model's reply, by the run's settings and `within` so many seconds; see models.reply.ask. Raises ModelFailed, Stopped."""
     settings = settings_of(runtime)
     check_reach(runtime)
     return ask(
-        open_model(model or settings.model, settings), prompt, tools, seconds=settings.reply_seconds, tags=tags,
+        open_model(model or settings.model, settings), prompt, tools, seconds=min(settings.reply_seconds, within), tags=tags,
         control=runtime.control, temperature=temperature, only=only, most=most,
         window=getattr(runtime.context, "window", 0),
     )  # fmt: skip

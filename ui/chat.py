@@ -17,7 +17,7 @@ from memory.result_page import ResultPage
 from nodes.as_of import branch_threads
 from nodes.memgpt.log import DELIVERED
 from nodes.memgpt.receive import load_working_context
-from nodes.memgpt.state import BLOCKS, Recalled
+from nodes.memgpt.state import BLOCKS, Operation, Recalled
 from nodes.memgpt.window import measure, said_aloud
 from text import clean_text
 from ui.branches import is_left_out, log_aside, show_branches, show_left_out, show_message_buttons
@@ -33,6 +33,10 @@ STOPS = {
     "loop": "The agent was stopped: it made the same call over and over. Try other words.",
     "empty_reply": "The model answered nothing, three times. Try again, or choose another model.",
     "stopped": "Stopped. Your message is kept: write another.",
+    **{
+        f"{cap}_cap": f"The turn met its cap of {what}. What was done is kept: raise the cap in the side bar, or ask for less."
+        for cap, what in {"token": "tokens", "call": "calls", "time": "seconds"}.items()
+    },
 }
 BLOCK_HELP = {
     "persona": "Who the agent is. It reads this in every prompt, and may edit it.",
@@ -213,6 +217,7 @@ def _show_history(session: Session, state: State) -> None:
     if thoughts := state.get("thoughts"):
         with st.expander("What it thought in the last turn", icon=":material/psychology:"):
             st.code("\n\n".join(thoughts), language=None, wrap_lines=True)
+    _show_meter(state.get("meter", {}))
     show_failure("failure")
     _show_ending(session, state)
 
@@ -227,6 +232,25 @@ def _show_temporary(session: Session, state: State) -> None:
     _show_recalled(state.get("recalled", []))
     show_failure("failure")
     _show_ending(session, state)
+
+
+def _show_meter(meter: dict[str, Operation]) -> None:
+    """What the last turn took, by what was done."""
+    if not any(each["calls"] for each in meter.values()):
+        return
+    seconds = sum(each["milliseconds"] for each in meter.values()) / 1_000
+    with st.expander(f"What the last turn took ({seconds:,.1f} s)", icon=":material/speed:"):
+        rows = [
+            {
+                "what": name, "calls": each["calls"], "tokens read": each["read"], "tokens written": each["written"],
+                "seconds": each["milliseconds"] / 1_000, "bytes": each["bytes"],
+            }
+            for name, each in meter.items()
+        ]  # fmt: skip
+        st.dataframe(rows, hide_index=True, width="stretch")
+        st.caption(
+            "Tokens are the server's figures, or estimates where it gives none. Caps of a turn are set in the side bar."
+        )
 
 
 def _show_recalled(recalled: list[Recalled]) -> None:

@@ -3,6 +3,7 @@
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -26,6 +27,12 @@ from ui.small_model import offer_small_model
 
 WINDOWS = (SMALLEST_WINDOW, 4_096, 8_192, 16_384, 32_768, 131_072)
 SHOWN_THREADS = 12
+CAPS = {
+    "max_tokens": ("Tokens read and written", 1_000),
+    "max_calls": ("Calls of the model", 1),
+    "max_seconds": ("Seconds", 10),
+}
+"""Of a turn, by the context's field: what they are called, and the step of the buttons."""
 TEMPORARY = "temporary-"
 """Begins the name of a temporary chat: so its address stays that of one when the page is opened anew."""
 CALLS: dict[Protocol | None, str] = {
@@ -113,9 +120,20 @@ def open_session() -> Session:
             help="How much the agent sees at once. With a small window you can watch it page: 2,800 fills after a few messages.",
         )
         state.chosen_window = window
+        caps = _choose_caps()
     st.query_params.update({"agent": state.agent, "thread": state.thread, "window": str(window)})
     temporary = state.thread.startswith(TEMPORARY)
-    return Session(runtime, Context(agent=state.agent, model=model, window=window, temporary=temporary), state.thread)
+    context = Context(agent=state.agent, model=model, window=window, temporary=temporary, **caps)
+    return Session(runtime, context, state.thread)
+
+
+def _choose_caps() -> dict[str, Any]:
+    """What may end a turn before the agent does; 0 is no cap."""
+    with st.popover("Caps of a turn", width="stretch"):
+        st.caption("A turn that meets one stops with what was done so far. 0 is no cap.")
+        return {
+            name: int(st.number_input(label, 0, step=step, key=f"cap-{name}")) for name, (label, step) in CAPS.items()
+        }
 
 
 def _choose_agent(threads: list[Thread]) -> None:

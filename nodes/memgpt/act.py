@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -18,7 +19,8 @@ from memory.recall import Trust
 from memory.server import MemoryUnreachable
 from models.reply import Stopped
 from nodes.memgpt.log import StepLog
-from nodes.memgpt.state import Context, State, TurnProgress, WakeReason
+from nodes.memgpt.meter import NOTHING, with_work
+from nodes.memgpt.state import Context, Operation, State, TurnProgress, WakeReason
 from nodes.memgpt.tools import HEARTBEAT, TOOLS, Chained, ToolArguments, ToolContext
 from nodes.memgpt.window import REPLY_SHARE, RESULT_SHARE, clip, clip_message, measure, room
 from nodes.react.state import Context as ReactContext
@@ -49,7 +51,7 @@ def act_with(solvers: dict[str, Any]) -> Act:
 
 def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str], str]) -> State:
     """Every call gets exactly one result, whatever it was. Blocks change in the state only if their call succeeded."""
-    context, store = runtime.context, memory_of(runtime)
+    context, store, begun = runtime.context, memory_of(runtime), time.monotonic()
     reply = state["messages"][-1]
     if not isinstance(reply, AIMessage):
         raise TypeError(f"act runs after a reply with calls, not after a {reply.type} message.")
@@ -89,6 +91,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         origins[number] = "outside" if tools.read_outside else "own"
         messages.append(_result(call, str(reply.id), status, clip(answer, share), log.now, origins[number]))
 
+    work: Operation = {**NOTHING, "calls": len(results), "bytes": sum(len(text.encode()) for text in results.values())}
     archival = Archival(store, context.agent).count()
     log.add_calls(reply, results, origins, sent, tools.trust)
     log.write()
@@ -103,6 +106,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         },
         "replies": [*state["replies"], *tools.replies],
         "turn": turn,
+        "meter": with_work(state.get("meter", {}), "tools", begun, work),
         **({"stop": "loop"} if stop else {}),
         **log.update(),
     }

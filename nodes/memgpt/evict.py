@@ -4,6 +4,7 @@ Departures: (1) a call never leaves without its results; (2) the summary has a p
 it as the queue's first message: so it cannot be evicted, nor be taken for a person's words.
 """
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -12,12 +13,13 @@ from langgraph.runtime import Runtime
 
 from memory.proof import restored
 from memory.recall import EVICTION, Message, Role, Trust
-from models.refusals import CutOff
+from models.refusals import CutOff, ModelFailed
 from nodes.memgpt.event import event_of, is_event
 from nodes.memgpt.log import DELIVERED, StepLog
+from nodes.memgpt.meter import cap_met, seconds_left, with_thought
 from nodes.memgpt.recalled import look_up
 from nodes.memgpt.sources import sourced
-from nodes.memgpt.state import Context, Evicted, State
+from nodes.memgpt.state import Context, Evicted, Operation, State
 from nodes.memgpt.window import (
     SUMMARY_SHARE,
     WindowTooSmall,
@@ -60,9 +62,9 @@ def evict(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         times = sorted(t for m in leaving if (t := _time(m))) or [log.now.isoformat()]
         total = state["evicted"]["total"] if state.get("evicted") else 0
         evicted: Evicted = {"count": len(leaving), "total": total + len(leaving), "since": times[0], "until": times[-1]}
-        summary = _summarise(state, leaving, runtime)
+        summary, update["meter"] = _summarise(state, leaving, runtime)
         sources = sourced(summary, {m.key: m.text for m in said}, state.get("summary_sources", []))
-        update = {"summary": summary, "summary_sources": sources, "evicted": evicted, "warned": False}
+        update |= {"summary": summary, "summary_sources": sources, "evicted": evicted, "warned": False}
         if any(m.additional_kwargs.get("trust") == "outside" for m in leaving):
             update["summary_trust"] = "outside"
         proof = {
@@ -159,8 +161,9 @@ def _shrink(state: State, context: Context) -> list[AnyMessage]:
     return shorter
 
 
-def _summarise(state: State, leaving: list[AnyMessage], runtime: Runtime[Context]) -> str:
-    context = runtime.context
+def _summarise(state: State, leaving: list[AnyMessage], runtime: Runtime[Context]) -> tuple[str, dict[str, Operation]]:
+    """The new summary, and what the turn has taken with it; at a cap of the turn it is made without the model."""
+    context, meter = runtime.context, state.get("meter", {})
     free = room(state, context)
     lines = [line for m in leaving if (line := transcript_line(m, context))]
     body = clip("\n".join(lines), max(200, window_of(state, context) // 2), "the rest is in recall storage")
@@ -168,17 +171,22 @@ def _summarise(state: State, leaving: list[AnyMessage], runtime: Runtime[Context
         SystemMessage(SUMMARISE),
         HumanMessage(f"Old summary:\n{state.get('summary') or '(none)'}\n\nWhat leaves:\n{body}"),
     ]
-    try:
-        text = reply_to(prompt, context.model, runtime, tags=["nostream"], most=SUMMARY_TOKENS).text.strip()
-    except CutOff:
-        text = ""
+    text, begun, left = "", time.monotonic(), seconds_left(state, context)
+    if not cap_met(state, context, sum(estimate(m.text) for m in prompt)):
+        try:
+            reply = reply_to(prompt, context.model, runtime, tags=["nostream"], most=SUMMARY_TOKENS, within=left)
+            text, meter = reply.text.strip(), with_thought(meter, "summary", begun, prompt, reply)
+        except ModelFailed as error:
+            if not isinstance(error, CutOff) and time.monotonic() - begun < left:
+                raise
+            meter = with_thought(meter, "summary", begun, prompt, None)
     room_for = int(free * SUMMARY_SHARE)
     if text:
-        return fit_lines(text, room_for)
+        return fit_lines(text, room_for), meter
     # A model that answers nothing, or rambles, must not cost the agent its past: the old summary stays, and what room it
     # leaves is for the last lines of what leaves.
     old = clip(state.get("summary", ""), room_for // 2, "the rest is in recall storage")
-    return "\n".join(part for part in (old, fit_lines("\n".join(lines), room_for - estimate(old))) if part)
+    return "\n".join(part for part in (old, fit_lines("\n".join(lines), room_for - estimate(old))) if part), meter
 
 
 def fit_lines(text: str, tokens: int) -> str:

@@ -5,6 +5,7 @@ question is put behind the prompt as it stands, and what is kept goes into archi
 """
 
 import re
+import time
 
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.runtime import Runtime
@@ -14,6 +15,7 @@ from models.intake import Reply
 from models.protocol import EXAMPLES, SPEAK
 from models.refusals import ModelFailed
 from nodes.memgpt.event import event_of, is_event
+from nodes.memgpt.meter import cap_met, seconds_left, with_thought
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import measure, render_prompt
@@ -44,10 +46,9 @@ def should_keep(state: State, runtime: Runtime[Context]) -> bool:
     said = event_of(state["messages"][number]).text.strip()
     since = [m for m in state["messages"][number:] if isinstance(m, AIMessage)]
     kept = any(call["name"] in KEEPING for message in since for call in message.tool_calls)
-    return (
-        not (kept or said.endswith("?") or len(said.split()) < 3)
-        and measure(state, runtime.context).free > QUESTION_TOKENS
-    )
+    usage = measure(state, runtime.context)
+    has_room = usage.free > QUESTION_TOKENS and not cap_met(state, runtime.context, usage.used + QUESTION_TOKENS)
+    return has_room and not (kept or said.endswith("?") or len(said.split()) < 3)
 
 
 def keep(state: State, runtime: Runtime[Context]) -> State:
@@ -55,16 +56,12 @@ def keep(state: State, runtime: Runtime[Context]) -> State:
     context, store = runtime.context, memory_of(runtime)
     # Without what was recalled: that is kept already, and the next turn's prompt begins with this one.
     prompt = [*render_prompt({**state, "recalled": []}, context), HumanMessage(QUESTION)]
+    begun = time.monotonic()
     try:
         reply = reply_to(
-            prompt,
-            context.model,
-            runtime,
-            TOOL_SCHEMAS,
-            ["nostream"],
-            only=("archival_memory_insert", SPEAK),
-            most=NOTE_TOKENS,
-        )
+            prompt, context.model, runtime, TOOL_SCHEMAS, ["nostream"], only=("archival_memory_insert", SPEAK),
+            most=NOTE_TOKENS, within=seconds_left(state, context),
+        )  # fmt: skip
     except ModelFailed:
         return {}
     archival = Archival(store, context.agent)
@@ -75,7 +72,8 @@ def keep(state: State, runtime: Runtime[Context]) -> State:
             content, key=step_id(runtime), time=context.time(), said=state["turn"]["event"], thread=thread_of(runtime)
         )
     store.flush()
-    return {"counters": {**state["counters"], "archival": archival.count()}}
+    meter = with_thought(state.get("meter", {}), "note", begun, prompt, reply)
+    return {"counters": {**state["counters"], "archival": archival.count()}, "meter": meter}
 
 
 def note_in(reply: Reply) -> str:

@@ -1,6 +1,7 @@
 """receive: new events go into the queue and, word for word, into recall; a turn that a crash cut short is closed first."""
 
 import json
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +18,7 @@ from memory.store import QdrantStore
 from nodes.context import STATE_VERSION
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.log import StepLog
+from nodes.memgpt.meter import NOTHING, with_work
 from nodes.memgpt.migrate import migrate, unreceived
 from nodes.memgpt.recalled import look_up
 from nodes.memgpt.state import Context, Counters, State, TurnProgress
@@ -84,6 +86,8 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         "turn": turn,
     }  # fmt: skip
 
+    begun = time.monotonic()
+    recalled = look_up(seen, runtime)
     return {
         # The reducer appends; only a repair puts results before what came after them, and needs the queue anew.
         "messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *repaired, *events]
@@ -96,7 +100,8 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         "counters": counters,
         **log.update(),
         "turn": turn,
-        "recalled": look_up(seen, runtime),
+        "recalled": recalled,
+        "meter": with_work({}, "recall", begun, {**NOTHING, "bytes": sum(len(r["text"].encode()) for r in recalled)}),
         "replies": [],
         "tokens": {"read": 0, "cached": 0, "written": 0},
         "thoughts": [],

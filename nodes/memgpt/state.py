@@ -18,8 +18,10 @@ BLOCKS = ("persona", "human")
 SMALLEST_WINDOW = 2_800
 """Tokens: instructions, tools, and enough room that a question, a call and its result fit beside them."""
 
-Stop = Literal["", "waiting", "refused", "step_limit", "loop", "empty_reply", "stopped"]
-"""Why a turn ended: waiting = the agent yielded and waits for the next event."""
+Stop = Literal[
+    "", "waiting", "refused", "step_limit", "loop", "empty_reply", "stopped", "token_cap", "call_cap", "time_cap"
+]
+"""Why a turn ended: waiting = the agent yielded and waits for the next event; a cap is the caller's (Context.max_tokens …)."""
 
 WakeReason = Literal["event", "failed", "heartbeat", ""]
 """Why the agent is to think next; empty: it has yielded."""
@@ -108,6 +110,20 @@ class Tokens(TypedDict):
     written: int
 
 
+class Operation(TypedDict):
+    """What one kind of work has taken in a turn."""
+
+    calls: int
+    """Of the model, or of tools."""
+    read: int
+    """Tokens of prompts."""
+    written: int
+    """Tokens of replies."""
+    milliseconds: int
+    bytes: int
+    """Of what was sent to the model, or came back from tools."""
+
+
 class State(TypedDict, total=False):
     """Plain data, bounded by the window: everything older is in recall storage."""
 
@@ -146,6 +162,8 @@ class State(TypedDict, total=False):
     turn: TurnProgress
     tokens: Tokens
     """Of the last turn."""
+    meter: dict[str, Operation]
+    """What the last turn took, by what was done: recall, thinking, tools, summary, note."""
     thoughts: list[str]
     """What the model thought in the last turn, where its server tells it apart: for the person; it is in no prompt."""
     replies: list[str]
@@ -183,6 +201,12 @@ class Context(RunContext):
     """Most thoughts in a turn."""
     max_repeats: int = 2
     """How often in a row the same calls may be made; once more, and the turn is stopped as a loop."""
+    max_tokens: int = 0
+    """Most tokens that the model may read and write in a turn; 0: no cap. No call is begun whose prompt would go beyond it."""
+    max_calls: int = 0
+    """Most calls of the model in a turn; 0: no cap."""
+    max_seconds: float = 0
+    """Most time of a turn; 0: no cap. A reply under way is broken off."""
     answers: bool = True
     """Whether a person's message must be answered: an agent that sends nothing is reminded once, then its text is delivered."""
     temporary: bool = False
@@ -206,6 +230,8 @@ class Context(RunContext):
         check(0 < self.warn_at < self.flush_at <= 1, "warn_at", self.warn_at, "use 0 < warn_at < flush_at <= 1")
         check(0 <= self.recall_share <= 0.5, "recall_share", self.recall_share, "use a share from 0 to 0.5")
         check(0 < self.evict_share <= 1, "evict_share", self.evict_share, "use a share above 0, at most 1")
+        for name in ("max_tokens", "max_calls", "max_seconds"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "use 0 for no cap, or a number above it")
         for name in ("block_limit", "page_size", "max_steps", "max_repeats"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
         self.time()

@@ -1,5 +1,6 @@
 """think: one call of the model on the prompt, its reply made valid for every provider."""
 
+import time
 from typing import Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -7,11 +8,12 @@ from langgraph.runtime import Runtime
 
 from models.intake import Reply
 from models.protocol import SPEAK
-from models.refusals import ContextOverflow
+from models.refusals import ContextOverflow, ModelFailed
 from models.reply import Stopped
 from nodes.memgpt.event import Event, event_of, is_event
 from nodes.memgpt.keep import KEEPING
 from nodes.memgpt.log import StepLog
+from nodes.memgpt.meter import cap_met, seconds_left, with_thought
 from nodes.memgpt.state import Context, State, Tokens
 from nodes.memgpt.tools import TOOL_SCHEMAS
 from nodes.memgpt.window import (
@@ -50,29 +52,40 @@ def think(state: State, runtime: Runtime[Context]) -> State:
         if measure(state, context).share > 1:
             return {"limit": limit, "calls": state["calls"], "full": True}
     prompt = render_prompt(state, context)
-    turn, told = state["turn"], _Told(state)
-    nudge: list[BaseMessage] = []
+    turn, told, meter = state["turn"], _Told(state), state.get("meter", {})
+    if cap := cap_met(state, context, measure(state, context).used):
+        return {"stop": cap}
+    tools, nudge = tool_tokens(state["calls"]), list[BaseMessage]()
     for attempt in range(1 + EMPTY_REPLIES):
         if attempt and measure(state, context).free > NUDGE_TOKENS:
             nudge = [EMPTY.rendered(None, plain)]
+        begun, left = time.monotonic(), seconds_left({**state, "meter": meter}, context)
         try:
-            reply = reply_to([*prompt, *nudge], context.model, runtime, TOOL_SCHEMAS, only=_only(state, context))
+            reply = reply_to(
+                [*prompt, *nudge], context.model, runtime, TOOL_SCHEMAS, only=_only(state, context), within=left
+            )
         except Stopped:
             return {"stop": "stopped"}
         except ContextOverflow as error:
             return _shrunk(state, runtime, prompt, error)
+        except ModelFailed:
+            if time.monotonic() - begun < left:
+                raise
+            return {"stop": "time_cap", "meter": with_thought(meter, "thinking", begun, prompt, None, tools)}
+        meter = with_thought(meter, "thinking", begun, [*prompt, *nudge], reply, tools)
         turn = {**turn, "steps": turn["steps"] + 1}
         told.add(reply)
         if not reply.is_empty:
             break
     else:
-        return {"stop": "empty_reply", "turn": turn, **told.update()}
+        return {"stop": "empty_reply", "turn": turn, "meter": meter, **told.update()}
 
     state = {**state, "calls": protocol_of(runtime)}  # it may have been found out just now
     update: State = {
         "limit": limit,
         "calls": state["calls"],
         "turn": {**turn, "wake": ""},
+        "meter": meter,
         "calibration": _calibrate(state, prompt, nudge, reply),
         **told.update(),
     }
