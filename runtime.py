@@ -200,7 +200,7 @@ class Runtime:
         """While no turn is under way, and none begins. Raises ThreadBusy."""
         with self._guard:
             if self._busy:
-                raise ThreadBusy(f"A turn is under way in {sorted(self._busy)[0]}: wait for its end, or stop it.")
+                raise ThreadBusy("A turn is under way, a forget or an import: wait for its end, or stop it.")
             self._busy.add(ALL)
         try:
             self.past.settle()
@@ -332,7 +332,9 @@ class Runtime:
         """One run at a time in a thread and its branches, with its memory on disk at the end."""
         name = f"{machine}:{thread}"
         with self._guard:
-            if {name, ALL} & self._busy:
+            if ALL in self._busy:
+                raise ThreadBusy("Something is being forgotten, or an agent carried in or out: wait for its end.")
+            if name in self._busy:
                 raise ThreadBusy(f"The conversation {thread} has a turn under way: wait for its end, or stop it.")
             self._busy.add(name)
         try:

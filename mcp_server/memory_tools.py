@@ -76,15 +76,16 @@ class MemoryTools:
             runtime.store.flush()
         return "Kept." if kept else "That is kept already, in other words or the same."
 
-    def would_forget(self, agent: str, words: str) -> list[str]:
-        """What holds the words."""
+    def would_forget(self, agent: str, words: str) -> tuple[int, list[str]]:
+        """How many memories hold the words, and some of them: none of a private conversation's."""
         if not words.strip():
             raise ToolError("No words are given: name what is to be forgotten.")
         with self.opened() as runtime:
-            return [
-                str(p.value.get("text") or p.value.get("title") or p.key)
-                for p in preview(runtime.store, agent, Target(words))
-            ]
+            found = preview(runtime.store, agent, Target(words))
+            private = set(private_threads(runtime.store, agent))
+        told = [point.value for point in found if not {point.key, str(point.value.get("thread"))} & private]
+        texts = [str(value.get("text") or value.get("title") or "") for value in told]
+        return len(found), [text for text in texts if text]
 
     def forget(self, agent: str, words: str) -> str:
         """Forget all that holds the words."""
@@ -143,15 +144,16 @@ def memory_server(tools: MemoryTools, agent: str, settings: Settings) -> FastMCP
         held = await done(context, "forget_memory", arguments, lambda who: tools.would_forget(who, words))
         if isinstance(held, str):
             return held  # the owner of the memory has asked, and done it
-        if not held:
+        count, texts = held
+        if not count:
             return "Nothing holds that."
         if not context.session.check_client_capability(ClientCapabilities(elicitation=ElicitationCapability())):
             raise ToolError(
                 "This client cannot ask the person: they can forget it on the page Memory. Nothing was forgotten."
             )
-        such = "; ".join(one_line(text, 80) for text in held[:SHOWN])
+        such = "; ".join(one_line(text, 80) for text in texts[:SHOWN]) or "(private)"
         answer = await context.elicit(
-            f"Forget for good what holds {words!r}? That is {len(held):,} memories, such as: {such}", Yes
+            f"Forget for good what holds {words!r}? In {count:,} memories, such as: {such}", Yes
         )
         if answer.action != "accept" or not answer.data.forget:
             return "The person did not agree: nothing was forgotten."

@@ -18,8 +18,9 @@ from memory.points import COLLECTION, NO_PASSAGE
 from memory.server import Client
 
 BATCH = 128  # texts
-AT_SEARCH = 1_000
-"""How many texts a search embeds first, which takes some seconds; after an import the rest waits for the next searches."""
+MANY = 2_000
+AT_SEARCH = 96
+"""How many texts a search embeds first where more than MANY are pending, as after an import: it is not to take minutes."""
 READ = ["passage", "updated_at"]
 
 Progress = Callable[[int, int], None]
@@ -42,13 +43,22 @@ class PendingEmbeddings:
         self._open()
         return cast(list[list[float]], self._embedder.embed(texts).tolist())
 
-    def embed_pending(
-        self, namespace: Namespace, limit: int | None = None, progress: Progress | None = None, but: Sequence[str] = ()
-    ) -> int:
+    def embed_for_search(self, namespace: Namespace, progress: Progress | None = None, but: Sequence[str] = ()) -> bool:
+        """Embed what is pending in `namespace`, of very much a part; returns whether some is left. As `embed_pending` otherwise."""
+        done, total = self._embed_pending(namespace, None, progress, but, part=AT_SEARCH)
+        return done < total
+
+    def embed_pending(self, namespace: Namespace, limit: int | None = None, progress: Progress | None = None) -> int:
         """Embed what is pending in `namespace`, at most `limit`, with a progress bar; returns how many that was.
 
-        The points `but` stay pending, as does what cannot be embedded. Raises EmbeddingFailed and WeightsMissing.
+        What cannot be embedded stays pending. Raises EmbeddingFailed and WeightsMissing.
         """
+        return self._embed_pending(namespace, limit, progress, ())[0]
+
+    def _embed_pending(
+        self, namespace: Namespace, limit: int | None, progress: Progress | None, but: Sequence[str], part: int = 0
+    ) -> tuple[int, int]:
+        """How many were embedded, of how many; the points `but` stay pending. `part`: of more than MANY only so many."""
         self._open()
         unembedded = models.Filter(
             must_not=[
@@ -61,14 +71,15 @@ class PendingEmbeddings:
         with self._agents["".join(namespace[:1])]:
             updates = self._client.updates if isinstance(self._client, EdgeClient) else None
             if updates is not None and self._none_at.get(namespace) == updates:
-                return 0
+                return 0, 0
             batch = self._read(where, limit)
             if updates is not None and not batch and not but:
                 self._none_at[namespace] = updates
-            total = len(batch)
-            if total == BATCH:
-                total = self._client.count(COLLECTION, count_filter=where).count
-                total = total if limit is None else min(total, limit)
+            pending = len(batch)
+            if pending == BATCH:
+                pending = self._client.count(COLLECTION, count_filter=where).count
+            total = part if part and pending > MANY else pending if limit is None else min(pending, limit)
+            batch = dict(list(batch.items())[:total])
             done = 0
             with tqdm(total=total, desc="Embedding", unit="memory", disable=None if total > BATCH else True) as bar:
                 while batch:
@@ -78,7 +89,7 @@ class PendingEmbeddings:
                     if progress:
                         progress(done, total)
                     batch = self._read(where, total - done) if done < total else {}
-        return done
+        return done, pending
 
     def _read(self, where: models.Filter, most: int | None) -> dict[str, dict[str, Any]]:
         size = BATCH if most is None else min(BATCH, most)

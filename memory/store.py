@@ -25,7 +25,7 @@ from memory.embedder import CachingEmbedder, Embedder, open_embedder, reads
 from memory.hiding import Hiding
 from memory.languages import Languages
 from memory.ordering import READ_AT_ONCE, ordered_ids
-from memory.pending import AT_SEARCH, PendingEmbeddings, Progress
+from memory.pending import PendingEmbeddings, Progress
 from memory.points import (
     COLLECTION,
     INDEXES,
@@ -281,8 +281,8 @@ class QdrantStore(BaseStore):
     ) -> ResultPage:  # fmt: skip
         """Memories near `query` in words and meaning, best first: `weights.depth` from each half, and no more in all pages.
 
-        Embeds first what has no vector yet, up to AT_SEARCH, telling `progress`; the rest is found by its words. Raises ValueError
-        for a page that does not exist.
+        Embeds first what has no vector yet, of very much a part, telling `progress`; the rest is found by its words. Raises
+        ValueError for a page that does not exist.
         """
         ranked = self._ranked(namespace, query, value_conditions(where or {}), progress)
         check_page(page, page_size, len(ranked))
@@ -331,7 +331,7 @@ class QdrantStore(BaseStore):
         floor: float | None = None, left_out: Sequence[str] = (),
     ) -> list[Ranked]:  # fmt: skip
         """The best first; with a floor as `retrieve` has it. What is left out need not be embedded yet."""
-        has_more = self._pending.embed_pending(prefix, AT_SEARCH, progress, left_out) == AT_SEARCH
+        has_more = self._pending.embed_for_search(prefix, progress, left_out)
         others = models.Filter(must_not=[models.HasIdCondition(has_id=cast(Any, list(left_out)))])
         selector = inside(prefix, *conditions, *([others] if left_out else []))
         is_read = reads(self.embedder, language_of(query))

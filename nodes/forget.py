@@ -34,6 +34,7 @@ from tasks.kept import KeptData
 from text import one_line
 
 SUMMARY_TOKENS = 400
+EMBEDDED_AFTERWARDS = 1_000  # texts that lost what was said before them
 SUMMARY_LINE = 160  # characters
 JOURNAL = "forget.json"
 MACHINES = ("react:", "self_refine:", "reflexion:", "collaborate:")
@@ -93,14 +94,19 @@ class Forgetting:
             removed.update(self._clean(thread, marks))
         removed.update(self._clean_kept(marks))
         removed.update(erase(self.store, marks))
-        self.store.embed_pending((marks.agent,))
+        self.store.embed_pending((marks.agent,), EMBEDDED_AFTERWARDS)
         elsewhere = [*purge(self.store), *purge_checkpoints(self.checkpointer)]
         scanned, found = self._scan(marks)
         elsewhere += self._sought_in_files(marks)[1]
         _erase_file(self.settings.folder / JOURNAL)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Receipt(
-            marks.agent, now, dict(+removed), scanned, found, [*elsewhere, "what model endpoints have been sent"]
+            marks.agent,
+            now,
+            dict(+removed),
+            scanned,
+            found,
+            [*elsewhere, "what model endpoints have been sent", "archives that were exported"],
         )
 
     # ---- conversations ----------------------------------------------------------------------------------------------

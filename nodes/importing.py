@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from memory.archival import Archival
 from memory.blocks import add_lines
+from memory.branches import branches_of
 from memory.checkpoints import last_values
 from memory.exports.records import Block, Note, Record, Said, Talk, Unread
 from memory.points import Memory, point_of
@@ -108,6 +109,10 @@ class Importing:
             result.empty += 1
             return
         conversation = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.agent}:{talk.key}").hex
+        tree = branches_of(self.store, conversation)
+        if tree and tree.is_left_out:
+            result.unread.append(Unread(talk.title, "it is left out of memory here: take it in again first"))
+            return
         thread = active_thread(self.store, conversation)
         threads = branch_threads(self.store, conversation)
         known = {point.key for name in threads for point in stored(self.store, self.agent, thread=name)}

@@ -318,3 +318,17 @@ def test_numbers_add_up(runtime: Runtime) -> None:
     assert (result.conversations, result.empty, len(result.unread)) == (1, 1, 1)
     assert isinstance(result.unread[0], Unread)
     assert not [r for r in read_export("c.json", file("c.json", [CATS])) if isinstance(r, Note)]
+
+
+def test_what_is_left_out_of_memory_stays_so(runtime: Runtime) -> None:
+    runtime.import_export("ada", file("c.json", [chatgpt(node("a", "root", "user", "Hello."))]))
+    runtime.leave_out("ada", list_threads(runtime.store)[0].thread)
+    result = runtime.import_export("ada", file("c.json", [CATS]))
+    assert (result.messages, result.unread[0].why) == (0, "it is left out of memory here: take it in again first")
+    assert Recall(runtime.store, "ada").search("Byron").total == 0
+
+
+def test_a_zip_that_unpacks_to_too_much_is_refused(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memory.exports.MOST_BYTES", 100)
+    with pytest.raises(NotAnExport, match="unpacks to"):
+        runtime.import_export("ada", file("x.zip", zipped(conversations_json=[CATS])))

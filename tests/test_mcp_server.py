@@ -118,7 +118,7 @@ def test_by_stdio_it_is_searched_kept_and_forgotten(kept: Path) -> None:
 
     run(work())
     assert asked == [
-        "Forget for good what holds 'Odile'? That is 1 memories, such as: Ada's sister Odile keeps bees in Ravenna."
+        "Forget for good what holds 'Odile'? In 1 memories, such as: Ada's sister Odile keeps bees in Ravenna."
     ]
     with open_runtime(Settings(home=kept)) as runtime:
         assert [i.value["text"] for i in Archival(runtime.store, "ada").newest().items] == ["Ada moved to Porto."]

@@ -108,3 +108,19 @@ def test_it_goes_with_the_process_and_with_what_is_forgotten(home: Path, runtime
     with open_runtime(Settings(home=home / "other")) as other:
         assert other.state("memgpt", "gone") == {}
     assert load_blocks(runtime.store, "ada")
+
+
+def test_what_it_solves_inside_leaves_nothing_either(runtime: Runtime, home: Path) -> None:
+    solve = call("solve_carefully", task=f"What is a {SECRET}?", method="react", request_heartbeat=True)
+    inside = AIMessage(f"A {SECRET} has wooden bars.")
+    state, _ = play(
+        runtime,
+        solve,
+        inside,
+        call("send_message", message=f"A {SECRET} has bars."),
+        text="Think.",
+        thread="gone",
+        temporary=True,
+    )
+    assert SECRET in state["replies"][0]
+    assert traces(runtime, home) == []

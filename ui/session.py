@@ -11,7 +11,7 @@ from graphs.memgpt import Context
 from mcp_server.http import serving
 from memory.blocks import Thread, list_threads
 from memory.checkpoints import CheckpointsUnavailable
-from memory.edge import MemoryDamaged, MemoryInUse
+from memory.edge import EdgeClient, MemoryDamaged, MemoryInUse
 from memory.server import MemoryUnreachable
 from models.chat import EndpointChat
 from models.endpoint import OFFLINE, list_models, local_endpoints, open_model
@@ -82,6 +82,19 @@ def _models() -> list[tuple[str, str]]:
     return [*found, (OFFLINE, NOTICE)]
 
 
+@st.cache_data(max_entries=1, show_spinner=False)
+def _threads_at(_runtime: Runtime, home: str, updates: int) -> list[Thread]:
+    return list_threads(_runtime.store)
+
+
+def _threads(runtime: Runtime) -> list[Thread]:
+    """The conversations; those of an embedded memory are read anew only after a write, for an import brings thousands."""
+    client = runtime.store.client
+    if isinstance(client, EdgeClient):
+        return _threads_at(runtime, str(runtime.settings.home), client.updates)
+    return list_threads(runtime.store)
+
+
 def open_session() -> Session:
     """Open the memory and draw the side bar; stops the page with what to do if the memory cannot be opened."""
     try:
@@ -100,7 +113,7 @@ def open_session() -> Session:
     except ValueError as error:
         st.error(f"The address names no agent. {escaped(str(error))}")
         state.agent = "palimpsest"
-    threads = list_threads(runtime.store)
+    threads = _threads(runtime)
     mine = [t for t in threads if t.agent == state.agent]
     if any(t.thread == state.thread and t.agent != state.agent for t in threads):
         state.thread = ""  # another agent's conversation

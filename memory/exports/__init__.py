@@ -16,6 +16,8 @@ from memory.exports.records import Record
 READERS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Iterator[Record]]], ...] = (
     (is_chatgpt, read_chatgpt), (is_claude, read_claude), (is_letta, read_letta), (is_mem0, read_mem0),
 )  # fmt: skip
+MOST_BYTES = 2**31
+"""Of the files of a ZIP that are read, unpacked."""
 KNOWN = (
     "ChatGPT's and Claude's conversations.json, mem0's memories, Letta's .af, Markdown, JSON lines, and a ZIP of these"
 )
@@ -33,6 +35,11 @@ def read_export(name: str, file: IO[bytes]) -> list[Record]:
     else:
         try:
             with zipfile.ZipFile(file) as archive:
+                size = sum(about.file_size for about in archive.infolist() if _may_hold(about.filename))
+                if size > MOST_BYTES:
+                    raise NotAnExport(
+                        f"{name} unpacks to {size:,} bytes, more than the {MOST_BYTES:,} that can be read."
+                    )
                 parts = [_read(part, archive.read(part)) for part in sorted(archive.namelist()) if _may_hold(part)]
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
             raise NotAnExport(
