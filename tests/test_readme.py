@@ -1,5 +1,6 @@
 """The README tells the truth: its example runs, its commands exist."""
 
+import json
 import os
 import re
 import subprocess
@@ -44,9 +45,17 @@ def test_its_commands_exist(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(SystemExit) as ended:
                 main()
             assert ended.value.code == 0, arguments
-    recipe = re.search(r"```json\n(.*?)```", README, re.S)
-    assert recipe
-    Recipe.from_json(recipe[1], "README.md")
+    servers, recipe = re.findall(r"```json\n(.*?)```", README, re.S)
+    Recipe.from_json(recipe, "README.md")
+    (server,) = json.loads(servers)["mcpServers"].values()
+    http = re.search(r"-m (mcp_server .*?)`", README)
+    assert http
+    for command in (" ".join(server["args"][1:]), http[1]):
+        package, *options = command.split()
+        monkeypatch.setattr(sys, "argv", [package, *options, "--help"])
+        with pytest.raises(SystemExit) as ended:
+            import_module(f"{package}.__main__").main()
+        assert ended.value.code == 0, command
 
 
 def test_ci_calls_the_readmes_test_command() -> None:

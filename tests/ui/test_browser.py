@@ -124,7 +124,7 @@ def test_chat_past_an_eviction_reload_and_remember(address: str, page: Page) -> 
     page.get_by_role("tab", name="Left the window").click()
     expect(page.get_by_text("messages have left")).to_be_visible()
     page.get_by_role("tab", name="Documents").click()
-    page.locator("input[type=file]").set_input_files(
+    page.locator("input[type=file][multiple]").set_input_files(
         {"name": "tea.md", "mimeType": "text/markdown", "buffer": b"# Oolong\nOolong is half oxidised."}
     )
     expect(page.get_by_text("tea.md")).to_be_visible()
@@ -216,7 +216,7 @@ def test_one_bad_file_does_not_keep_the_others_out(address: str, page: Page) -> 
         {"name": "bad.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7 and then nothing"},
         {"name": "two.txt", "mimeType": "text/plain", "buffer": b"Assam is black."},
     ]
-    page.locator("input[type=file]").set_input_files(files)
+    page.locator("input[type=file][multiple]").set_input_files(files)
     page.get_by_role("button", name="Add to archival storage").click()
     expect(page.get_by_text("one.md: 1 passages")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("two.txt: 1 passages")).to_be_visible()
