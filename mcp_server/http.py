@@ -1,5 +1,6 @@
 """Serving over HTTP on this machine: only to those who have the token."""
 
+import os
 import secrets
 import socket
 import threading
@@ -61,7 +62,7 @@ def serving(runtime: Runtime) -> Iterator[Owner]:
         if time.monotonic() > end or not thread.is_alive():
             raise RuntimeError("The MCP server of this memory did not start.")
         time.sleep(0.02)
-    owner = Owner(url, token)
+    owner = Owner(url, token, os.getpid())
     try:
         with announced(owner, runtime.settings):
             yield owner

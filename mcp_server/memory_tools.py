@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from mcp_server.owner import AGENT_HEADER, OwnerGone, forward, owner_of
 from memory.archival import Archival
+from memory.edge import MemoryInUse
 from memory.forget import Target, preview
 from memory.privacy import private_threads
 from nodes.context import check_agent
@@ -114,15 +115,23 @@ def memory_server(tools: MemoryTools, agent: str, settings: Settings) -> FastMCP
     ) -> Any:
         """The work done here, or by the process that has the memory open."""
         asked = agent or _named(context)
-        if agent and (owner := owner_of(settings)):  # without an agent this is the owner itself
+        for is_last in (False, True):
             try:
-                return await forward(owner, asked, name, arguments, context)
-            except OwnerGone:
-                pass  # it was killed: then the memory is free
-        try:
-            return await anyio.to_thread.run_sync(work, asked)
-        except (ValueError, RuntimeError) as error:
-            raise ToolError(str(error)) from error
+                return await anyio.to_thread.run_sync(work, asked)
+            except MemoryInUse as error:
+                owner = owner_of(settings)
+                if owner is None:
+                    raise ToolError(
+                        f"{error} (A page of Palimpsest that is open serves others; a script does not.)"
+                    ) from error
+                try:
+                    return await forward(owner, asked, name, arguments, context)
+                except OwnerGone:  # killed in between: then the memory is free
+                    if is_last:
+                        raise ToolError(f"{error}") from error
+            except (ValueError, RuntimeError) as error:
+                raise ToolError(str(error)) from error
+        raise AssertionError("one of the two has returned or raised")
 
     @server.tool(annotations=ToolAnnotations(readOnlyHint=True, openWorldHint=False), structured_output=True)
     async def search_memory(query: str, context: Context[Any, Any, Any], limit: int = 10) -> list[Remembered]:

@@ -32,6 +32,7 @@ class Owner:
 
     url: str
     token: str
+    process: int
 
 
 def new_token() -> str:
@@ -52,9 +53,15 @@ def announced(owner: Owner, settings: Settings) -> Iterator[None]:
 
 
 def owner_of(settings: Settings) -> Owner | None:
-    """The process that serves; None if none says so."""
-    path = settings.folder / FILE
-    return Owner(**json.loads(path.read_text())) if path.exists() else None
+    """The process that has the memory open and serves it; None if there is none.
+
+    One that was killed leaves its file, and its port to anybody: so it must be the one whose number stands in the memory's lock.
+    """
+    path, lock = settings.folder / FILE, settings.folder / "memory" / "lock"
+    if not path.exists() or not lock.exists():
+        return None
+    owner = Owner(**json.loads(path.read_text()))
+    return owner if lock.read_text().strip() == str(owner.process) else None
 
 
 async def forward(owner: Owner, agent: str, tool: str, arguments: dict[str, Any], asker: Context[Any, Any, Any]) -> Any:

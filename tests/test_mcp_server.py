@@ -260,3 +260,18 @@ def test_over_http_with_the_token_that_it_prints(kept: Path) -> None:
         run(work())
     finally:
         server.kill()
+
+
+def test_a_file_that_a_killed_owner_has_left_is_not_believed(owner: Runtime) -> None:
+    """Its port may be anybody's now: what is asked would be told to them."""
+    settings = owner.settings
+    assert owner_of(settings)
+    left = settings.folder / "mcp_server.json"
+    left.write_text(left.read_text().replace(f'"process": {os.getpid()}', '"process": 1'))
+    assert owner_of(settings) is None
+
+    async def work() -> None:
+        async with by_stdio(settings.folder) as session:
+            assert "a script does not" in await ask(session, "search_memory", query="cat")
+
+    run(work())

@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage
 from graphs import react
 from memory.archival import Archival
 from memory.archive import NoArchive
-from memory.blocks import load_blocks, save_block
+from memory.blocks import VERSION, load_blocks, save_block
 from memory.documents import Section
 from memory.edge import EdgeClient
 from memory.lessons import Lesson, Lessons
@@ -111,6 +111,9 @@ def test_a_second_agent_from_an_archive_gets_conversations_of_its_own(runtime: R
     assert len(after["conversations.jsonl"]) == len(before["conversations.jsonl"])
     tree = runtime.branches(name)
     assert tree
+    threads = {branch.thread for branch in tree.branches}
+    values = [row["value"] for row in after["memories.jsonl"]]
+    assert {value[link] for value in values for link in ("thread", "left") if value.get(link)} <= threads
     runtime.switch("eve", name, name)
     assert exported(runtime, AGENT, tmp_path) == before
     with pytest.raises(ValueError, match="another agent"):
@@ -129,6 +132,8 @@ def test_an_agent_who_is_there_keeps_its_own_and_gets_what_it_lacks(runtime: Run
     assert blocks["human"] == "Plays chess.\nHas a boat.\nKeeps bees."
     assert blocks["persona"] == "I am Ada, a companion with a long memory."
     assert Archival(runtime.store, AGENT).search("I am Eve.").items
+    edits = [p.value["text"] for p in stored(runtime.store, AGENT) if p.kind == VERSION]
+    assert "Keeps bees.\nHas a boat." not in edits, "another working context's past stays with it"
     again = exported(runtime, AGENT, tmp_path)
     runtime.import_agent(AGENT, tmp_path / "eve.zip")
     assert exported(runtime, AGENT, tmp_path) == again
@@ -288,4 +293,20 @@ def test_what_cannot_be_read_is_refused_whole(runtime: Runtime, other: Runtime, 
     REFUSED[what](files)
     with pytest.raises(NoArchive):
         other.import_agent(AGENT, written(tmp_path / "made up.zip", files))
+    assert not list(stored(other.store, ""))
+
+
+def test_an_archive_of_which_a_part_is_missing_is_refused(runtime: Runtime, other: Runtime, tmp_path: Path) -> None:
+    Archival(runtime.store, AGENT).insert("I keep bees.")
+    files = exported(runtime, AGENT, tmp_path)
+    whole = (tmp_path / "exported.zip").read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    with zipfile.ZipFile(tmp_path / "fewer.zip", "w") as archive:
+        for name, rows in files.items():
+            archive.writestr(name, "" if name == "memories.jsonl" else "".join(json.dumps(row) + "\n" for row in rows))
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+        archive.writestr("manifest.json", "")
+    for name, reason in (("cut", "no archive"), ("fewer", "parts of it are missing"), ("empty", "is empty")):
+        with pytest.raises(NoArchive, match=reason):
+            other.import_agent(AGENT, tmp_path / f"{name}.zip")
     assert not list(stored(other.store, ""))

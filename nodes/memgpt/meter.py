@@ -3,6 +3,7 @@
 Tokens are the server's figures, or estimates where it gives none. What a machine inside `solve_carefully` takes counts as time.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from typing import Literal
@@ -29,7 +30,8 @@ def with_thought(
     """
     sent = "".join(message.text for message in prompt)
     read = (reply.input_tokens if reply else 0) or estimate(sent) + tools
-    written = (reply.output_tokens or estimate(reply.text)) if reply else 0
+    called = "".join(json.dumps(call["args"]) for call in reply.calls) if reply else ""
+    written = (reply.output_tokens or estimate(reply.text + called)) if reply else 0
     return with_work(
         meter, name, begun, {**NOTHING, "calls": 1, "read": read, "written": written, "bytes": len(sent.encode())}
     )
