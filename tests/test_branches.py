@@ -1,6 +1,8 @@
 """The past of an agent, and branches: as it was is what a copy taken then holds; what a branch wrote goes and comes back whole."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -209,15 +211,9 @@ def test_an_edit_is_done_again_line_by_line() -> None:
     assert replayed("", "", "y") == "y"
 
 
-@pytest.mark.parametrize("at", [1, 2, 3, 5, 9])
-def test_a_change_of_branches_that_a_crash_cuts_short_is_finished_before_anything_else(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
-    walk = Walk(runtime, 7)
-    for _ in range(8):
-        walk.turn()
-    whole = copy(runtime)
-    key = walk.messages()[2][0]
+@contextmanager
+def dying_at_write(at: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is done here is killed at its write of that number, counted from 1."""
     update, written = EdgeClient._update, 0
 
     def dies(client: EdgeClient, operation: Any) -> None:
@@ -227,10 +223,22 @@ def test_a_change_of_branches_that_a_crash_cuts_short_is_finished_before_anythin
             raise KeyboardInterrupt
         update(client, operation)
 
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(EdgeClient, "_update", dies)
-        with pytest.raises(KeyboardInterrupt):
-            runtime.branch(AGENT, "t", key)
+        yield
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 9])
+def test_a_change_of_branches_that_a_crash_cuts_short_is_finished_before_anything_else(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    walk = Walk(runtime, 7)
+    for _ in range(8):
+        walk.turn()
+    whole = copy(runtime)
+    key = walk.messages()[2][0]
+    with dying_at_write(at, monkeypatch):
+        runtime.branch(AGENT, "t", key)
     before = runtime.as_of(AGENT, now_before(runtime, key)).blocks  # a look at the past finishes it too
     assert copy_then(runtime, datetime.now(UTC)) == copy(runtime)
     assert copy(runtime)["blocks"] in (whole["blocks"], before)

@@ -17,7 +17,6 @@ from memory.archival import Archival
 from memory.archive import NoArchive
 from memory.blocks import VERSION, load_blocks, save_block
 from memory.documents import Section
-from memory.edge import EdgeClient
 from memory.lessons import Lesson, Lessons
 from memory.stored import stored
 from models.scripted import ScriptedModel, call
@@ -25,7 +24,7 @@ from nodes.moving import Moved
 from runtime import Runtime, open_runtime
 from settings import Settings
 from tests.graphs.test_memgpt import play
-from tests.test_branches import AGENT, Walk, copy
+from tests.test_branches import AGENT, Walk, copy, dying_at_write
 
 
 def grown(runtime: Runtime) -> None:
@@ -193,20 +192,9 @@ def test_a_crash_on_the_way_costs_nothing(
     def move() -> Moved:
         return runtime.import_agent("eve", file) if what == "import" else runtime.rename_agent(AGENT, "eve")
 
-    update, done = EdgeClient._update, 0
-
-    def dies(client: EdgeClient, operation: Any) -> None:
-        nonlocal done
-        done += 1
-        if done == at:
-            raise KeyboardInterrupt
-        update(client, operation)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(EdgeClient, "_update", dies)
-        patched.setattr("nodes.moving.WRITTEN_AT_ONCE", 20)
-        with pytest.raises(KeyboardInterrupt):
-            move()
+    monkeypatch.setattr("nodes.moving.WRITTEN_AT_ONCE", 20)
+    with dying_at_write(at, monkeypatch):
+        move()
     if what == "import":
         move()
     runtime.finish()
