@@ -223,9 +223,10 @@ def dying_at_write(at: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             raise KeyboardInterrupt
         update(client, operation)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(EdgeClient, "_update", dies)
-        yield
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 5, 9])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 
 from graphs import react
+from graphs.memgpt import Context
 from memory.archival import Archival
 from memory.archive import NoArchive
 from memory.blocks import VERSION, load_blocks, save_block
@@ -156,6 +157,10 @@ def test_another_name_changes_nothing_else(runtime: Runtime, tmp_path: Path) -> 
     key = runtime.store.find((AGENT, "message"), "qword2x", where={"role": "user"}).items[0].key
     runtime.branch(AGENT, "t", key)  # from a step that was taken under the other name
     play(runtime, call("send_message", message="Ok."), text="Hello.", thread="t")
+    runtime.rename_agent(AGENT, "grace")
+    runtime.branch("grace", "t", key)
+    model = ScriptedModel(turns=[call("send_message", message="Ok.")])
+    assert runtime.run("memgpt", "t", "Hello.", Context(agent="grace", model=model))["replies"] == ["Ok."]
 
 
 def test_two_agents_become_one(runtime: Runtime, tmp_path: Path) -> None:
