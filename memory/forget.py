@@ -273,7 +273,9 @@ def left(store: QdrantStore, marks: Marks) -> int:
 def _rewrite(store: QdrantStore, point: Stored, **changes: str) -> None:
     """Put another text into a value that no search ranks; of what is put aside, too."""
     value = {**point.value, **changes}
-    kept = {name: part for name, part in point.payload.items() if name not in ("normalised", "folded")}
+    kept = {
+        name: part for name, part in point.payload.items() if name not in ("normalised", "folded", "lexical", "passage")
+    }
     payload = {**kept, "value": value, **searched_fields(point.namespace, value, "", "")}
     store.client.upsert(COLLECTION, points=[models.PointStruct(id=point.id, vector={}, payload=payload)])
 

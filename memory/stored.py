@@ -10,6 +10,13 @@ from memory.ordering import READ_AT_ONCE
 from memory.points import COLLECTION, namespace_of
 from memory.store import QdrantStore
 
+NEEDS: dict[str, set[str]] = {
+    "message": {"role", "text", "author", "thread", "sequence", "time"}, "block_version": {"block", "text", "before"},
+    "eviction": {"thread"}, "lesson": {"text", "lesson"}, "passage": {"text", "trust"}, "wording": {"text", "of"},
+    "block": {"text"}, "thread": {"title"},
+}  # fmt: skip
+"""What the value of each kind has."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -25,8 +32,9 @@ class Stored:
 
     @property
     def kind(self) -> str:
-        """What it is: message, passage, document, lesson, block …"""
-        return self.namespace[-1]
+        """What it is: message, passage, document, lesson, block …; `other` for what another LangGraph tool put in such a place."""
+        kind = self.namespace[-1]
+        return kind if NEEDS.get(kind, set()) <= self.payload["value"].keys() else "other"
 
     @property
     def key(self) -> str:

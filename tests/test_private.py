@@ -13,6 +13,7 @@ from memory.archival import Archival
 from memory.blocks import blocks_in_view, list_threads, load_blocks, save_block
 from memory.lessons import Lesson, Lessons
 from memory.minilm import Floats
+from memory.points import COLLECTION, point_id
 from memory.privacy import private_threads
 from memory.recall import Recall
 from models.chat import EndpointChat
@@ -175,6 +176,7 @@ def test_an_edit_in_view_of_some_lines_keeps_the_others(runtime: Runtime) -> Non
     assert "xylophone" not in repr(model_.prompts)
     assert load_blocks(runtime.store, AGENT)["human"] == "Has a dog."
     assert blocks_in_view(runtime.store, AGENT, private=True)["human"] == "Has a dog.\nThe code is xylophone."
+    assert "xylophone" not in repr(blocks_in_view(runtime.store, AGENT, private=False))
     arguments = {"block": "human", "old_content": "Has a dog.", "new_content": "x"}
     changes = [{"name": "working_context_replace", "args": arguments, "id": "1"}]
     model = LocalModel(policy=lambda prompt: AIMessage("", tool_calls=changes))
@@ -194,6 +196,27 @@ def test_a_note_that_is_kept_in_private_takes_no_place_in_public(runtime: Runtim
     assert item.value["text"] == "I live in Berlin."
     assert hidden.store.get((AGENT, "passage"), item.key)
     assert hidden.insert("I live in Munich!", thread="open") == 1, "what is not seen is not a wording of it"
+
+
+def test_no_read_of_a_view_sees_what_it_hides(runtime: Runtime) -> None:
+    store = runtime.store
+    for thread, text in (("p", "The vault code is xylophone."), ("open", "The vault is old.")):
+        Archival(store, AGENT).insert(text, thread=thread, key=thread)
+    view, space = store.hiding(["p"]), (AGENT, "passage")
+    assert (store.count(space), view.count(space)) == (2, 1)
+    assert [view.find(space).total, view.rank(space, "vault").total, len(view.search(space, query="vault"))] == [
+        1,
+        1,
+        1,
+    ]
+    hidden, shown = point_id(space, "p:0"), point_id(space, "open:0")
+    assert [record.id for record in view.client.retrieve(COLLECTION, ids=[hidden, shown])] == [shown]
+    assert view.client.retrieve(COLLECTION, ids=[hidden]) == view.client.retrieve(COLLECTION, ids=[]) == []
+    assert "value.thread=p" not in view._tags(None, exact=True)
+    assert store.hiding([]) is store
+    assert [item.key for item in view.retrieve("vault code", [(space, {})], floor=-1, without={}, limit=9)] == [
+        "open:0"
+    ]
 
 
 def test_privacy_goes_along(runtime: Runtime, tmp_path: Path) -> None:

@@ -88,3 +88,13 @@ def test_nothing_crosses_between_two_agents(store: QdrantStore, data: st.DataObj
         with contextlib.suppress(ValueError):  # of what cannot be asked so
             assert SECRET not in repr(call())
     assert state(store) == before
+
+
+def test_what_other_tools_put_into_our_places_breaks_no_forget(store: QdrantStore) -> None:
+    for kind in ("message", "passage", "block", "block_version", "eviction", "lesson", "thread", "document"):
+        store.put(("mallory", kind), "x", {"text": "Odile", "position": 1})
+        store.put(("mallory", "deep", kind), "x", {"note": "Odile"})
+    for target in (Target(text="Odile"), Target(keys=("x",)), Target(conversation="x"), Target(document="x")):
+        assert preview(store, "mallory", target) is not None
+    erase(store, mark(store, "mallory", Target(text="Odile")))
+    assert "Odile" not in repr([point.payload for point in stored(store, "mallory")])
