@@ -124,3 +124,10 @@ def test_what_it_solves_inside_leaves_nothing_either(runtime: Runtime, home: Pat
     )
     assert SECRET in state["replies"][0]
     assert traces(runtime, home) == []
+
+
+def test_it_is_recalled_however_long_the_chat_is(runtime: Runtime) -> None:
+    play(runtime, call("send_message", message="Noted."), text="My cat is called Byron.", thread="kept")
+    for text in ("Hello.", "How are you?", "And today?", "What is my cat called?"):
+        state, _ = play(runtime, call("send_message", message="So."), text=text, thread="gone", temporary=True)
+    assert "My cat is called Byron." in [quote["text"] for quote in state["recalled"]]
