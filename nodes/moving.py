@@ -177,7 +177,9 @@ class Moving:
         if next(stored(self.store, agent), None) is None:
             raise ValueError(f"There is no agent {agent!r}: it has no memories.")
         journal = self.settings.folder / JOURNAL
-        journal.write_text(json.dumps({"agent": agent, "to": to}))
+        begun = journal.with_suffix(".new")
+        begun.write_text(json.dumps({"agent": agent, "to": to}))
+        begun.replace(journal)  # whole, or not there
         return self._rename(agent, to)
 
     def finish(self) -> None:

@@ -188,13 +188,21 @@ def test_it_answers_only_to_its_token_on_this_machine(owner: Runtime) -> None:
 
 
 def test_private_conversations_are_not_seen(owner: Runtime) -> None:
-    owner.run("memgpt", "p", "My vault code is xylophone.", Context(agent="ada", model="offline", private=True))
+    owner.run("memgpt", "p", "My cat is called xylophone.", Context(agent="ada", model="offline", private=True))
 
     async def work() -> None:
         async with by_stdio(owner.settings.folder) as session:
             assert "xylophone" not in repr(await ask(session, "search_memory", query="What is the vault code?"))
 
+    asked: list[str] = []
+
+    async def forgets() -> None:
+        async with by_stdio(owner.settings.folder, no, asked) as session:
+            assert "did not agree" in await ask(session, "forget_memory", words="xylophone")
+
     run(work())
+    run(forgets())
+    assert "(none that can be shown here)" in asked[0], "the question names no private text"
 
 
 OWNER = """
