@@ -177,7 +177,9 @@ class Runtime:
         part of the file cannot be read, and ThreadBusy.
         """
         with self._alone(), _opened(archive) as file:
-            return self._moving.take_in(agent, file, progress)
+            moved = self._moving.take_in(agent, file, progress)
+            self._guard_embedder()  # private conversations may have come
+            return moved
 
     def import_export(self, agent: str, export: Path | IO[bytes], progress: Progress | None = None) -> Imported:
         """Read an export of another system (memory/exports): of ChatGPT, Claude, mem0 or Letta, Markdown, or JSON lines.

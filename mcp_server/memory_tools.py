@@ -75,19 +75,21 @@ class MemoryTools:
         if not text.strip():
             raise ToolError("The text is empty: there is nothing to keep.")
         with self.opened() as runtime:
-            kept = Archival(runtime.store, agent).insert(clean_text(text), trust="outside")
+            # Not compared with private notes: "kept already" would tell the tool what they say.
+            store = runtime.store.hiding(private_threads(runtime.store, agent))
+            kept = Archival(store, agent).insert(clean_text(text), trust="outside")
             runtime.store.flush()
         return "Kept." if kept else "That is kept already, in other words or the same."
 
-    def would_forget(self, agent: str, words: str) -> tuple[int, list[str]]:
-        """How many memories hold the words, and some of them: none of a private conversation's."""
+    def would_forget(self, agent: str, words: str) -> list[str]:
+        """What holds the words, as far as the tool may know: messages and passages, none of a private conversation's."""
         if not words.strip():
             raise ToolError("No words are given: name what is to be forgotten.")
         with self.opened() as runtime:
             found = preview(runtime.store, agent, Target(words))
             private = set(private_threads(runtime.store, agent))
         told = [point for point in found if point.kind in TOLD and str(point.value.get("thread")) not in private]
-        return len(found), [str(point.value["text"]) for point in told]
+        return [str(point.value["text"]) for point in told]
 
     def forget(self, agent: str, words: str) -> str:
         """Forget all that holds the words."""
@@ -154,17 +156,15 @@ def memory_server(tools: MemoryTools, agent: str, settings: Settings) -> FastMCP
         held = await done(context, "forget_memory", arguments, lambda who: tools.would_forget(who, words))
         if isinstance(held, str):
             return held  # the owner of the memory has asked, and done it
-        count, texts = held
-        if not count:
-            return "Nothing holds that."
+        if not held:
+            return "Nothing that this tool may see holds that. On the page Memory the person can forget all that does."
         if not context.session.check_client_capability(ClientCapabilities(elicitation=ElicitationCapability())):
             raise ToolError(
                 "This client cannot ask the person: they can forget it on the page Memory. Nothing was forgotten."
             )
-        such = "; ".join(one_line(text, 80) for text in texts[:SHOWN]) or "(none that can be shown here)"
-        answer = await context.elicit(
-            f"Forget for good what holds {words!r}? In {count:,} memories, such as: {such}", Yes
-        )
+        such = "; ".join(one_line(text, 80) for text in held[:SHOWN])
+        asked = f"Forget for good all that holds {words!r}, such as: {such}? It may be in other places too."
+        answer = await context.elicit(asked, Yes)
         if answer.action != "accept" or not answer.data.forget:
             return "The person did not agree: nothing was forgotten."
         return str(await done(context, "forget_memory", arguments, lambda who: tools.forget(who, words)))

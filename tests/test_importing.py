@@ -334,3 +334,13 @@ def test_a_zip_that_unpacks_to_too_much_is_refused(runtime: Runtime, monkeypatch
     monkeypatch.setattr("memory.exports.MOST_BYTES", 100)
     with pytest.raises(NotAnExport, match="unpacks to"):
         runtime.import_export("ada", file("x.zip", zipped(conversations_json=[CATS])))
+
+
+def test_a_file_of_a_zip_that_cannot_be_read_costs_no_other(runtime: Runtime) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("conversations.json", json.dumps([CATS]))
+        archive.writestr("broken.json", b"\xff\xfe\x00")
+        archive.writestr("notes.md", "- Plays chess")
+    result = runtime.import_export("ada", file("x.zip", packed.getvalue()))
+    assert (result.messages, result.notes, [unread.what for unread in result.unread]) == (4, 1, ["broken.json"])

@@ -108,7 +108,7 @@ def test_by_stdio_it_is_searched_kept_and_forgotten(kept: Path) -> None:
             found = await ask(session, "search_memory", query="Where did Ada move?", limit=1)
             assert [(each["text"], each["trust"]) for each in found] == [("Ada moved to Porto.", "outside")]
             assert "Nothing of it is left." in await ask(session, "forget_memory", words="Odile")
-            assert await ask(session, "forget_memory", words="Odile") == "Nothing holds that."
+            assert "Nothing that this tool may see" in await ask(session, "forget_memory", words="Odile")
             for tool, wrong in (
                 ("search_memory", {"query": " "}),
                 ("keep_memory", {"text": ""}),
@@ -117,9 +117,8 @@ def test_by_stdio_it_is_searched_kept_and_forgotten(kept: Path) -> None:
                 assert "error" in await ask(session, tool, **wrong)
 
     run(work())
-    assert asked == [
-        "Forget for good what holds 'Odile'? In 1 memories, such as: Ada's sister Odile keeps bees in Ravenna."
-    ]
+    (question,) = asked
+    assert "Forget for good all that holds 'Odile', such as: Ada's sister Odile keeps bees in Ravenna." in question
     with open_runtime(Settings(home=kept)) as runtime:
         assert [i.value["text"] for i in Archival(runtime.store, "ada").newest().items] == ["Ada moved to Porto."]
 
@@ -189,20 +188,20 @@ def test_it_answers_only_to_its_token_on_this_machine(owner: Runtime) -> None:
 
 def test_private_conversations_are_not_seen(owner: Runtime) -> None:
     owner.run("memgpt", "p", "My cat is called xylophone.", Context(agent="ada", model="offline", private=True))
-
-    async def work() -> None:
-        async with by_stdio(owner.settings.folder) as session:
-            assert "xylophone" not in repr(await ask(session, "search_memory", query="What is the vault code?"))
-
+    note = "The vault code is xylophone."
+    Archival(owner.store, "ada").insert(note, thread="p")
     asked: list[str] = []
 
-    async def forgets() -> None:
-        async with by_stdio(owner.settings.folder, no, asked) as session:
-            assert "did not agree" in await ask(session, "forget_memory", words="xylophone")
+    async def work() -> None:
+        async with by_stdio(owner.settings.folder, yes, asked) as session:
+            assert "xylophone" not in repr(await ask(session, "search_memory", query="What is the vault code?"))
+            unknown = await ask(session, "forget_memory", words="zzz")
+            assert await ask(session, "forget_memory", words="xylophone") == unknown, "no answer tells what is held"
+            assert await ask(session, "keep_memory", text=note) == "Kept."
 
     run(work())
-    run(forgets())
-    assert "(none that can be shown here)" in asked[0], "the question names no private text"
+    assert asked == []
+    assert Recall(owner.store, "ada").search("xylophone").total > 0
 
 
 OWNER = """

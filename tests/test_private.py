@@ -231,7 +231,7 @@ def test_privacy_goes_along(runtime: Runtime, tmp_path: Path) -> None:
     assert len(private_threads(runtime.store, "grace")) == 2
 
 
-def test_no_private_text_goes_to_an_embedder_elsewhere(runtime: Runtime) -> None:
+def test_no_private_text_goes_to_an_embedder_elsewhere(runtime: Runtime, tmp_path: Path) -> None:
     model = LocalModel(policy=lambda prompt: call("send_message", message="Ok."))
     elsewhere = runtime.settings.model_copy(update={"embeddings_url": "https://embedder.example/v1"})
     context = Context(agent=AGENT, model=model, private=True)
@@ -253,6 +253,10 @@ def test_no_private_text_goes_to_an_embedder_elsewhere(runtime: Runtime) -> None
     assert "xylophone" not in repr(given)
     with pytest.raises(ModelFailed, match="embedder is at"):
         moved.run("memgpt", "p", "And?", context)
+    moved.export_agent(AGENT, tmp_path / "a.zip")
+    moved.import_agent("eve", tmp_path / "a.zip")
+    Recall(moved.store, "eve").nearest("anything")
+    assert "xylophone" not in repr(given), "what was imported neither"
 
 
 @pytest.mark.parametrize(
@@ -281,3 +285,17 @@ def test_which_models_are_of_this_machine() -> None:
     assert not is_local(model("gpt-oss:120b-cloud", "http://localhost:11434/v1"), Settings()), "Ollama hands it on"
     assert not is_local(model("gpt-4.1", "https://api.openai.com/v1"), Settings())
     assert not is_local(PolicyModel(policy=lambda prompt: AIMessage("")), Settings())
+
+
+def test_what_is_learnt_while_it_works_in_private_stays_there(runtime: Runtime) -> None:
+    solve = call("solve_carefully", task="Find the xylophone code.", method="reflexion", request_heartbeat=True)
+
+    def think(prompt: list[BaseMessage]) -> AIMessage:
+        if "You are an agent with a memory" not in prompt[0].text:
+            return AIMessage("No idea of the xylophone.")
+        return call("send_message", message="Ok.") if isinstance(prompt[-1], ToolMessage) else solve
+
+    context = Context(agent=AGENT, model=LocalModel(policy=think), private=True)
+    runtime.run("memgpt", "p", "Find the xylophone code.", context)
+    assert Lessons(runtime.store, AGENT).all()
+    assert Lessons(runtime.store.hiding(private_threads(runtime.store, AGENT)), AGENT).all() == []

@@ -11,7 +11,7 @@ from memory.exports.claude import is_claude, read_claude
 from memory.exports.letta import is_letta, read_letta
 from memory.exports.mem0 import is_mem0, read_mem0
 from memory.exports.plain import are_rows, read_markdown, read_rows
-from memory.exports.records import Record
+from memory.exports.records import Record, Unread
 
 READERS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Iterator[Record]]], ...] = (
     (is_chatgpt, read_chatgpt), (is_claude, read_claude), (is_letta, read_letta), (is_mem0, read_mem0),
@@ -40,7 +40,7 @@ def read_export(name: str, file: IO[bytes]) -> list[Record]:
                     raise NotAnExport(
                         f"{name} unpacks to {size:,} bytes, more than the {MOST_BYTES:,} that can be read."
                     )
-                parts = [_read(part, archive.read(part)) for part in sorted(archive.namelist()) if _may_hold(part)]
+                parts = [_part(part, archive.read(part)) for part in sorted(archive.namelist()) if _may_hold(part)]
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
             raise NotAnExport(
                 f"{name} cannot be unpacked ({error}). Unpack it yourself, and give the file in it."
@@ -53,7 +53,15 @@ def read_export(name: str, file: IO[bytes]) -> list[Record]:
 
 
 def _may_hold(name: str) -> bool:
-    return PurePath(name).suffix.lower() in (".json", ".jsonl", ".af") and not name.startswith("__MACOSX/")
+    return PurePath(name).suffix.lower() in (".json", ".jsonl", ".af", ".md") and not name.startswith("__MACOSX/")
+
+
+def _part(name: str, content: bytes) -> list[Record] | None:
+    """The records of a file in a ZIP; one that cannot be read costs no other."""
+    try:
+        return _read(name, content)
+    except NotAnExport as error:
+        return [Unread(name, str(error))]
 
 
 def _read(name: str, content: bytes) -> list[Record] | None:

@@ -54,11 +54,7 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
     working_context = load_working_context(store, context.agent, is_private_run(runtime))
     if not context.temporary:
-        shared = load_working_context(store, context.agent)
-        for block in shared.keys() - load_blocks(store, context.agent).keys():
-            save_block(store, context.agent, block, shared[block])
-        title = " ".join(parsed[0].text.split())[:60]
-        save_thread(store, context.agent, thread, title, begins="clock" not in state, private=context.private)
+        _note_conversation(store, thread, parsed[0].text, "clock" not in state, context)
 
     free = room({**state, "working_context": working_context}, context)
     repaired = _close_open_calls(queue, log, int(free * RESULT_SHARE))
@@ -109,6 +105,14 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         "forgot": False,
         "error": "",
     }
+
+
+def _note_conversation(store: QdrantStore, thread: str, opening: str, begins: bool, context: Context) -> None:
+    """Put the conversation on the agent's list, and the blocks in their place where they are still to be begun."""
+    shared = load_working_context(store, context.agent)
+    for block in shared.keys() - load_blocks(store, context.agent).keys():
+        save_block(store, context.agent, block, shared[block])
+    save_thread(store, context.agent, thread, " ".join(opening.split())[:60], begins, context.private)
 
 
 def _refused(new: list[AnyMessage], error: ValueError) -> dict[str, Any]:

@@ -206,7 +206,7 @@ class Context(RunContext):
     max_calls: int = 0
     """Most calls of the model in a turn; 0: no cap."""
     max_seconds: float = 0
-    """Most time of a turn; 0: no cap. A reply under way is broken off."""
+    """Most time of a turn; 0: no cap. A reply under way is broken off, a machine inside `solve_carefully` is not."""
     answers: bool = True
     """Whether a person's message must be answered: an agent that sends nothing is reminded once, then its text is delivered."""
     temporary: bool = False
