@@ -344,3 +344,23 @@ def test_a_file_of_a_zip_that_cannot_be_read_costs_no_other(runtime: Runtime) ->
         archive.writestr("notes.md", "- Plays chess")
     result = runtime.import_export("ada", file("x.zip", packed.getvalue()))
     assert (result.messages, result.notes, [unread.what for unread in result.unread]) == (4, 1, ["broken.json"])
+
+
+def test_lines_that_have_moved_are_known_and_new_ones_are_not_lost(runtime: Runtime) -> None:
+    rows = [
+        {"text": text, "role": role}
+        for role, text in (("user", "Hi."), ("assistant", "Ok."), ("user", "Bees."), ("assistant", "Ok."))
+    ]
+
+    def lines(*some: Any) -> io.BytesIO:
+        return file("talk.jsonl", "\n".join(map(json.dumps, some)).encode())
+
+    assert runtime.import_export("ada", lines(*rows)).messages == 4
+    result = runtime.import_export("ada", lines({"text": "Before all.", "role": "user"}, *rows))
+    assert (result.messages, result.known) == (1, 4)
+
+
+def test_an_empty_passage_costs_no_other(runtime: Runtime) -> None:
+    agent = {**LETTA["agents"][0], "passages": [{"text": None}, {"text": " "}, {"text": "Seven hives."}]}
+    result = runtime.import_export("ada", file("loop.af", {**LETTA, "agents": [agent]}))
+    assert (result.notes, result.messages, result.unread) == (2, 3, [])

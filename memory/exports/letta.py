@@ -33,7 +33,8 @@ def _records(agent: Any, shared: dict[str, Any]) -> Iterator[Record]:
         elif text.strip():
             yield Note(f"{label}: {text}")
     for passage in agent.get("passages") or agent.get("archival_memory") or []:
-        yield Note(text_in(passage.get("text")), moment(passage.get("created_at")))
+        if (text := text_in(passage.get("text"))).strip():
+            yield Note(text, moment(passage.get("created_at")))
     said = [found for number, message in enumerate(agent.get("messages") or []) for found in _said(number, message)]
     if said:
         name = str(agent.get("name") or "Letta")
@@ -60,6 +61,6 @@ def _said(number: int, message: Any) -> Iterator[Said]:
 def _json(text: Any) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

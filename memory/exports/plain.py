@@ -1,5 +1,7 @@
 """Notes as people write them: Markdown or plain text, each item and paragraph a note; and JSON lines, a note or a message each."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,12 +36,13 @@ def are_rows(data: Any) -> bool:
 def read_rows(rows: list[Any]) -> Iterator[Record]:
     """JSON lines: {"text", "time"} for a note; with "role" (user or assistant) and "conversation" for a message."""
     talks: dict[str, Talk] = {}
-    yield from each(enumerate(rows), "line", lambda numbered: _row(numbered, talks))
+    told: Counter[str] = Counter()
+    yield from each(rows, "line", lambda row: _row(row, talks, told))
     yield from talks.values()
 
 
-def _row(numbered: tuple[int, Any], talks: dict[str, Talk]) -> Iterator[Record]:
-    number, row = numbered
+def _row(row: Any, talks: dict[str, Talk], told: Counter[str]) -> Iterator[Record]:
+    """A note; a message goes into its conversation. `told`: how often what has no id was said, which tells it from its like."""
     if not isinstance(row, dict):
         raise ValueError("it is no JSON object")
     text = next((text for name in TEXT if (text := text_in(row.get(name))).strip()), "")
@@ -52,6 +55,8 @@ def _row(numbered: tuple[int, Any], talks: dict[str, Talk]) -> Iterator[Record]:
     elif role in ("user", "assistant"):
         name = str(row.get("conversation") or "imported")
         talk = talks.setdefault(name, Talk(f"lines:{name}", name, []))
-        talk.said.append(Said(str(row.get("id") or number), role, text, time))
+        content = json.dumps([name, role, text])
+        told[content] += 1
+        talk.said.append(Said(str(row.get("id") or f"{told[content]}:{content}"), role, text, time))
     else:
         raise ValueError(f"the role {role!r} is neither user nor assistant")
