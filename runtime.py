@@ -34,6 +34,7 @@ from memory.privacy import all_private_threads, set_private
 from memory.store import QdrantStore, open_store
 from models.endpoint import is_private_host
 from models.reply import Stopped
+from nodes.agent_policy import agent_policy, read_log, set_policy
 from nodes.as_of import AsOf, Past, active_thread, thread_config
 from nodes.context import STATE_VERSION, check_agent
 from nodes.forget import Forgetting, Receipt
@@ -41,6 +42,7 @@ from nodes.importing import Imported, Importing
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.receive import check_owner
 from nodes.moving import Moved, Moving, Progress
+from nodes.policy import Policy
 from settings import Settings
 
 Machine = Literal["memgpt", "react", "self_refine", "reflexion", "collaborate"]
@@ -231,6 +233,29 @@ class Runtime:
         if machine != "memgpt":
             return {"configurable": {"thread_id": f"{machine}:{thread}"}}
         return thread_config(active_thread(self.store, thread))
+
+    # ---- what the tools of an agent may do --------------------------------------------------------------------------------
+
+    def policy(self, agent: str) -> Policy:
+        """The agent's tool policy (nodes.policy)."""
+        return agent_policy(self.store, agent)
+
+    def set_policy(self, agent: str, policy: Policy, by: str = "") -> None:
+        """Give the agent another tool policy. A program may narrow it; `by` is the person who widens it. Raises ValueError.
+
+        It holds from the next call on, in runs under way too.
+        """
+        check_agent(agent)
+        set_policy(self.store, agent, policy, by)
+
+    def decisions(self, agent: str, most: int = 100) -> list[dict[str, Any]]:
+        """The last decisions on the agent's calls, each with its rule, and changes of its policy, newest first."""
+        return read_log(self.store, agent, most)
+
+    def question(self, machine: Machine, thread: str) -> dict[str, Any] | None:
+        """What a run waits for a person to answer, by `Command(resume=…)`; None for nothing."""
+        interrupts = self._snapshot(machine, thread).interrupts
+        return dict(interrupts[0].value) if interrupts else None
 
     # ---- the past, and branches -------------------------------------------------------------------------------------
 

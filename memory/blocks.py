@@ -18,6 +18,8 @@ VERSION = "block_version"
 PRIVATE = "private "
 """Begins the name of a block's lines that only private conversations see (memory.privacy)."""
 
+MOST_EDITS = 100_000  # Qdrant wants a limit
+
 BRANCH = re.compile(r"branch:\d+:(.+)", re.DOTALL)
 """The name of a thread that is a branch of a conversation."""
 
@@ -74,6 +76,18 @@ def save_blocks(
             puts.append(PutOp((agent, VERSION), f"{block}:{uuid.uuid4()}", edit, index=False))
     if puts:
         store.batch(puts)
+
+
+def lines_from_outside(store: QdrantStore, agent: str) -> set[str]:
+    """The lines that were written into a block while text from outside was in view, whether they still stand there or not."""
+    edits = store.search((agent, VERSION), filter={"trust": "outside"}, limit=MOST_EDITS)
+    return {line for item in edits for line in added_lines(str(item.value["before"] or ""), str(item.value["text"]))}
+
+
+def added_lines(before: str, after: str) -> list[str]:
+    """The lines of a text that an earlier form of it does not have."""
+    known = set(before.split("\n"))
+    return [line for line in after.split("\n") if line.strip() and line not in known]
 
 
 def add_lines(store: QdrantStore, agent: str, block: str, text: str, limit: int) -> tuple[int, str]:

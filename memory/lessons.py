@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from memory.points import PASSAGE, Memory
+from memory.recall import Trust
 from memory.store import QdrantStore
 
 CANDIDATES = 20
@@ -37,6 +38,8 @@ class Lesson:
     helped: int = 0
     """In how many later runs of tasks like its own it was used, and the run succeeded at once."""
     failed: int = 0
+    trust: Trust = "own"
+    """`outside` if the trial had read text from outside: then so may the lesson be."""
 
     @property
     def worth(self) -> float:
@@ -102,7 +105,7 @@ class Lessons:
         now = datetime.now(UTC)
         value: dict[str, Any] = {
             "text": lesson.task, "lesson": lesson.text, "outcome": lesson.outcome, "source": lesson.source,
-            "outcomes": json.dumps(outcomes), "author": self.namespace[0], "trust": "own", "time": now.isoformat(),
+            "outcomes": json.dumps(outcomes), "author": self.namespace[0], "trust": lesson.trust, "time": now.isoformat(),
             "thread": lesson.thread,
         }  # fmt: skip
         self.store.write(
@@ -115,5 +118,5 @@ def _lesson(key: str, value: dict[str, Any]) -> Lesson:
     helped = sum(outcomes.values())
     return Lesson(
         key, value["lesson"], value["text"], value["outcome"], value["source"], value.get("thread", ""), helped,
-        len(outcomes) - helped,
+        len(outcomes) - helped, value.get("trust", "own"),
     )  # fmt: skip

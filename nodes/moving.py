@@ -34,6 +34,7 @@ from memory.checkpoints import keep_last_as, last_values, thread_ids
 from memory.forget import TIERS
 from memory.store import QdrantStore
 from memory.stored import delete_points, stored
+from nodes.agent_policy import DECISION, POLICY
 from nodes.as_of import REST, branch_threads, thread_config, thread_id
 from nodes.context import check_agent
 from nodes.forget import MACHINES
@@ -41,6 +42,8 @@ from nodes.memgpt.state import Context, State
 from settings import Settings
 
 JOURNAL = "moving.json"
+STAYS = (POLICY, DECISION)
+"""What is in no archive: what an agent may do on this machine is for the person here to say, not for a file."""
 WRITTEN_AT_ONCE = 500
 STATE = TypeAdapter(State)
 
@@ -78,7 +81,7 @@ class Moving:
 
         Returns how many memories of each tier. Raises ValueError if there is no such agent.
         """
-        points = list(stored(self.store, agent))
+        points = [point for point in stored(self.store, agent) if point.kind not in STAYS]
         if not points:
             raise ValueError(f"There is no agent {agent!r}: it has no memories.")
         names = [point.key for point in points if point.kind == "thread"]
@@ -104,7 +107,7 @@ class Moving:
         archive = read_archive(file)
         states = {row.thread: _checked(row) for row in archive.conversations()}
         names = self._names(agent, archive, states)
-        rows = (renamed(row, names) for row in archive.memories())
+        rows = (renamed(row, names) for row in archive.memories() if row.namespace[-1] not in STAYS)
         came = self._write(agent, rows, archive.manifest.memories, progress)
         for tree in archive.branches:
             self._keep_branches(agent, tree, names)
@@ -134,8 +137,9 @@ class Moving:
         done = 0
         for batch in _batches(rows):
             blocks += [row for row in batch if row.namespace == ["block"]]
-            past = VERSION if is_there else "block"  # the past of another working context stays where it was
-            came += insert_rows(self.store, agent, [row for row in batch if row.namespace[-1] not in ("block", past)])
+            # The past of another working context stays where it was, and so does what another agent may do.
+            left = ("block", VERSION, POLICY) if is_there else ("block",)
+            came += insert_rows(self.store, agent, [row for row in batch if row.namespace[-1] not in left])
             done += len(batch)
             if progress:
                 progress(done, total)

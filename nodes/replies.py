@@ -91,6 +91,11 @@ def check_reach(runtime: Runtime[Any]) -> None:
     if not is_private_run(runtime):
         return
     settings = settings_of(runtime)
+    if getattr(runtime.context, "mcp", []) or getattr(runtime.context, "more_tools", []):
+        raise ModelFailed(
+            "This conversation is private: no tools of other programs get to see it. Leave out Context.mcp and more_tools, or make "
+            "the conversation public."
+        )
     if not is_local(_model_of(runtime), settings):
         raise ModelFailed(
             "This conversation is private: its words go to models on this machine only. Choose another model, name its host in "

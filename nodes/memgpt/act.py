@@ -14,7 +14,7 @@ from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from memory.archival import Archival
-from memory.blocks import blocks_in_view
+from memory.blocks import added_lines, blocks_in_view
 from memory.recall import Trust
 from memory.server import MemoryUnreachable
 from models.reply import Stopped
@@ -44,7 +44,10 @@ def act_with(solvers: dict[str, Any]) -> Act:
     """The node, with the compiled machines that `solve_carefully` runs, by method."""
 
     def act(state: State, runtime: Runtime[Context]) -> State:
-        return run_step(state, runtime, lambda method, task: _solve(solvers[method], method, task, runtime.context))
+        outside = outside_in_view(state)
+        return run_step(
+            state, runtime, lambda method, task: _solve(solvers[method], method, task, runtime.context, outside)
+        )
 
     return act
 
@@ -66,7 +69,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         page_size=context.page_size,
         excerpt=max(40, share * 3 // context.page_size),
         time=log.now,
-        trust="outside" if _outside_in_view(state) else "own",
+        trust="outside" if outside_in_view(state) else "own",
         fits=lambda blocks: _leaves_room(state, context, blocks),
         solve=solve,
         event=state["turn"]["event"],
@@ -100,6 +103,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         "messages": messages,
         "queue_ids": [*state["queue_ids"], *(str(m.id) for m in messages[1:])],
         "working_context": tools.blocks,
+        "outside_lines": _outside_lines(state, tools),
         "counters": {
             "recall": state["counters"]["recall"] + (0 if context.temporary else len(sent)),
             "archival": archival,
@@ -137,9 +141,10 @@ def run_call(
         return "Failed", f"{name} broke: {type(error).__name__}: {error}"[:ERROR_LENGTH]
 
 
-def _solve(solver: Any, method: str, task: str, context: Context) -> str:
+def _solve(solver: Any, method: str, task: str, context: Context, outside: str) -> str:
     """What a machine made of the task, in words for the model."""
-    common: dict[str, Any] = {"agent": context.agent, "model": context.model, "settings": context.settings}
+    shared = "agent model settings mcp more_tools policy temporary".split()
+    common: dict[str, Any] = {name: getattr(context, name) for name in shared} | {"outside": outside}
     if method == "react":
         done = solver.invoke({"task": task}, context=ReactContext(**common))
         return str(done["answer"]) or f"It found no answer ({done['stop']}). {done['error']}".strip()
@@ -178,10 +183,25 @@ def _result(call: ToolCall, reply: str, status: str, answer: str, now: datetime,
     )
 
 
-def _outside_in_view(state: State) -> bool:
-    quoted = any(m.additional_kwargs.get("trust") == "outside" for m in state["messages"])
-    recalled = any(r["trust"] == "outside" for r in state.get("recalled", []))
-    return quoted or recalled or state.get("summary_trust") == "outside"
+def outside_in_view(state: State) -> str:
+    """Where text from outside stands in what the model has read; empty for nowhere."""
+    if message := next((m for m in state["messages"] if m.additional_kwargs.get("trust") == "outside"), None):
+        return f"a result of {message.name or 'a tool'}"
+    if found := next((r for r in state.get("recalled", []) if r["trust"] == "outside"), None):
+        return f"what was recalled of {found['source'] or found['author']}"
+    if state.get("summary_trust") == "outside":
+        return "the summary"
+    lines = {line for text in state["working_context"].values() for line in text.split("\n")}
+    return "the working context" if lines & set(state.get("outside_lines", [])) else ""
+
+
+def _outside_lines(state: State, tools: ToolContext) -> list[str]:
+    """Those of the blocks that are known to be from outside, and what was written after reading such."""
+    known = state.get("outside_lines", [])
+    if tools.trust == "own":
+        return known
+    before = state["working_context"]
+    return [*known, *(line for name, text in tools.blocks.items() for line in added_lines(before.get(name, ""), text))]
 
 
 def _leaves_room(state: State, context: Context, blocks: dict[str, str]) -> bool:

@@ -12,7 +12,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.runtime import Runtime
 
 from memory.archival import Archival
-from memory.blocks import blocks_in_view, load_blocks, save_block, save_thread
+from memory.blocks import blocks_in_view, lines_from_outside, load_blocks, save_block, save_thread
 from memory.recall import Recall
 from memory.store import QdrantStore
 from nodes.context import STATE_VERSION
@@ -23,7 +23,8 @@ from nodes.memgpt.migrate import migrate, unreceived
 from nodes.memgpt.recalled import look_up
 from nodes.memgpt.state import Context, Counters, State, TurnProgress
 from nodes.memgpt.window import EVENT_SHARE, RESULT_SHARE, clip, exchanges, memory_line, open_calls, room
-from nodes.replies import check_reach, is_private_run, memory_of, thread_of
+from nodes.react.tools import attached_tools
+from nodes.replies import check_reach, is_private_run, memory_of, settings_of, thread_of
 
 PERSONA = (
     "I am a helpful companion with a long memory. I keep what matters to the person I talk with, and I look it up."
@@ -53,6 +54,7 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         return _refused(new, error)
 
     working_context = load_working_context(store, context.agent, is_private_run(runtime))
+    outside_lines = sorted(lines_from_outside(store, context.agent))
     if not context.temporary:
         _note_conversation(store, thread, parsed[0].text, "clock" not in state, context)
 
@@ -78,8 +80,8 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     if not context.temporary:
         counters["recall"] += sum(event.kind == "user_message" for event in parsed)
     seen: State = {
-        **state, "working_context": working_context, "messages": [*(repaired or queue), *events], "counters": counters,
-        "turn": turn,
+        **state, "working_context": working_context, "outside_lines": outside_lines, "turn": turn, "counters": counters,
+        "messages": [*(repaired or queue), *events],
     }  # fmt: skip
 
     begun = time.monotonic()
@@ -93,6 +95,8 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         "version": STATE_VERSION,
         "agent": context.agent,
         "working_context": working_context,
+        "outside_lines": outside_lines,
+        "solver_tools": [tool.name for tool in attached_tools(context, settings_of(runtime))],
         "counters": counters,
         **log.update(),
         "turn": turn,

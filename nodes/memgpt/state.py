@@ -1,16 +1,19 @@
 """What the MemGPT machine remembers between steps (State), and what its caller sets (Context)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Literal, NotRequired
 
 from langchain_core.messages import AnyMessage
+from langchain_core.tools import BaseTool
 from langgraph.graph.message import add_messages
+from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypedDict
 
 from memory.recall import Trust
 from models.protocol import Protocol
 from nodes.context import RunContext, check
+from nodes.policy import Policy
 
 BLOCKS = ("persona", "human")
 """The working context's blocks (MemGPT §2.1): who the agent is, and what it knows of the person."""
@@ -136,6 +139,10 @@ class State(TypedDict, total=False):
     queue_ids: list[str]
     """Ids of the messages that this machine put into the queue; any other id is new input."""
     working_context: dict[str, str]
+    outside_lines: list[str]
+    """Lines that were written into it while text from outside was in view."""
+    solver_tools: list[str]
+    """Names of the caller's tools that the machines of `solve_carefully` may call."""
     recalled: list[Recalled]
     """What bears on the event of the turn under way, and is out of the window."""
     summary: str
@@ -211,6 +218,12 @@ class Context(RunContext):
     """Whether a person's message must be answered: an agent that sends nothing is reminded once, then its text is delivered."""
     temporary: bool = False
     """Whether the chat reads memory and writes none. The runtime keeps its state in this process only, and no checkpoint of it."""
+    mcp: list[str] = field(default_factory=list)
+    """MCP servers whose tools `solve_carefully` may use: a URL (streamable HTTP), or a name in PALIMPSEST_MCP_SERVERS (stdio)."""
+    more_tools: SkipJsonSchema[list[BaseTool]] = field(default_factory=list)
+    """LangChain tools that it may use."""
+    policy: Policy = field(default_factory=Policy)
+    """Which of these may be called that have side effects, beside what the agent's own policy says."""
     private: bool = False
     """Whether to make the conversation private: see memory.privacy. It stays so until it is made public."""
     user: str = "user"
@@ -220,6 +233,8 @@ class Context(RunContext):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.policy, Policy):  # Studio and other clients send plain data
+            self.policy = Policy.model_validate(self.policy)
         check(
             not (self.private and self.temporary),
             "private",

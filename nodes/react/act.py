@@ -13,11 +13,11 @@ from langchain_core.tools import BaseTool
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
-from memory.store import QdrantStore
-from nodes.react.mcp import ServerUnreachable, in_thread, mcp_tools
+from nodes.react.mcp import ServerUnreachable, in_thread
+from nodes.react.permit import call_key, refusals
 from nodes.react.state import Context, State, Stop
-from nodes.react.tools import BuiltInTools, ToolFailed
-from nodes.replies import MALFORMED, memory_of, settings_of
+from nodes.react.tools import ToolFailed, all_tools, built_in_tools
+from nodes.replies import MALFORMED
 from sandbox.outcome import SandboxFailed
 from text import clean_text
 
@@ -25,6 +25,8 @@ MOST_FAILURES = 3  # steps in a row in which every call failed
 ERROR_CHARACTERS = 1_000
 IN_ORDER = ("search", "lookup")
 """Calls that work on one page: of several at once, the later sees what the earlier did."""
+OWN = ("calculator", "python")
+"""Tools whose results are made of the model's own words; what all others return is text from outside."""
 logger = logging.getLogger(__name__)
 
 TIMED_OUT = "It was given up: the run's time was over before it answered."
@@ -36,9 +38,14 @@ def act(state: State, runtime: Runtime[Context]) -> State:
     reply = state["messages"][-1]
     if not isinstance(reply, AIMessage):
         raise TypeError(f"act runs after a thought with calls, not after a {reply.type} message.")
+    if "decisions" not in state:  # nothing has been permitted
+        raise ValueError("This run was begun by another version of Palimpsest: begin a new one.")
     built_in = built_in_tools(state, runtime)
     left = context.max_seconds - state["seconds"]
-    results = run_calls(reply.tool_calls, all_tools(built_in, runtime), left)
+    refused = refusals(state, reply)
+    made = [call for call in reply.tool_calls if call_key(reply, call) not in refused]
+    came = iter(run_calls(made, all_tools(built_in, runtime), left))
+    results = [next(came) if call in made else (False, refused[call_key(reply, call)]) for call in reply.tool_calls]
     observations: list[AnyMessage] = [
         ToolMessage(
             clip(text, context.observation_characters),
@@ -59,6 +66,7 @@ def act(state: State, runtime: Runtime[Context]) -> State:
     return {
         "messages": observations, "seconds": seconds, "place": built_in.place, "stop": stop,
         "last_calls": signature, "repeats": repeats, "failures": failures,
+        "outside": state["outside"] or next((call["name"] for call in made if call["name"] not in OWN), ""),
         "error": results[-1][1][:ERROR_CHARACTERS] if stop == "error" else "",
     }  # fmt: skip
 
@@ -66,25 +74,6 @@ def act(state: State, runtime: Runtime[Context]) -> State:
 def after_act(state: State) -> Literal["think", "__end__"]:
     """On with the next thought, unless there was a reason to stop."""
     return "__end__" if state["stop"] else "think"
-
-
-def built_in_tools(state: State, runtime: Runtime[Context]) -> BuiltInTools:
-    """The built-in tools at work in this step."""
-    store = memory_of(runtime) if isinstance(runtime.store, QdrantStore) else None
-    return BuiltInTools(store, runtime.context.agent, state["place"], settings_of(runtime))
-
-
-def all_tools(built_in: BuiltInTools, runtime: Runtime[Context]) -> list[BaseTool]:
-    """All tools of the run. Raises ServerUnreachable, and ValueError if two have one name."""
-    context = runtime.context
-    tools = [*built_in.named(context.tools), *context.more_tools]
-    for address in context.mcp:
-        tools += mcp_tools(address, settings_of(runtime).mcp_commands)
-    names = [tool.name for tool in tools]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"Two tools are called {twice[0]!r}: leave one out of Context.tools, more_tools or mcp.")
-    return tools
 
 
 def run_calls(calls: Sequence[ToolCall], tools: Sequence[BaseTool], seconds: float) -> list[tuple[bool, str]]:

@@ -20,5 +20,6 @@ def begin(state: State, runtime: Runtime[Context]) -> State:
         "version": STATE_VERSION, "agent": runtime.context.agent,
         "messages": [cast(Any, RemoveMessage(id=REMOVE_ALL_MESSAGES)), HumanMessage(task, id=f"{step_id(runtime)}:task")],
         "steps": 0, "seconds": 0.0, "last_calls": "", "repeats": 0, "failures": 0,
-        "place": Place(title="", string="", found=0), "answer": "", "stop": "", "error": "",
+        "decisions": [], "outside": runtime.context.outside, "place": Place(title="", string="", found=0), "answer": "", "stop": "",
+        "error": "",
     }  # fmt: skip

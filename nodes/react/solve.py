@@ -26,12 +26,20 @@ class Solved:
     """Why there is no answer."""
     trajectory: str
     """Thoughts, calls and observations, as text; it quotes what tools returned."""
+    outside: str = ""
+    """The tool, or what else, by which text from outside came into it; empty for none."""
 
 
-def solve(solver: Any, task: str, context: ReactOptions, seconds: float, instructions: str) -> Solved:
-    """Have the compiled ReAct machine solve the task, in at most `seconds`. Raises ModelFailed and Stopped."""
+def solve(
+    solver: Any, task: str, context: ReactOptions, seconds: float, instructions: str, outside: str = ""
+) -> Solved:
+    """Have the compiled ReAct machine solve the task, in at most `seconds`. Raises ModelFailed and Stopped.
+
+    `outside`: what of the task is from outside; empty for what is said in the context.
+    """
     inner = Context(
         agent=context.agent, model=context.model, settings=context.settings, tools=list(context.tools), mcp=list(context.mcp),
+        more_tools=list(context.more_tools), policy=context.policy, outside=outside or context.outside, temporary=context.temporary,
         max_steps=context.max_steps, max_seconds=max(1.0, seconds), instructions=instructions,
     )  # fmt: skip
     done = solver.invoke({"task": task}, RunnableConfig(recursion_limit=inner.supersteps), context=inner)
@@ -40,4 +48,5 @@ def solve(solver: Any, task: str, context: ReactOptions, seconds: float, instruc
         answer=str(done["answer"]) if answered else "",
         error="" if answered else ENDED.get(done["stop"], f"It failed: {done.get('error', '')}"),
         trajectory=clip(transcript(done["messages"][1:]), LONGEST),
+        outside=done["outside"],
     )

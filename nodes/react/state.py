@@ -8,7 +8,9 @@ from langchain_core.tools import BaseTool
 from langgraph.graph.message import add_messages
 from pydantic.json_schema import SkipJsonSchema
 
+from nodes.agent_policy import Decided
 from nodes.context import RunContext, check, check_positive
+from nodes.policy import Policy
 
 Stop = Literal["", "answered", "step_limit", "time_limit", "loop", "error"]
 """Why a run ended. `error`: three steps in a row in which every call failed, or replies without content."""
@@ -43,6 +45,10 @@ class State(TypedDict, total=False):
     failures: int
     """Steps in a row in which every call failed."""
     place: Place
+    decisions: list[Decided]
+    """What the policy said to each call."""
+    outside: str
+    """The tool whose result was the first text from outside; empty while there was none."""
     answer: str
     stop: Stop
     error: str
@@ -56,11 +62,21 @@ class ReactOptions(RunContext):
     """Which of the built-in tools the model may call."""
     mcp: list[str] = field(default_factory=list)
     """MCP servers whose tools are attached: a URL (streamable HTTP), or a name in PALIMPSEST_MCP_SERVERS (stdio)."""
+    more_tools: SkipJsonSchema[list[BaseTool]] = field(default_factory=list)
+    """Any LangChain tools."""
+    policy: Policy = field(default_factory=Policy)
+    """Which tools with side effects may be called, beside what the agent's own policy says. The limits of both hold."""
+    outside: str = ""
+    """What of the task is from outside, such as a document that it quotes: side effects then need a yes. Empty: nothing."""
+    temporary: bool = False
+    """Whether the log of decisions stays out of the agent's memory, as in a temporary chat."""
     max_steps: int = 8
     """Most thoughts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.policy, Policy):  # Studio and other clients send plain data
+            self.policy = Policy.model_validate(self.policy)
         check_positive(self, "max_steps")
         for name in self.tools:
             check(name in BUILT_IN, "tools", name, f"use some of {', '.join(BUILT_IN)}")
@@ -70,8 +86,6 @@ class ReactOptions(RunContext):
 class Context(ReactOptions):
     """What the caller sets for a run. Raises ValueError, naming the field, for a value that cannot work."""
 
-    more_tools: SkipJsonSchema[list[BaseTool]] = field(default_factory=list)
-    """Any LangChain tools."""
     instructions: str = ""
     """Added to the system message."""
     max_seconds: float = 180.0

@@ -8,8 +8,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.runtime import Runtime
 
 from models.protocol import SPEAK
-from nodes.react.act import all_tools, built_in_tools
 from nodes.react.state import Context, State, Stop
+from nodes.react.tools import all_tools, built_in_tools
 from nodes.replies import reply_to, step_id, tidy
 
 INSTRUCTIONS = (
@@ -50,9 +50,9 @@ def think(state: State, runtime: Runtime[Context]) -> State:
     return {**update, "messages": [message], "stop": stop, "answer": answer, "error": error}
 
 
-def after_think(state: State) -> Literal["act", "__end__"]:
-    """Act on calls, unless there was a reason to stop."""
-    return "__end__" if state["stop"] else "act"
+def after_think(state: State) -> Literal["permit", "__end__"]:
+    """On to the calls, unless there was a reason to stop."""
+    return "__end__" if state["stop"] else "permit"
 
 
 def _stop(message: AIMessage, steps: int, seconds: float, context: Context) -> Stop:

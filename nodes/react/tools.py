@@ -8,13 +8,16 @@ import ast
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from langchain_core.tools import BaseTool, StructuredTool
+from langgraph.runtime import Runtime
 
 from memory.archival import Archival
 from memory.store import QdrantStore
-from nodes.react.state import Place
+from nodes.react.mcp import mcp_tools
+from nodes.react.state import Context, Place, State
+from nodes.replies import memory_of, settings_of
 from sandbox.choose import shared_sandbox
 from sandbox.guest import MODULE
 from settings import Settings
@@ -116,6 +119,37 @@ class BuiltInTools:
         near = archival.search(entity, page_size=4 * NEAR).items if archival.count() else []
         titles = (str(i.value.get("source", "")) for i in near)
         return next((t for t in titles if folded(t) == folded(entity.strip())), "")
+
+
+def built_in_tools(state: State, runtime: Runtime[Context]) -> BuiltInTools:
+    """The built-in tools at work in this step."""
+    store = memory_of(runtime) if isinstance(runtime.store, QdrantStore) else None
+    return BuiltInTools(store, runtime.context.agent, state["place"], settings_of(runtime))
+
+
+class Attaches(Protocol):
+    """A context that brings tools of its own."""
+
+    more_tools: list[BaseTool]
+    mcp: list[str]
+
+
+def attached_tools(context: Attaches, settings: Settings) -> list[BaseTool]:
+    """The caller's tools, and those of the MCP servers. Raises ServerUnreachable."""
+    return [
+        *context.more_tools,
+        *(tool for address in context.mcp for tool in mcp_tools(address, settings.mcp_commands)),
+    ]
+
+
+def all_tools(built_in: BuiltInTools, runtime: Runtime[Context]) -> list[BaseTool]:
+    """All tools of the run. Raises ServerUnreachable, and ValueError if two have one name."""
+    tools = [*built_in.named(runtime.context.tools), *attached_tools(runtime.context, settings_of(runtime))]
+    names = [tool.name for tool in tools]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"Two tools are called {twice[0]!r}: leave one out of Context.tools, more_tools or mcp.")
+    return tools
 
 
 def as_main(code: str) -> str:

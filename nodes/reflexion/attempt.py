@@ -33,7 +33,7 @@ def attempt_with(solver: Any) -> Attempt:
         made = _attempt(solver, state, runtime)
         trial = Trial(
             number=len(state["trials"]) + 1, answer=made.answer, trajectory=made.trajectory, outcome="", score=0.0, feedback="",
-            error=made.error, lesson="",
+            error=made.error, lesson="", outside=made.outside,
         )  # fmt: skip
         return {"trials": [*state["trials"], trial], "seconds": state["seconds"] + time.monotonic() - begun}
 
@@ -43,11 +43,19 @@ def attempt_with(solver: Any) -> Attempt:
 def _attempt(solver: Any, state: State, runtime: Runtime[Context]) -> Solved:
     context = runtime.context
     if context.first_attempt and not state["trials"]:
-        return Solved(context.first_attempt, "", "")
+        return Solved(context.first_attempt, "", "", context.outside)
+    outside = from_outside(state, context)
     if context.attempt == "react":
         seconds = context.max_seconds - state["seconds"]
-        return solve(solver, briefing(state, context), context, seconds, PROGRAM if context.is_program else "")
-    return Solved(_write(state, runtime), "", "")
+        return solve(solver, briefing(state, context), context, seconds, PROGRAM if context.is_program else "", outside)
+    return Solved(_write(state, runtime), "", "", outside)
+
+
+def from_outside(state: State, context: Context) -> str:
+    """By what text from outside has come into what a trial reads; empty for none."""
+    lessons = (f"a lesson from {each['task'][:60]!r}" for each in state["recalled"] if each.get("trust") == "outside")
+    trials = (trial["outside"] for trial in state["trials"] if trial.get("outside"))
+    return context.outside or next(lessons, "") or next(trials, "")
 
 
 def _write(state: State, runtime: Runtime[Context]) -> str:

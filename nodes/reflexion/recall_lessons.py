@@ -17,7 +17,7 @@ def recall_lessons(state: State, runtime: Runtime[Context]) -> State:
     found = Lessons(memory_of(runtime), context.agent).recall(task, context.max_lessons)
     return {
         "version": STATE_VERSION, "agent": context.agent, "run": step_id(runtime), "own_tests": "", "trials": [], "seconds": 0.0,
-        "recalled": [Recalled(key=lesson.key, text=lesson.text, task=lesson.task) for lesson in found],
+        "recalled": [Recalled(key=lesson.key, text=lesson.text, task=lesson.task, trust=lesson.trust) for lesson in found],
         "answer": "", "score": 0.0, "stop": "",
     }  # fmt: skip
 
@@ -29,6 +29,14 @@ def keep_lesson(trial: Trial, state: State, runtime: Runtime[Context]) -> None:
     source = f"{thread_of(runtime)} · trial {trial['number']}"
     store = memory_of(runtime)
     Lessons(store, runtime.context.agent).keep(
-        Lesson(key, trial["lesson"], state["task"], outcome, source, thread_of(runtime))
+        Lesson(
+            key,
+            trial["lesson"],
+            state["task"],
+            outcome,
+            source,
+            thread_of(runtime),
+            trust="outside" if trial.get("outside") else "own",
+        )
     )
     store.flush()

@@ -7,6 +7,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
 
 from memory.lessons import Outcome
+from memory.recall import Trust
 from nodes.context import check, check_positive
 from nodes.react.state import ReactOptions
 
@@ -20,6 +21,8 @@ class Recalled(TypedDict):
     key: str
     text: str
     task: str
+    trust: NotRequired[Trust]
+    """`outside` if the trial that taught it had read text from outside."""
 
 
 class Trial(TypedDict):
@@ -37,6 +40,8 @@ class Trial(TypedDict):
     """Why the attempt itself ended early: a budget of its tools, a loop."""
     lesson: str
     """What to do otherwise next time; a person may edit it while the run is paused."""
+    outside: NotRequired[str]
+    """By what text from outside came into it; empty for none."""
 
 
 class State(TypedDict, total=False):

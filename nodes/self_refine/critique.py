@@ -23,7 +23,7 @@ def critique(state: State, runtime: Runtime[Context]) -> State:
     context, begun = runtime.context, time.monotonic()
     last = state["drafts"][-1]
     score, text = _judge(last["text"], state["task"], runtime)
-    drafts = [*state["drafts"][:-1], Draft(number=last["number"], text=last["text"], score=score, critique=text)]
+    drafts: list[Draft] = [*state["drafts"][:-1], {**last, "score": score, "critique": text}]
     seconds = state["seconds"] + time.monotonic() - begun
     top = best(drafts)
     accepted = score >= (1.0 if context.tests else context.accept_at)  # a program that fails one test is not right

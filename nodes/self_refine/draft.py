@@ -32,8 +32,8 @@ def draft_with(solver: Any) -> Writes:
         if not state.get("task", "").strip():
             raise ValueError("The task is empty: say what is to be written.")
         begun = time.monotonic()
-        text = _write(solver, DRAFT, state["task"], [], 0.0, runtime)
-        first = Draft(number=1, text=text, score=-1.0, critique="")
+        text, outside = _write(solver, DRAFT, state["task"], [], 0.0, runtime)
+        first = Draft(number=1, text=text, score=-1.0, critique="", outside=outside)
         return {
             "version": STATE_VERSION, "agent": runtime.context.agent, "drafts": [first], "answer": "", "score": 0.0, "stop": "",
             "seconds": time.monotonic() - begun,
@@ -48,27 +48,31 @@ def revise_with(solver: Any) -> Writes:
     def revise(state: State, runtime: Runtime[Context]) -> State:
         """Write the next draft from all that were, each with its criticism: what was tried is not tried again."""
         begun = time.monotonic()
-        text = _write(solver, REVISE, state["task"], state["drafts"], state["seconds"], runtime)
-        following = Draft(number=len(state["drafts"]) + 1, text=text, score=-1.0, critique="")
+        text, outside = _write(solver, REVISE, state["task"], state["drafts"], state["seconds"], runtime)
+        following = Draft(number=len(state["drafts"]) + 1, text=text, score=-1.0, critique="", outside=outside)
         return {"drafts": [*state["drafts"], following], "seconds": state["seconds"] + time.monotonic() - begun}
 
     return revise
 
 
-def _write(solver: Any, how: str, task: str, drafts: list[Draft], seconds: float, runtime: Runtime[Context]) -> str:
-    """The next version; empty where the machine found none, which the critic then says."""
+def _write(
+    solver: Any, how: str, task: str, drafts: list[Draft], seconds: float, runtime: Runtime[Context]
+) -> tuple[str, str]:
+    """The next version, empty where the machine found none, which the critic then says; and what of it is from outside."""
     context = runtime.context
+    outside = context.outside or next((draft["outside"] for draft in drafts if draft.get("outside")), "")
     how += PROGRAM if context.tests else ""
     if context.draft == "react":
         versions = [f"Version {d['number']}:\n{d['text'] or '(none)'}\n\n{_criticism(d)}" for d in drafts]
-        return solve(solver, "\n\n".join([task, *versions]), context, context.max_seconds - seconds, how).answer.strip()
+        solved = solve(solver, "\n\n".join([task, *versions]), context, context.max_seconds - seconds, how, outside)
+        return solved.answer.strip(), solved.outside
     prompt: list[BaseMessage] = [SystemMessage(how), HumanMessage(task)]
     for earlier in drafts:
         prompt += [AIMessage(earlier["text"]), HumanMessage(_criticism(earlier))]
     text = clean_text(reply_to(prompt, context.model, runtime, tags=["draft"]).text).strip()
     if not text:
         text = clean_text(reply_to([*prompt, HumanMessage(EMPTY)], context.model, runtime, tags=["draft"]).text)
-    return text.strip()
+    return text.strip(), outside
 
 
 def _criticism(draft: Draft) -> str:

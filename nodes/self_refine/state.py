@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from langchain_core.language_models import BaseChatModel
 from pydantic.json_schema import SkipJsonSchema
@@ -23,6 +23,8 @@ class Draft(TypedDict):
     score: float
     """From 0 to 1; -1 until it was criticised."""
     critique: str
+    outside: NotRequired[str]
+    """By what text from outside came into it; empty for none."""
 
 
 class State(TypedDict, total=False):

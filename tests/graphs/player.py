@@ -62,6 +62,8 @@ def play(home: str, method: Any, made: str, policy: str, thread: str, kill_at: i
         state = runtime.state(method, thread)
         for name in ("seconds", "run", "recalled"):
             state.pop(name, None)
+        for decided in state.get("decisions", []):
+            del decided["call"]
         state["messages"] = [(m.type, m.text, getattr(m, "tool_calls", None)) for m in state.get("messages", [])]
         lessons = [(x.text, x.task, x.outcome) for x in Lessons(runtime.store, "ada").all()]
         return f"{(state, lessons)!r} STEPS {seen}"

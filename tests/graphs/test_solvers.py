@@ -24,6 +24,7 @@ from memory.lessons import Lesson, Lessons
 from models.chat import EndpointChat
 from models.refusals import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call, calls
+from nodes.policy import Policy
 from nodes.reflexion.evaluate import valid_tests
 from runtime import Runtime
 from tasks.programs import program_in
@@ -50,6 +51,11 @@ def run(
     return state, model
 
 
+def reading(*tools: BaseTool) -> Policy:
+    """Lets these be called, whatever was read."""
+    return Policy(reads=tuple(tool.name for tool in tools))
+
+
 def observations(state: Any) -> list[str]:
     return [m.text for m in state["messages"] if isinstance(m, ToolMessage)]
 
@@ -60,7 +66,13 @@ def observations(state: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("graph", "edges"),
     [
-        (react.graph, {(START, "begin"), ("begin", "think"), ("think", "act"), ("think", END), ("act", "think"), ("act", END)}),
+        (
+            react.graph,
+            {
+                (START, "begin"), ("begin", "think"), ("think", "permit"), ("think", END), ("permit", "act"), ("act", "think"),
+                ("act", END),
+            },
+        ),
         (
             self_refine.graph,
             {(START, "draft"), ("draft", "critique"), ("critique", "revise"), ("critique", END), ("revise", "critique")},
@@ -212,9 +224,8 @@ def exits() -> str:
 
 
 def test_a_tool_that_exits_ends_nothing_else(library: Runtime) -> None:
-    state, model = run(
-        library, "react", react.Context(more_tools=[exits]), call("exits", half="\ud800"), call("exits"), "done"
-    )
+    context = react.Context(more_tools=[exits], policy=reading(exits))
+    state, model = run(library, "react", context, call("exits", half="\ud800"), call("exits"), "done")
     assert observations(state)[1] == "exits broke: SystemExit: 1"
     assert "\ud800" not in str(model.prompts[1])
 
@@ -224,7 +235,7 @@ def test_a_hang_ends_for_time(library: Runtime) -> None:
     state, _ = run(
         library,
         "react",
-        react.Context(more_tools=[hang], max_seconds=1.0),
+        react.Context(more_tools=[hang], policy=reading(hang), max_seconds=1.0),
         calls(("hang", {}), ("calculator", {"expression": "1 + 1"})),
     )
     assert time.monotonic() - begun < 10
@@ -236,7 +247,10 @@ def test_a_hang_ends_for_time(library: Runtime) -> None:
 def test_a_flood_is_cut_and_ends_at_the_step_limit(library: Runtime) -> None:
     turns = [call("flood", n=n) for n in range(4)]
     state, model = run(
-        library, "react", react.Context(more_tools=[flood], max_steps=4, observation_characters=500), *turns
+        library,
+        "react",
+        react.Context(more_tools=[flood], policy=reading(flood), max_steps=4, observation_characters=500),
+        *turns,
     )
     assert (state["stop"], state["steps"]) == ("step_limit", 4)
     assert all(len(o) < 600 and "characters in all" in o for o in observations(state))
@@ -246,7 +260,7 @@ def test_a_flood_is_cut_and_ends_at_the_step_limit(library: Runtime) -> None:
 
 def test_a_tool_that_raises_ends_as_an_error(library: Runtime) -> None:
     turns = [call("broken", n=n) for n in range(3)]
-    state, _ = run(library, "react", react.Context(more_tools=[broken]), *turns)
+    state, _ = run(library, "react", react.Context(more_tools=[broken], policy=reading(broken)), *turns)
     assert (state["stop"], state["error"]) == ("error", "broken broke: RuntimeError: no 2")
     state, _ = run(library, "react", react.Context(), AIMessage(""), AIMessage(""), AIMessage(""), thread="u")
     assert (state["stop"], state["error"]) == ("error", "The model's replies were empty.")
@@ -262,7 +276,9 @@ def test_parallel_calls_run_side_by_side(library: Runtime) -> None:
         return f"met {who}"
 
     together = calls(("meet", {"who": "a"}), ("meet", {"who": "b"}), ("later", {"text": "c"}))
-    state, _ = run(library, "react", react.Context(more_tools=[meet, later]), together, "done")
+    state, _ = run(
+        library, "react", react.Context(more_tools=[meet, later], policy=reading(meet, later)), together, "done"
+    )
     assert observations(state) == ["met a", "met b", "C"]
 
 
@@ -299,7 +315,8 @@ def test_tools_of_an_mcp_server_by_command_and_by_url(
     (tmp_path / "server.py").write_text(SERVER)
     servers = f"weights = {sys.executable} {tmp_path / 'server.py'} stdio\ngone = /no/such/command"
     library.settings = library.settings.model_copy(update={"mcp_servers": servers})
-    state, _ = run(library, "react", react.Context(mcp=["weights"]), call("weigh", thing="stone"), "5 kg")
+    context = react.Context(mcp=["weights"], policy=Policy(reads=("weigh",)))
+    state, _ = run(library, "react", context, call("weigh", thing="stone"), "5 kg")
     assert observations(state) == ["stone: 5 kg, key unseen"]
     with socket_free() as port:
         pass
@@ -309,7 +326,8 @@ def test_tools_of_an_mcp_server_by_command_and_by_url(
     try:
         wait_for(port)
         address = f"http://127.0.0.1:{port}/mcp"
-        state, _ = run(library, "react", react.Context(mcp=[address]), call("weigh", thing="pea"), "3 kg", thread="u")
+        context = react.Context(mcp=[address], policy=Policy(reads=("weigh",)))
+        state, _ = run(library, "react", context, call("weigh", thing="pea"), "3 kg", thread="u")
         assert observations(state)[0].startswith("pea: 3 kg")
     finally:
         web.kill()

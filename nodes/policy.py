@@ -1,0 +1,228 @@
+"""The tool policy of an agent: which calls of tools are made, which wait for a person's yes, and which are refused.
+
+After Progent (Shi et al. 2025, arXiv:2504.11703). Departures: (1) grants and limits stand in two lists instead of an order of
+priorities, so that another limit can only narrow; (2) once text from outside has been read, what a grant allows is asked for;
+(3) a condition gives the type of its argument, and what it does not know is refused, where JSON Schema lets it pass.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
+
+from jsonschema import Draft202012Validator, SchemaError, ValidationError
+from jsonschema.validators import extend
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+Effect = Literal["allow", "ask", "forbid"]
+"""From the widest to the strictest."""
+STRICTNESS = {effect: n for n, effect in enumerate(get_args(Effect))}
+ANY = "*"
+NOT_GIVEN = object()
+"""An argument that a call leaves out: of no type."""
+
+VALUES = set(
+    "type enum const minLength maxLength pattern minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minItems maxItems "
+    "uniqueItems required".split()
+)
+SCHEMAS = {"items", "contains", "not", "additionalProperties"}
+LISTS_OF_SCHEMAS = {"anyOf", "allOf", "oneOf"}
+WHOLE_PATTERN = re.compile(r"\^.*\$", re.DOTALL)
+
+NO_EFFECTS = "it has no side effects"
+NOT_GRANTED = "no rule allows it"
+
+
+class Rule(BaseModel):
+    """What holds for calls of a tool whose arguments meet all conditions. Raises ValueError for a condition that cannot work."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tool: str = Field(min_length=1)
+    """Its name; `*`: any."""
+    effect: Effect
+    when: dict[str, dict[str, JsonValue]] = {}
+    """A JSON Schema, with a `type`, for each argument that matters; the others may be anything."""
+
+    @field_validator("when")
+    @classmethod
+    def _checked(cls, when: dict[str, dict[str, JsonValue]]) -> dict[str, dict[str, JsonValue]]:
+        for argument, schema in when.items():
+            if not isinstance(schema.get("type"), str):
+                raise ValueError(f"the condition on {argument!r} says no type: add one, such as {{'type': 'string'}}.")
+            for keyword in _keywords(schema):
+                if keyword not in VALUES | SCHEMAS | LISTS_OF_SCHEMAS | {"properties"}:
+                    raise ValueError(f"the condition on {argument!r} has {keyword!r}, which a policy does not know.")
+            try:
+                Draft202012Validator.check_schema(schema)
+            except SchemaError as error:
+                raise ValueError(f"the condition on {argument!r} is no JSON Schema: {error.message}") from error
+        return when
+
+    def __str__(self) -> str:
+        conditions = " and ".join(f"{name} is {json.dumps(schema)}" for name, schema in self.when.items())
+        return f"{self.effect} {self.tool}{' when ' if conditions else ''}{conditions}"
+
+    def is_of(self, tool: str) -> bool:
+        """Whether it is about this tool."""
+        return self.tool in (ANY, tool)
+
+    def meets(self, arguments: Mapping[str, Any], unknown: bool) -> bool:
+        """Whether a call is of those that the rule means.
+
+        `unknown`: what is taken of an argument that was not given, or is of another type than its condition's.
+        """
+        return all(_holds(schema, arguments.get(name, NOT_GIVEN), unknown) for name, schema in self.when.items())
+
+    def covers(self, other: "Rule") -> bool:
+        """Whether every call that `other` means is meant by this one too, as far as their forms tell."""
+        return self.is_of(other.tool) and all(other.when.get(name) == schema for name, schema in self.when.items())
+
+
+class Decision(BaseModel):
+    """What holds for one call."""
+
+    effect: Effect
+    rule: str
+    """The rule by which it was decided."""
+
+
+class Policy(BaseModel):
+    """Which tools may be called. The empty one refuses every tool that has side effects, and lets all others be called.
+
+    Raises ValueError for a rule in the wrong list, and for a grant whose pattern does not span the whole text.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reads: tuple[str, ...] = ()
+    """Tools that have no side effects, by the person's word: they may be called whatever was read."""
+    grants: tuple[Rule, ...] = ()
+    """What may be called that has side effects: `allow`, or `ask` for a person's yes each time. The widest that fits holds."""
+    limits: tuple[Rule, ...] = ()
+    """What is asked for, or forbidden, whatever is granted. The strictest that fits holds."""
+
+    @model_validator(mode="after")
+    def _in_its_list(self) -> "Policy":
+        for rules, wrong in ((self.grants, "forbid"), (self.limits, "allow")):
+            for rule in rules:
+                if rule.effect == wrong:
+                    raise ValueError(
+                        f"the rule `{rule}` stands in the wrong list: grants allow or ask, limits ask or forbid."
+                    )
+        for rule in self.grants:
+            for pattern in _patterns(rule.when):
+                if not WHOLE_PATTERN.fullmatch(pattern):
+                    raise ValueError(
+                        f"the pattern {pattern!r} of a grant fits texts that only contain it: begin it with ^ and end it with $."
+                    )
+        return self
+
+    def decide(self, tool: str, arguments: Mapping[str, Any], *, has_effects: bool, outside: str = "") -> Decision:
+        """What holds for a call.
+
+        `has_effects`: whether the tool may do more than read. `outside`: what was read from outside before; empty for nothing.
+        """
+        decision = self._granted(tool, arguments, has_effects=has_effects, outside=outside)
+        for rule in self.limits:
+            if (
+                STRICTNESS[rule.effect] > STRICTNESS[decision.effect]
+                and rule.is_of(tool)
+                and rule.meets(arguments, unknown=True)
+            ):
+                decision = Decision(effect=rule.effect, rule=str(rule))
+        return decision
+
+    def _granted(self, tool: str, arguments: Mapping[str, Any], *, has_effects: bool, outside: str) -> Decision:
+        if not has_effects or tool in self.reads:
+            return Decision(effect="allow", rule=NO_EFFECTS)
+        fitting = [rule for rule in self.grants if rule.is_of(tool) and rule.meets(arguments, unknown=False)]
+        if not fitting:
+            return Decision(effect="forbid", rule=NOT_GRANTED)
+        widest = min(fitting, key=lambda rule: STRICTNESS[rule.effect])
+        if widest.effect == "allow" and outside:
+            return Decision(effect="ask", rule=f"{widest}; asked, for it has read text from outside ({outside})")
+        return Decision(effect=widest.effect, rule=str(widest))
+
+    def joined(self, other: "Policy") -> "Policy":
+        """What both grant, and what either limits."""
+        return Policy(
+            reads=(*self.reads, *other.reads),
+            grants=(*self.grants, *other.grants),
+            limits=(*self.limits, *other.limits),
+        )
+
+    def narrows(self, other: "Policy") -> bool:
+        """Whether this allows no call that `other` does not, as far as their forms tell: an unsure case is none.
+
+        Each grant must be covered by one of the other's that is as wide, and each limit of the other by one that is as strict.
+        """
+        return (
+            set(self.reads) <= set(other.reads)
+            and all(
+                any(
+                    STRICTNESS[wider.effect] <= STRICTNESS[grant.effect] and wider.covers(grant)
+                    for wider in other.grants
+                )
+                for grant in self.grants
+            )
+            and all(
+                any(STRICTNESS[mine.effect] >= STRICTNESS[limit.effect] and mine.covers(limit) for mine in self.limits)
+                for limit in other.limits
+            )
+        )
+
+
+# ---- conditions ----------------------------------------------------------------------------------------------------------
+
+
+def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[Any]:
+    """JSON Schema's `pattern`, but that one from ^ to $ spans the whole text: each of its alternatives, and no line break after."""
+    if isinstance(value, str):
+        whole = WHOLE_PATTERN.fullmatch(pattern)
+        if not (re.fullmatch(pattern[1:-1], value) if whole else re.search(pattern, value)):
+            yield ValidationError(f"{value!r} does not fit {pattern!r}")
+
+
+Validator = extend(Draft202012Validator, {"pattern": _pattern})
+
+
+def _holds(schema: dict[str, JsonValue], value: Any, unknown: bool) -> bool:
+    if not _is_finite(value) or not Validator({"type": schema["type"]}).is_valid(value):
+        return unknown
+    return bool(Validator(schema).is_valid(value))
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether all numbers in it can be compared: NaN is below no bound and above none."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, list) or all(map(_is_finite, value))
+
+
+def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """A schema, and those in it."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    inner = [schema[keyword] for keyword in SCHEMAS if keyword in schema]
+    inner += [each for keyword in LISTS_OF_SCHEMAS for each in _listed(schema.get(keyword))]
+    properties = schema.get("properties")
+    inner += properties.values() if isinstance(properties, dict) else []
+    for each in inner:
+        yield from _schemas(each)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _keywords(schema: dict[str, Any]) -> Iterator[str]:
+    return (keyword for each in _schemas(schema) for keyword in each)
+
+
+def _patterns(when: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    return (each["pattern"] for schema in when.values() for each in _schemas(schema) if "pattern" in each)

@@ -1,0 +1,139 @@
+"""permit: decides by the policy which calls of the last thought are made, and waits for a person where it says so."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.messages import AIMessage, ToolCall
+from langchain_core.tools import BaseTool
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+
+from memory.store import QdrantStore
+from nodes.agent_policy import Decided, agent_policy, log_decisions
+from nodes.policy import Decision, Policy
+from nodes.react.state import BUILT_IN, Context, State
+from nodes.react.tools import all_tools, built_in_tools
+from nodes.replies import memory_of, thread_of
+
+SAID_NO = "a person has said no to this call"
+NO_SUCH_TOOL = "there is no such tool"
+
+
+def permit(state: State, runtime: Runtime[Context]) -> State:
+    """Every call gets one decision. Waits for a person's yes to those that are asked for: go on with `Command(resume=True)`, which
+    allows all of them, with a list of the ids of some, or with anything else for none.
+    """
+    context, reply = runtime.context, state["messages"][-1]
+    if not isinstance(reply, AIMessage):
+        raise TypeError(f"permit runs after a thought with calls, not after a {reply.type} message.")
+    tools = {tool.name: tool for tool in all_tools(built_in_tools(state, runtime), runtime)}
+    policy, said_no = _policy(runtime), _said_no(state)
+    decided = [_decided(reply, call, tools, policy, state["outside"], said_no) for call in reply.tool_calls]
+    asked = [(call, each) for call, each in zip(reply.tool_calls, decided, strict=True) if each["effect"] == "ask"]
+    if asked:
+        yes = _allowed(interrupt({"calls": [_question(call, each) for call, each in asked]}))
+        for call, each in asked:
+            each["answer"] = "yes" if yes is True or (isinstance(yes, list) and call["id"] in yes) else "no"
+    if isinstance(runtime.store, QdrantStore) and not context.temporary:
+        log_decisions(memory_of(runtime), context.agent, decided, thread_of(runtime))
+    return {"decisions": [*state["decisions"], *decided]}
+
+
+def call_key(reply: AIMessage, call: ToolCall) -> str:
+    """The id of a call in a run; providers give the same one again in another reply."""
+    return f"{reply.id}:{call['id']}"
+
+
+def refusals(state: State, reply: AIMessage) -> dict[str, str]:
+    """What to tell the model of the calls that are not made, by their keys."""
+    mine = {call_key(reply, call) for call in reply.tool_calls}
+    return {
+        each["call"]: _told(each)
+        for each in state["decisions"]
+        if each["call"] in mine
+        and each["rule"] != NO_SUCH_TOOL
+        and (each["effect"] == "forbid" or each["answer"] == "no")
+    }
+
+
+def _told(decided: Decided) -> str:
+    if decided["answer"] == "no" or decided["rule"] == SAID_NO:
+        return f"{decided['tool']} was not called: the person said no. Do not try it again; go on without it, or say what you need."
+    return f"{decided['tool']} was not called: the policy forbids it ({decided['rule']}). Go on without it."
+
+
+def _policy(runtime: Runtime[Context]) -> Policy:
+    """The agent's own and the caller's together."""
+    given = runtime.context.policy
+    if not isinstance(runtime.store, QdrantStore):
+        return given
+    return agent_policy(runtime.store, runtime.context.agent).joined(given)
+
+
+def _decided(
+    reply: AIMessage, call: ToolCall, tools: Mapping[str, BaseTool], policy: Policy, outside: str, said_no: list[Any]
+) -> Decided:
+    decision = _decide(call, tools, policy, outside, said_no)
+    return Decided(
+        call=call_key(reply, call),
+        tool=call["name"],
+        effect=decision.effect,
+        rule=decision.rule,
+        outside=outside,
+        answer="",
+    )
+
+
+def _decide(
+    call: ToolCall, tools: Mapping[str, BaseTool], policy: Policy, outside: str, said_no: list[Any]
+) -> Decision:
+    tool = tools.get(call["name"])
+    if tool is None:
+        return Decision(effect="forbid", rule=NO_SUCH_TOOL)
+    if (call["name"], call["args"]) in said_no:
+        return Decision(effect="forbid", rule=SAID_NO)
+    arguments = {**_defaults(tool), **call["args"]}
+    return policy.decide(tool.name, arguments, has_effects=has_effects(tool), outside=outside)
+
+
+def _question(call: ToolCall, decided: Decided) -> dict[str, Any]:
+    """What a person is shown of a call that waits."""
+    return {
+        "id": call["id"], "tool": call["name"], "arguments": call["args"], "rule": decided["rule"], "outside": decided["outside"]
+    }  # fmt: skip
+
+
+def has_effects(tool: BaseTool) -> bool:
+    """Whether a tool may do more than read, in this program or beyond it.
+
+    The built-in ones do not. Of others a server's word is taken (MCP's annotations): read only, and of a closed world, for what
+    reads the web can carry words out by what it asks for.
+    """
+    if tool.name in BUILT_IN:
+        return False
+    said = tool.metadata or {}
+    return not (said.get("readOnlyHint") is True and said.get("openWorldHint") is False)
+
+
+def _defaults(tool: BaseTool) -> dict[str, Any]:
+    """What the tool takes for arguments that are not given."""
+    return {name: each["default"] for name, each in tool.args.items() if "default" in each}
+
+
+def _said_no(state: State) -> list[Any]:
+    """The calls of this run that a person has refused: names and arguments."""
+    refused = {each["call"] for each in state["decisions"] if each["answer"] == "no"}
+    replies = [message for message in state["messages"] if isinstance(message, AIMessage)]
+    return [
+        (call["name"], call["args"])
+        for reply in replies
+        for call in reply.tool_calls
+        if call_key(reply, call) in refused
+    ]
+
+
+def _allowed(answer: Any) -> bool | list[Any]:
+    """What a person has said: to all, or to some; what is no clear yes is a no."""
+    if isinstance(answer, str):
+        return answer.strip().casefold() == "yes"
+    return answer if isinstance(answer, list) else answer is True
