@@ -8,9 +8,10 @@ import ast
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from functools import lru_cache
+from typing import Annotated, Any, Protocol
 
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool, create_schema_from_function
 from langgraph.runtime import Runtime
 
 from memory.archival import Archival
@@ -46,7 +47,7 @@ class BuiltInTools:
         made: dict[str, Callable[..., str]] = {
             "calculator": self.calculator, "python": self.python, "search": self.search, "lookup": self.lookup,
         }  # fmt: skip
-        return [StructuredTool.from_function(made[name], name=name) for name in names]
+        return [StructuredTool.from_function(made[name], name=name, args_schema=_arguments(name)) for name in names]
 
     def calculator(self, expression: Annotated[str, "An expression such as (3 + 4) * sqrt(2)"]) -> str:
         """Work out an arithmetic expression; the functions of Python's math module are there by name."""
@@ -150,6 +151,12 @@ def all_tools(built_in: BuiltInTools, runtime: Runtime[Context]) -> list[BaseToo
     if twice:
         raise ValueError(f"Two tools are called {twice[0]!r}: leave one out of Context.tools, more_tools or mcp.")
     return tools
+
+
+@lru_cache
+def _arguments(name: str) -> Any:
+    """The schema of a built-in tool's arguments: it takes longer to make than most calls take."""
+    return create_schema_from_function(name, getattr(BuiltInTools, name))
 
 
 def as_main(code: str) -> str:
