@@ -10,6 +10,7 @@ import streamlit as st
 from langchain_core.messages import AIMessageChunk
 from langchain_core.utils.json import parse_partial_json
 from langgraph.store.base import SearchItem
+from langgraph.types import Command
 
 from graphs.memgpt import State
 from memory.blocks import PRIVATE, load_blocks, save_block
@@ -19,8 +20,10 @@ from nodes.memgpt.log import DELIVERED
 from nodes.memgpt.receive import load_working_context
 from nodes.memgpt.state import BLOCKS, Operation, Recalled
 from nodes.memgpt.window import measure, said_aloud
+from runtime import Given
 from text import clean_text
 from ui.branches import is_left_out, log_aside, show_branches, show_left_out, show_message_buttons
+from ui.permission import show_question
 from ui.privacy import show_privacy
 from ui.run_status import FAILURES, show_failure
 from ui.safe_text import one_line, show_typed, show_written, written_html
@@ -81,9 +84,10 @@ def show() -> None:
         _show_working_context(session)
     typed = st.chat_input("Write a message", submit_mode="stop", key="message", disabled=is_left_out(session))
     typed = typed or st.session_state.pop("example", None)
-    if typed is not None or st.session_state.pop("resume", False):
+    answer = st.session_state.pop("answer", None)
+    if typed is not None or answer is not None or st.session_state.pop("resume", False):
         with turn_place:
-            _run_turn(session, typed, picture)
+            _run_turn(session, typed, picture, answer)
 
 
 def _state(session: Session) -> State:
@@ -93,14 +97,18 @@ def _state(session: Session) -> State:
 # ---- one turn --------------------------------------------------------------------------------------------------------
 
 
-def _run_turn(session: Session, text: str | None, picture: Any) -> None:
-    """Run a turn (None: go on with the unfinished one), drawing it as it comes; then draw the page anew from the log."""
+def _run_turn(session: Session, text: str | None, picture: Any, answer: list[str] | None = None) -> None:
+    """Run a turn (None: go on with the unfinished one), drawing it as it comes; then draw the page anew from the log.
+
+    `answer`: the calls that a person has allowed, where the turn waits for that.
+    """
     if text is not None:
         with st.chat_message("user"):
             show_typed(clean_text(text))
     try:
         # The stream is closed at once when the person presses Stop: that ends the thought under way.
-        stream = session.runtime.stream("memgpt", session.thread, text, session.context)
+        given: Given = text if answer is None else Command(resume=answer)
+        stream = session.runtime.stream("memgpt", session.thread, given, session.context)
         with st.chat_message("assistant"), st.spinner("Thinking…"), closing(stream):
             for node in _draw_stream(stream):
                 _draw_window(picture, session, _state(session))
@@ -321,7 +329,9 @@ def _first_argument(arguments: str) -> str:
 
 
 def _show_ending(session: Session, state: State) -> None:
-    if session.runtime.pending_step("memgpt", session.thread):
+    if question := session.runtime.question("memgpt", session.thread):
+        show_question(question["calls"], lambda allowed: st.session_state.update(answer=allowed))
+    elif session.runtime.pending_step("memgpt", session.thread):
         st.warning("The last turn did not end: it was stopped, or it broke off.", icon=":material/pause_circle:")
         st.button("Go on with it", icon=":material/play_arrow:", on_click=lambda: st.session_state.update(resume=True))
     elif (stop := state.get("stop", "")) in STOPS:

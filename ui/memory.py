@@ -20,6 +20,7 @@ from ui.in_and_out import show_in_and_out
 from ui.run_status import FAILURES
 from ui.safe_text import escaped, one_line
 from ui.session import Session, open_session
+from ui.tool_policy import show_tools
 
 PAGE_SIZE = 10
 SHOWN_FLUSHES = 20
@@ -39,10 +40,11 @@ def show() -> None:
         "Documents",
         "Left the window",
         "As it was",
+        "Tools",
         "In and out",
         "Forget",
     ]
-    in_recall, in_archival, documents, left, past, moving, forget = st.tabs(names)
+    in_recall, in_archival, documents, left, past, tools, moving, forget = st.tabs(names)
     with in_recall:
         _recall(recall, said)
     with in_archival:
@@ -53,6 +55,8 @@ def show() -> None:
         _left_the_window(session)
     with past:
         show_as_it_was(session)
+    with tools:
+        show_tools(session)
     with moving:
         show_in_and_out(session)
     with forget:

@@ -1,6 +1,9 @@
 """The page "Refine": one task, a method that improves its answer, and everything on the way: drafts, scores, lessons, steps."""
 
+from typing import Any
+
 import streamlit as st
+from langgraph.types import Command
 
 from memory.lessons import Lessons
 from sandbox.choose import shared_sandbox
@@ -36,8 +39,8 @@ def show() -> None:
     _show_sandbox(session)
 
 
-def _run(session: Session, method: Solver, task: str | None, context: MethodContext | None) -> None:
-    """Run (None: go on), drawing what it writes as it comes; then draw the page anew from what was kept."""
+def _run(session: Session, method: Solver, task: str | Command[Any] | None, context: MethodContext | None) -> None:
+    """Run a task, or go on (None, or a person's answer), drawing what is written; then draw the page anew from what was kept."""
     if context is None:
         return
     pauses = PAUSES[method] if st.session_state.get("refine_step") else ()

@@ -3,6 +3,7 @@
 from typing import Any, Literal, cast
 
 import streamlit as st
+from langgraph.types import Command
 
 from graphs import react, reflexion, self_refine
 from models.endpoint import OFFLINE
@@ -78,7 +79,7 @@ def _context(session: Session, method: Solver) -> MethodContext:
             "MCP servers, one in each line",
             key="refine_mcp",
             height=68,
-            help="A URL, or a name in PALIMPSEST_MCP_SERVERS.",
+            help="A URL, or a name in PALIMPSEST_MCP_SERVERS. What their tools may do is said on the page Memory, under Tools.",
         )
         steps = st.number_input("Most steps", 1, 50, 8, key="refine_steps")
         mcp = [line.strip() for line in servers.splitlines() if line.strip()]
@@ -124,6 +125,11 @@ def _start(task: str) -> None:
 def go_on() -> None:
     """Ask the next drawing of the page to go on with the run."""
     st.session_state.refine_start = {"task": None}
+
+
+def answer(allowed: list[str]) -> None:
+    """Ask it to go on with the calls that a person has allowed."""
+    st.session_state.refine_start = {"task": Command(resume=allowed)}
 
 
 def _new() -> None:

@@ -7,7 +7,8 @@ import streamlit as st
 from langchain_core.messages import AIMessage, ToolMessage
 
 from ui.diff_picture import diff_html
-from ui.refine_form import MethodContext, Solver, go_on
+from ui.permission import show_question
+from ui.refine_form import MethodContext, Solver, answer, go_on
 from ui.run_status import show_failure
 from ui.safe_text import escaped, one_line, show_written
 from ui.session import Session
@@ -15,7 +16,7 @@ from ui.session import Session
 STEPS = {
     "draft": "Writing a draft", "critique": "Criticising", "revise": "Revising", "recall_lessons": "Looking for lessons",
     "attempt": "Trying", "evaluate": "Checking", "reflect": "Learning from it",
-    "begin": "Beginning", "think": "Thinking", "act": "Calling tools",
+    "begin": "Beginning", "think": "Thinking", "permit": "Asking what is allowed", "act": "Calling tools",
 }  # fmt: skip
 ENDINGS = {
     "accepted": ("success", "Good enough: its critic has accepted it."),
@@ -39,7 +40,9 @@ def show_run(
             "Nothing has been tried yet. Write a task and press Start; every draft, score and lesson stays here."
         )
         return
-    if waits:
+    if waits and (question := session.runtime.question(method, st.session_state.refine_run)):
+        show_question(question["calls"], answer)
+    elif waits:
         _show_pause(session, method, state, waits, context)
     elif state.get("stop"):
         kind, message = ENDINGS[state["stop"]]

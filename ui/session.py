@@ -134,9 +134,10 @@ def open_session() -> Session:
         )
         state.chosen_window = window
         caps = _choose_caps()
+        servers = _choose_servers()
     st.query_params.update({"agent": state.agent, "thread": state.thread, "window": str(window)})
     temporary = state.thread.startswith(TEMPORARY)
-    context = Context(agent=state.agent, model=model, window=window, temporary=temporary, **caps)
+    context = Context(agent=state.agent, model=model, window=window, temporary=temporary, mcp=servers, **caps)
     return Session(runtime, context, state.thread)
 
 
@@ -147,6 +148,22 @@ def _choose_caps() -> dict[str, Any]:
         return {
             name: int(st.number_input(label, 0, step=step, key=f"cap-{name}")) for name, (label, step) in CAPS.items()
         }
+
+
+def _choose_servers() -> list[str]:
+    """MCP servers whose tools the agent may use."""
+    with st.popover("Tools of other programs", width="stretch"):
+        written = st.text_area(
+            "MCP servers, one in each line",
+            key="chat_mcp",
+            height=68,
+            placeholder="http://127.0.0.1:8000/mcp",
+            help="A URL, or a name in PALIMPSEST_MCP_SERVERS.",
+        )
+        st.caption(
+            "The agent calls their tools when it works something out carefully. What they may do: page Memory, tab Tools."
+        )
+    return [line.strip() for line in written.splitlines() if line.strip()]
 
 
 def _choose_agent(threads: list[Thread]) -> None:
