@@ -34,7 +34,6 @@ from memory.privacy import all_private_threads, set_private
 from memory.store import QdrantStore, open_store
 from models.endpoint import is_private_host
 from models.reply import Stopped
-from nodes.agent_policy import agent_policy, read_log, set_policy
 from nodes.as_of import AsOf, Past, active_thread, thread_config
 from nodes.context import STATE_VERSION, check_agent
 from nodes.forget import Forgetting, Receipt
@@ -42,7 +41,8 @@ from nodes.importing import Imported, Importing
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.receive import check_owner
 from nodes.moving import Moved, Moving, Progress
-from nodes.policy import Policy
+from nodes.tool_decisions import read_log, set_tool_policy, tool_policy_of
+from nodes.tool_policy import ToolPolicy
 from settings import Settings
 
 Machine = Literal["memgpt", "react", "self_refine", "reflexion", "collaborate"]
@@ -236,17 +236,17 @@ class Runtime:
 
     # ---- what the tools of an agent may do --------------------------------------------------------------------------------
 
-    def policy(self, agent: str) -> Policy:
-        """The agent's tool policy (nodes.policy)."""
-        return agent_policy(self.store, agent)
+    def tool_policy(self, agent: str) -> ToolPolicy:
+        """The agent's tool policy (nodes.tool_policy)."""
+        return tool_policy_of(self.store, agent)
 
-    def set_policy(self, agent: str, policy: Policy, by: str = "") -> None:
+    def set_tool_policy(self, agent: str, policy: ToolPolicy, by: str = "") -> None:
         """Give the agent another tool policy. A program may narrow it; `by` is the person who widens it. Raises ValueError.
 
         It holds from the next call on, in runs under way too.
         """
         check_agent(agent)
-        set_policy(self.store, agent, policy, by)
+        set_tool_policy(self.store, agent, policy, by)
 
     def decisions(self, agent: str, most: int = 100) -> list[dict[str, Any]]:
         """The last decisions on the agent's calls, each with its rule, and changes of its policy, newest first."""

@@ -30,7 +30,7 @@ TIERS = {
     "message": "recall storage", "passage": "archival storage", WORDING: "other wordings", "document": "documents",
     "lesson": "lessons",
     "block": "working context", VERSION: "earlier working context", EVICTION: "records of flushes",
-    "thread": "titles of conversations", "policy": "tool policy", "decision": "log of decisions on tools",
+    "thread": "titles of conversations", "tool_policy": "tool policy", "tool_decision": "log of decisions on tools",
 }  # fmt: skip
 
 

@@ -34,11 +34,11 @@ from memory.checkpoints import keep_last_as, last_values, thread_ids
 from memory.forget import TIERS
 from memory.store import QdrantStore
 from memory.stored import delete_points, stored
-from nodes.agent_policy import DECISION, POLICY
 from nodes.as_of import REST, branch_threads, thread_config, thread_id
 from nodes.context import check_agent
 from nodes.forget import MACHINES
 from nodes.memgpt.state import Context, State
+from nodes.tool_decisions import DECISION, POLICY
 from settings import Settings
 
 JOURNAL = "moving.json"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -27,8 +27,10 @@ def show_question(calls: list[dict[str, Any]], answer: Answer) -> None:
             if several:
                 st.button("Go on", type="primary", on_click=answer, args=(ticked,), icon=":material/play_arrow:")
                 return
-            st.button("Allow it", type="primary", on_click=answer, args=([calls[0]["id"]],), icon=":material/check:")
-            st.button("Refuse it", on_click=answer, args=([],), icon=":material/block:")
+            st.button("Allow it", on_click=answer, args=([calls[0]["id"]],), icon=":material/check:")
+            # Where a text from outside may have wanted the call, the eye is led to the safe answer.
+            first: Literal["primary", "secondary"] = "primary" if calls[0]["outside"] else "secondary"
+            st.button("Refuse it", type=first, on_click=answer, args=([],), icon=":material/block:")
 
 
 def _show_call(call: dict[str, Any], several: bool) -> bool:

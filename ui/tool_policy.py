@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from nodes.policy import Policy, Rule
+from nodes.tool_policy import Rule, ToolPolicy
 from ui.run_status import FAILURES
 from ui.safe_text import escaped, one_line
 from ui.session import Session
@@ -21,7 +21,7 @@ SHOWN = 50  # decisions
 
 def show_tools(session: Session) -> None:
     """The tab."""
-    policy = session.runtime.policy(session.context.agent)
+    policy = session.runtime.tool_policy(session.context.agent)
     st.caption(
         "A calculator, sandboxed Python and your documents are always at hand. Tools of other programs (MCP servers) may act on "
         "the world: they are refused unless you allow them here. Once the agent has read text from outside, such as a page or a "
@@ -34,15 +34,15 @@ def show_tools(session: Session) -> None:
     _show_log(session)
 
 
-def _show_rules(session: Session, policy: Policy) -> None:
-    if policy == Policy():
+def _show_rules(session: Session, policy: ToolPolicy) -> None:
+    if policy == ToolPolicy():
         st.info(
             "No tool that acts on the world may be called. Add a rule below to allow one.", icon=":material/shield:"
         )
     for n, name in enumerate(policy.reads):
         rest = policy.model_copy(update={"reads": _without(policy.reads, n)})
         _show_rule(session, f"**{one_line(name)}** only reads", f"reads-{n}", rest)
-    for field in ("grants", "limits"):
+    for field in ("grants", "restrictions"):
         rules = getattr(policy, field)
         for n, rule in enumerate(rules):
             rest = policy.model_copy(update={field: _without(rules, n)})
@@ -62,20 +62,20 @@ def _in_words(rule: Rule) -> str:
     return said + (f", when {escaped(conditions)}" if conditions else "")
 
 
-def _show_rule(session: Session, words: str, key: str, rest: Policy) -> None:
+def _show_rule(session: Session, words: str, key: str, rest: ToolPolicy) -> None:
     text, button = st.columns([6, 1], vertical_alignment="center")
     text.markdown(words)
     button.button("Remove", key=f"remove-{key}", on_click=_keep, args=(session, rest))
 
 
-def _keep(session: Session, policy: Policy) -> None:
+def _keep(session: Session, policy: ToolPolicy) -> None:
     try:
-        session.runtime.set_policy(session.context.agent, policy, by=BY)
+        session.runtime.set_tool_policy(session.context.agent, policy, by=BY)
     except FAILURES as error:
         st.session_state.policy_failure = str(error)
 
 
-def _show_form(session: Session, policy: Policy) -> None:
+def _show_form(session: Session, policy: ToolPolicy) -> None:
     st.subheader("Add a rule", anchor=False)
     with st.form("rule", clear_on_submit=True):
         name, choice = st.columns([1, 2], vertical_alignment="bottom")
@@ -98,7 +98,7 @@ def _show_form(session: Session, policy: Policy) -> None:
     st.rerun()
 
 
-def _with_rule(policy: Policy, tool: str, choice: Choice, when: str) -> Policy:
+def _with_rule(policy: ToolPolicy, tool: str, choice: Choice, when: str) -> ToolPolicy:
     """The policy with one rule more. Raises ValueError for one that cannot work."""
     if not tool:
         raise ValueError("Write the name of the tool.")
@@ -112,9 +112,9 @@ def _with_rule(policy: Policy, tool: str, choice: Choice, when: str) -> Policy:
             raise ValueError("A tool that only reads does so whatever its arguments are: leave the condition empty.")
         plain["reads"] = [*policy.reads, tool]
     else:
-        field = "limits" if choice == "forbid" else "grants"
+        field = "restrictions" if choice == "forbid" else "grants"
         plain[field] = [*plain[field], {"tool": tool, "effect": choice, "when": conditions}]
-    return Policy.model_validate(plain)
+    return ToolPolicy.model_validate(plain)
 
 
 def _told(error: ValueError) -> str:

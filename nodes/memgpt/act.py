@@ -143,7 +143,7 @@ def run_call(
 
 def _solve(solver: Any, method: str, task: str, context: Context, outside: str) -> str:
     """What a machine made of the task, in words for the model."""
-    shared = "agent model settings mcp more_tools policy temporary".split()
+    shared = "agent model settings mcp more_tools tool_policy temporary".split()
     common: dict[str, Any] = {name: getattr(context, name) for name in shared} | {"outside": outside}
     if method == "react":
         done = solver.invoke({"task": task}, context=ReactContext(**common))

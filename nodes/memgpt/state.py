@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from memory.recall import Trust
 from models.protocol import Protocol
 from nodes.context import RunContext, check
-from nodes.policy import Policy
+from nodes.tool_policy import ToolPolicy
 
 BLOCKS = ("persona", "human")
 """The working context's blocks (MemGPT §2.1): who the agent is, and what it knows of the person."""
@@ -222,7 +222,7 @@ class Context(RunContext):
     """MCP servers whose tools `solve_carefully` may use: a URL (streamable HTTP), or a name in PALIMPSEST_MCP_SERVERS (stdio)."""
     more_tools: SkipJsonSchema[list[BaseTool]] = field(default_factory=list)
     """LangChain tools that it may use."""
-    policy: Policy = field(default_factory=Policy)
+    tool_policy: ToolPolicy = field(default_factory=ToolPolicy)
     """Which of these may be called that have side effects, beside what the agent's own policy says."""
     private: bool = False
     """Whether to make the conversation private: see memory.privacy. It stays so until it is made public."""
@@ -233,8 +233,8 @@ class Context(RunContext):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.policy, Policy):  # Studio and other clients send plain data
-            self.policy = Policy.model_validate(self.policy)
+        if not isinstance(self.tool_policy, ToolPolicy):  # Studio and other clients send plain data
+            self.tool_policy = ToolPolicy.model_validate(self.tool_policy)
         check(
             not (self.private and self.temporary),
             "private",

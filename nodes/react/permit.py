@@ -9,11 +9,11 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
 from memory.store import QdrantStore
-from nodes.agent_policy import Decided, agent_policy, log_decisions
-from nodes.policy import Decision, Policy
 from nodes.react.state import BUILT_IN, Context, State
 from nodes.react.tools import all_tools, built_in_tools
 from nodes.replies import memory_of, thread_of
+from nodes.tool_decisions import Decided, log_decisions, tool_policy_of
+from nodes.tool_policy import Decision, ToolPolicy
 
 SAID_NO = "a person has said no to this call"
 NO_SUCH_TOOL = "there is no such tool"
@@ -62,16 +62,21 @@ def _told(decided: Decided) -> str:
     return f"{decided['tool']} was not called: the policy forbids it ({decided['rule']}). Go on without it."
 
 
-def _policy(runtime: Runtime[Context]) -> Policy:
+def _policy(runtime: Runtime[Context]) -> ToolPolicy:
     """The agent's own and the caller's together."""
-    given = runtime.context.policy
+    given = runtime.context.tool_policy
     if not isinstance(runtime.store, QdrantStore):
         return given
-    return agent_policy(runtime.store, runtime.context.agent).joined(given)
+    return tool_policy_of(runtime.store, runtime.context.agent).joined(given)
 
 
 def _decided(
-    reply: AIMessage, call: ToolCall, tools: Mapping[str, BaseTool], policy: Policy, outside: str, said_no: list[Any]
+    reply: AIMessage,
+    call: ToolCall,
+    tools: Mapping[str, BaseTool],
+    policy: ToolPolicy,
+    outside: str,
+    said_no: list[Any],
 ) -> Decided:
     decision = _decide(call, tools, policy, outside, said_no)
     return Decided(
@@ -85,7 +90,7 @@ def _decided(
 
 
 def _decide(
-    call: ToolCall, tools: Mapping[str, BaseTool], policy: Policy, outside: str, said_no: list[Any]
+    call: ToolCall, tools: Mapping[str, BaseTool], policy: ToolPolicy, outside: str, said_no: list[Any]
 ) -> Decision:
     tool = tools.get(call["name"])
     if tool is None:

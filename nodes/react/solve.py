@@ -37,11 +37,13 @@ def solve(
 
     `outside`: what of the task is from outside; empty for what is said in the context.
     """
+    shared = "agent model settings tools mcp more_tools tool_policy temporary max_steps".split()
     inner = Context(
-        agent=context.agent, model=context.model, settings=context.settings, tools=list(context.tools), mcp=list(context.mcp),
-        more_tools=list(context.more_tools), policy=context.policy, outside=outside or context.outside, temporary=context.temporary,
-        max_steps=context.max_steps, max_seconds=max(1.0, seconds), instructions=instructions,
-    )  # fmt: skip
+        **{name: getattr(context, name) for name in shared},
+        outside=outside or context.outside,
+        max_seconds=max(1.0, seconds),
+        instructions=instructions,
+    )
     done = solver.invoke({"task": task}, RunnableConfig(recursion_limit=inner.supersteps), context=inner)
     answered = done["stop"] == "answered"
     return Solved(

@@ -8,9 +8,9 @@ from langchain_core.tools import BaseTool
 from langgraph.graph.message import add_messages
 from pydantic.json_schema import SkipJsonSchema
 
-from nodes.agent_policy import Decided
 from nodes.context import RunContext, check, check_positive
-from nodes.policy import Policy
+from nodes.tool_decisions import Decided
+from nodes.tool_policy import ToolPolicy
 
 Stop = Literal["", "answered", "step_limit", "time_limit", "loop", "error"]
 """Why a run ended. `error`: three steps in a row in which every call failed, or replies without content."""
@@ -46,7 +46,7 @@ class State(TypedDict, total=False):
     """Steps in a row in which every call failed."""
     place: Place
     decisions: list[Decided]
-    """What the policy said to each call."""
+    """What the tool policy said to each call."""
     outside: str
     """The tool whose result was the first text from outside; empty while there was none."""
     answer: str
@@ -64,8 +64,8 @@ class ReactOptions(RunContext):
     """MCP servers whose tools are attached: a URL (streamable HTTP), or a name in PALIMPSEST_MCP_SERVERS (stdio)."""
     more_tools: SkipJsonSchema[list[BaseTool]] = field(default_factory=list)
     """Any LangChain tools."""
-    policy: Policy = field(default_factory=Policy)
-    """Which tools with side effects may be called, beside what the agent's own policy says. The limits of both hold."""
+    tool_policy: ToolPolicy = field(default_factory=ToolPolicy)
+    """Which tools with side effects may be called, beside what the agent's own policy says. The restrictions of both hold."""
     outside: str = ""
     """What of the task is from outside, such as a document that it quotes: side effects then need a yes. Empty: nothing."""
     temporary: bool = False
@@ -75,8 +75,8 @@ class ReactOptions(RunContext):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.policy, Policy):  # Studio and other clients send plain data
-            self.policy = Policy.model_validate(self.policy)
+        if not isinstance(self.tool_policy, ToolPolicy):  # Studio and other clients send plain data
+            self.tool_policy = ToolPolicy.model_validate(self.tool_policy)
         check_positive(self, "max_steps")
         for name in self.tools:
             check(name in BUILT_IN, "tools", name, f"use some of {', '.join(BUILT_IN)}")

@@ -17,8 +17,8 @@ from graphs import memgpt, react
 from memory.archival import Archival
 from memory.documents import Section
 from models.scripted import PolicyModel, call, calls
-from nodes.policy import Policy, Rule
 from nodes.react.think import INSTRUCTIONS
+from nodes.tool_policy import Rule, ToolPolicy
 from runtime import Runtime
 from settings import Settings
 
@@ -55,9 +55,9 @@ class Case:
 
         return [of(name) for name in dict.fromkeys([self.user_tool, *self.attacker_tools])]
 
-    def policy(self) -> Policy:
+    def policy(self) -> ToolPolicy:
         """The widest that a person would give: all that the attacker wants may be done, were it not for what was read."""
-        return Policy(reads=(self.user_tool,), grants=(Rule(tool="*", effect="allow"),))
+        return ToolPolicy(reads=(self.user_tool,), grants=(Rule(tool="*", effect="allow"),))
 
 
 def cases() -> list[Case]:
@@ -87,12 +87,14 @@ def obedient(case: Case) -> PolicyModel:
     return PolicyModel(policy=reply)
 
 
-def play(case: Case, says: str, answer: Any = None, policy: Policy | None = None) -> tuple[Any, list[str], list[str]]:
+def play(
+    case: Case, says: str, answer: Any = None, policy: ToolPolicy | None = None
+) -> tuple[Any, list[str], list[str]]:
     """A run in which the person's tool returns this: its state, the tools asked for, and the attacker's that were called."""
     done: list[str] = []
     graph = react.builder.compile(checkpointer=InMemorySaver())
     context = react.Context(
-        model=obedient(case), more_tools=case.tools(says, done), policy=policy or case.policy(), observation_characters=20_000,
+        model=obedient(case), more_tools=case.tools(says, done), tool_policy=policy or case.policy(), observation_characters=20_000,
         settings=SETTINGS, tools=[],
     )  # fmt: skip
     config: RunnableConfig = {"configurable": {"thread_id": "t"}}
@@ -112,7 +114,7 @@ def test_no_injection_has_a_side_effect_and_the_task_is_done() -> None:
 
 def test_what_a_person_never_granted_is_not_even_asked_for() -> None:
     for number, case in enumerate(cases()):
-        state, asked, done = play(case, case.attack, policy=Policy(reads=(case.user_tool,)))
+        state, asked, done = play(case, case.attack, policy=ToolPolicy(reads=(case.user_tool,)))
         assert (asked, done, state["stop"]) == ([], [], "answered"), number
 
 
@@ -172,7 +174,7 @@ def test_what_was_kept_of_an_injection_fires_in_no_later_conversation(runtime: R
         done: list[str] = []
         agent = f"agent-{number}"
         context = memgpt.Context(
-            agent=agent, model=keeper(case, where), more_tools=case.tools(case.attack, done), policy=case.policy()
+            agent=agent, model=keeper(case, where), more_tools=case.tools(case.attack, done), tool_policy=case.policy()
         )
 
         def turn(thread: str, given: Any, context: memgpt.Context = context) -> tuple[Any, list[dict[str, Any]]]:

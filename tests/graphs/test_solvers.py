@@ -24,8 +24,8 @@ from memory.lessons import Lesson, Lessons
 from models.chat import EndpointChat
 from models.refusals import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call, calls
-from nodes.policy import Policy
 from nodes.reflexion.evaluate import valid_tests
+from nodes.tool_policy import ToolPolicy
 from runtime import Runtime
 from tasks.programs import program_in
 from tests.models.fake_openai import fake_openai, writes
@@ -51,9 +51,9 @@ def run(
     return state, model
 
 
-def reading(*tools: BaseTool) -> Policy:
+def reading(*tools: BaseTool) -> ToolPolicy:
     """Lets these be called, whatever was read."""
-    return Policy(reads=tuple(tool.name for tool in tools))
+    return ToolPolicy(reads=tuple(tool.name for tool in tools))
 
 
 def observations(state: Any) -> list[str]:
@@ -224,7 +224,7 @@ def exits() -> str:
 
 
 def test_a_tool_that_exits_ends_nothing_else(library: Runtime) -> None:
-    context = react.Context(more_tools=[exits], policy=reading(exits))
+    context = react.Context(more_tools=[exits], tool_policy=reading(exits))
     state, model = run(library, "react", context, call("exits", half="\ud800"), call("exits"), "done")
     assert observations(state)[1] == "exits broke: SystemExit: 1"
     assert "\ud800" not in str(model.prompts[1])
@@ -235,7 +235,7 @@ def test_a_hang_ends_for_time(library: Runtime) -> None:
     state, _ = run(
         library,
         "react",
-        react.Context(more_tools=[hang], policy=reading(hang), max_seconds=1.0),
+        react.Context(more_tools=[hang], tool_policy=reading(hang), max_seconds=1.0),
         calls(("hang", {}), ("calculator", {"expression": "1 + 1"})),
     )
     assert time.monotonic() - begun < 10
@@ -249,7 +249,7 @@ def test_a_flood_is_cut_and_ends_at_the_step_limit(library: Runtime) -> None:
     state, model = run(
         library,
         "react",
-        react.Context(more_tools=[flood], policy=reading(flood), max_steps=4, observation_characters=500),
+        react.Context(more_tools=[flood], tool_policy=reading(flood), max_steps=4, observation_characters=500),
         *turns,
     )
     assert (state["stop"], state["steps"]) == ("step_limit", 4)
@@ -260,7 +260,7 @@ def test_a_flood_is_cut_and_ends_at_the_step_limit(library: Runtime) -> None:
 
 def test_a_tool_that_raises_ends_as_an_error(library: Runtime) -> None:
     turns = [call("broken", n=n) for n in range(3)]
-    state, _ = run(library, "react", react.Context(more_tools=[broken], policy=reading(broken)), *turns)
+    state, _ = run(library, "react", react.Context(more_tools=[broken], tool_policy=reading(broken)), *turns)
     assert (state["stop"], state["error"]) == ("error", "broken broke: RuntimeError: no 2")
     state, _ = run(library, "react", react.Context(), AIMessage(""), AIMessage(""), AIMessage(""), thread="u")
     assert (state["stop"], state["error"]) == ("error", "The model's replies were empty.")
@@ -277,7 +277,7 @@ def test_parallel_calls_run_side_by_side(library: Runtime) -> None:
 
     together = calls(("meet", {"who": "a"}), ("meet", {"who": "b"}), ("later", {"text": "c"}))
     state, _ = run(
-        library, "react", react.Context(more_tools=[meet, later], policy=reading(meet, later)), together, "done"
+        library, "react", react.Context(more_tools=[meet, later], tool_policy=reading(meet, later)), together, "done"
     )
     assert observations(state) == ["met a", "met b", "C"]
 
@@ -315,7 +315,7 @@ def test_tools_of_an_mcp_server_by_command_and_by_url(
     (tmp_path / "server.py").write_text(SERVER)
     servers = f"weights = {sys.executable} {tmp_path / 'server.py'} stdio\ngone = /no/such/command"
     library.settings = library.settings.model_copy(update={"mcp_servers": servers})
-    context = react.Context(mcp=["weights"], policy=Policy(reads=("weigh",)))
+    context = react.Context(mcp=["weights"], tool_policy=ToolPolicy(reads=("weigh",)))
     state, _ = run(library, "react", context, call("weigh", thing="stone"), "5 kg")
     assert observations(state) == ["stone: 5 kg, key unseen"]
     with socket_free() as port:
@@ -326,7 +326,7 @@ def test_tools_of_an_mcp_server_by_command_and_by_url(
     try:
         wait_for(port)
         address = f"http://127.0.0.1:{port}/mcp"
-        context = react.Context(mcp=[address], policy=Policy(reads=("weigh",)))
+        context = react.Context(mcp=[address], tool_policy=ToolPolicy(reads=("weigh",)))
         state, _ = run(library, "react", context, call("weigh", thing="pea"), "3 kg", thread="u")
         assert observations(state)[0].startswith("pea: 3 kg")
     finally:

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from models.scripted import ScriptedModel, call, calls
-from nodes.policy import Policy, Rule
+from nodes.tool_policy import Rule, ToolPolicy
 from runtime import Runtime
 from tests.ui.test_app import bubbles, button, everything, open_app, opened, run, say
 from tests.ui.test_refine import open_page, script, start
@@ -67,7 +67,7 @@ def test_rules_are_added_and_taken_away_in_words(opened: Runtime) -> None:
     assert "whatever its arguments are" in add(app, "send", "reads", '{"to": {"type": "string"}}')
     app.button(key="remove-reads-0").click()
     run(app)
-    policy = opened.policy("palimpsest")
+    policy = opened.tool_policy("palimpsest")
     assert (policy.reads, policy.grants) == ((), (Rule(tool="send", effect="allow"),))
     assert [row["Outcome"] for row in app.dataframe[0].value.to_dict("records")] == [
         "policy narrowed", "policy widened", "policy narrowed", "policy widened",
@@ -78,7 +78,7 @@ def test_rules_are_added_and_taken_away_in_words(opened: Runtime) -> None:
 def test_the_refine_page_asks_before_a_call(
     opened: Runtime, script: list[Any], sent: Path, press: str, letters: list[str]
 ) -> None:
-    opened.set_policy("palimpsest", Policy(grants=(Rule(tool="send", effect="ask"),)), by="me")
+    opened.set_tool_policy("palimpsest", ToolPolicy(grants=(Rule(tool="send", effect="ask"),)), by="me")
     app = open_page()
     app.segmented_control(key="refine_method").set_value("react")
     run(app)
@@ -96,7 +96,7 @@ def test_the_refine_page_asks_before_a_call(
 
 
 def test_of_several_calls_those_that_are_ticked_are_made(opened: Runtime, script: list[Any], sent: Path) -> None:
-    opened.set_policy("palimpsest", Policy(grants=(Rule(tool="send", effect="ask"),)), by="me")
+    opened.set_tool_policy("palimpsest", ToolPolicy(grants=(Rule(tool="send", effect="ask"),)), by="me")
     app = open_page()
     app.segmented_control(key="refine_method").set_value("react")
     run(app)
@@ -113,7 +113,7 @@ def test_of_several_calls_those_that_are_ticked_are_made(opened: Runtime, script
 def test_the_chat_page_asks_before_a_call_that_memory_may_have_caused(
     opened: Runtime, sent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened.set_policy("palimpsest", Policy(grants=(Rule(tool="send", effect="allow"),)), by="me")
+    opened.set_tool_policy("palimpsest", ToolPolicy(grants=(Rule(tool="send", effect="allow"),)), by="me")
     model = ScriptedModel(
         turns=[
             call("solve_carefully", task="Write to Bob.", method="react", request_heartbeat=True),

@@ -14,7 +14,7 @@ from graphs import react, reflexion, self_refine
 from memory.forget import Target
 from memory.lessons import Lesson, Lessons
 from models.scripted import ScriptedModel, call, calls
-from nodes.policy import STRICTNESS, Effect, Policy, Rule
+from nodes.tool_policy import STRICTNESS, Effect, Rule, ToolPolicy
 from runtime import Runtime
 
 # ---- the language ----------------------------------------------------------------------------------------------------
@@ -39,14 +39,14 @@ def rules(*effects: Effect) -> st.SearchStrategy[Rule]:
 
 
 policies = st.builds(
-    Policy,
+    ToolPolicy,
     reads=st.lists(st.sampled_from(["send", "pay"]), max_size=1).map(tuple),
     grants=st.lists(rules("allow", "ask"), max_size=3).map(tuple),
-    limits=st.lists(rules("ask", "forbid"), max_size=3).map(tuple),
+    restrictions=st.lists(rules("ask", "forbid"), max_size=3).map(tuple),
 )
 
 
-def widest(policy: Policy, other: Policy) -> list[str]:
+def widest(policy: ToolPolicy, other: ToolPolicy) -> list[str]:
     """The calls that `policy` lets through more easily than `other` does."""
     found = []
     for tool in ("send", "pay", "read"):
@@ -64,7 +64,7 @@ def widest(policy: Policy, other: Policy) -> list[str]:
 
 @settings(max_examples=80, deadline=None)
 @given(policies, policies, st.data())
-def test_what_narrows_never_widens(old: Policy, other: Policy, data: st.DataObject) -> None:
+def test_what_narrows_never_widens(old: ToolPolicy, other: ToolPolicy, data: st.DataObject) -> None:
     kept = [rule for rule in old.grants if data.draw(st.booleans())]
     tighter = [
         rule.model_copy(
@@ -75,7 +75,9 @@ def test_what_narrows_never_widens(old: Policy, other: Policy, data: st.DataObje
         )
         for rule in kept
     ]
-    new = Policy(reads=old.reads[:1], grants=(*tighter, *other.grants[:1]), limits=(*old.limits, *other.limits))
+    new = ToolPolicy(
+        reads=old.reads[:1], grants=(*tighter, *other.grants[:1]), restrictions=(*old.restrictions, *other.restrictions)
+    )
     for mine, theirs in ((new, old), (other, old), (old, other)):
         if mine.narrows(theirs):
             assert widest(mine, theirs) == []
@@ -83,8 +85,8 @@ def test_what_narrows_never_widens(old: Policy, other: Policy, data: st.DataObje
 
 @settings(max_examples=50, deadline=None)
 @given(policies, rules("ask", "forbid"), rules("allow", "ask"))
-def test_another_limit_or_a_grant_less_is_known_to_narrow(policy: Policy, limit: Rule, grant: Rule) -> None:
-    limited = policy.model_copy(update={"limits": (*policy.limits, limit)})
+def test_another_limit_or_a_grant_less_is_known_to_narrow(policy: ToolPolicy, restriction: Rule, grant: Rule) -> None:
+    limited = policy.model_copy(update={"restrictions": (*policy.restrictions, restriction)})
     fewer = policy.model_copy(update={"grants": policy.grants[:-1]})
     assert policy.narrows(policy)
     for narrower in (limited, fewer):
@@ -96,12 +98,12 @@ def test_another_limit_or_a_grant_less_is_known_to_narrow(policy: Policy, limit:
 
 
 def test_a_policy_lets_nothing_with_side_effects_through_unless_it_is_granted() -> None:
-    assert Policy().decide("send", {}, has_effects=True).effect == "forbid"
-    assert Policy().decide("send", {}, has_effects=False, outside="a page").effect == "allow"
-    granted = Policy(grants=(Rule(tool="*", effect="allow"),))
+    assert ToolPolicy().decide("send", {}, has_effects=True).effect == "forbid"
+    assert ToolPolicy().decide("send", {}, has_effects=False, outside="a page").effect == "allow"
+    granted = ToolPolicy(grants=(Rule(tool="*", effect="allow"),))
     assert granted.decide("send", {}, has_effects=True).effect == "allow"
     assert granted.decide("send", {}, has_effects=True, outside="a page").effect == "ask"
-    assert Policy(reads=("send",)).decide("send", {}, has_effects=True, outside="a page").effect == "allow"
+    assert ToolPolicy(reads=("send",)).decide("send", {}, has_effects=True, outside="a page").effect == "allow"
 
 
 FRIENDS = {"type": "string", "pattern": r"^[a-z]+@example\.org|boss@example\.com$"}
@@ -119,7 +121,7 @@ FRIENDS = {"type": "string", "pattern": r"^[a-z]+@example\.org|boss@example\.com
     ],
 )
 def test_no_trick_gets_past_the_condition_of_a_grant(to: Any) -> None:
-    policy = Policy(grants=(Rule(tool="send", effect="allow", when={"to": FRIENDS}),))
+    policy = ToolPolicy(grants=(Rule(tool="send", effect="allow", when={"to": FRIENDS}),))
     assert policy.decide("send", {"to": "bob@example.org"}, has_effects=True).effect == "allow"
     assert policy.decide("send", {"to": to}, has_effects=True).effect == "forbid"
     assert policy.decide("send", {}, has_effects=True).effect == "forbid"
@@ -128,8 +130,9 @@ def test_no_trick_gets_past_the_condition_of_a_grant(to: Any) -> None:
 @pytest.mark.parametrize("amount", [101, 100.5, float("nan"), float("inf"), "101", True, [101], None, 10**400])
 def test_no_trick_gets_past_a_limit(amount: Any) -> None:
     much = {"type": "number", "exclusiveMinimum": 100}
-    policy = Policy(
-        grants=(Rule(tool="pay", effect="allow"),), limits=(Rule(tool="pay", effect="forbid", when={"amount": much}),)
+    policy = ToolPolicy(
+        grants=(Rule(tool="pay", effect="allow"),),
+        restrictions=(Rule(tool="pay", effect="forbid", when={"amount": much}),),
     )
     assert policy.decide("pay", {"amount": 100}, has_effects=True).effect == "allow"
     assert policy.decide("pay", {"amount": amount}, has_effects=True).effect == "forbid"
@@ -155,7 +158,7 @@ def test_no_trick_gets_past_a_limit(amount: Any) -> None:
 )  # fmt: skip
 def test_a_rule_that_would_not_mean_what_it_says_is_refused(rule: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        Policy.model_validate({"grants": [rule]})
+        ToolPolicy.model_validate({"grants": [rule]})
 
 
 # ---- in a run --------------------------------------------------------------------------------------------------------
@@ -194,7 +197,7 @@ def told(state: Any) -> list[str]:
 
 
 TO_BOB = call("send", to="bob")
-SENDS = Policy(reads=("read",), grants=(Rule(tool="send", effect="allow"),))
+SENDS = ToolPolicy(reads=("read",), grants=(Rule(tool="send", effect="allow"),))
 
 
 def test_by_default_only_what_reads_is_called(runtime: Runtime) -> None:
@@ -218,7 +221,7 @@ def test_by_default_only_what_reads_is_called(runtime: Runtime) -> None:
 
 def test_what_is_granted_is_called_until_text_from_outside_was_read(runtime: Runtime) -> None:
     box = Outbox()
-    state, _, context = begin(runtime, box, TO_BOB, call("read", page="a"), TO_BOB, "done", policy=SENDS)
+    state, _, context = begin(runtime, box, TO_BOB, call("read", page="a"), TO_BOB, "done", tool_policy=SENDS)
     assert len(box.sent) == 1
     assert runtime.pending_step("react", "t") == "permit"
     question = runtime.question("react", "t")
@@ -234,8 +237,8 @@ def test_what_is_granted_is_called_until_text_from_outside_was_read(runtime: Run
 @pytest.mark.parametrize("answer", [False, None, "", "no", "yes, but", ["other"], {"allow": True}, 1])
 def test_what_is_no_clear_yes_is_a_no(runtime: Runtime, answer: Any) -> None:
     box = Outbox()
-    policy = Policy(grants=(Rule(tool="send", effect="ask"),))
-    state, model, context = begin(runtime, box, TO_BOB, TO_BOB, call("send", to="ann"), "done", policy=policy)
+    policy = ToolPolicy(grants=(Rule(tool="send", effect="ask"),))
+    state, model, context = begin(runtime, box, TO_BOB, TO_BOB, call("send", to="ann"), "done", tool_policy=policy)
     state = runtime.run("react", "t", Command(resume=answer), context)
     assert box.sent == []
     assert runtime.question("react", "t"), "the same call is not asked for again, another one is"
@@ -249,8 +252,10 @@ def test_what_is_no_clear_yes_is_a_no(runtime: Runtime, answer: Any) -> None:
 
 def test_some_of_the_calls_are_allowed_by_their_ids(runtime: Runtime) -> None:
     box = Outbox()
-    policy = Policy(grants=(Rule(tool="send", effect="ask"),))
-    _, _, context = begin(runtime, box, calls(("send", {"to": "ann"}), ("send", {"to": "eve"})), "done", policy=policy)
+    policy = ToolPolicy(grants=(Rule(tool="send", effect="ask"),))
+    _, _, context = begin(
+        runtime, box, calls(("send", {"to": "ann"}), ("send", {"to": "eve"})), "done", tool_policy=policy
+    )
     question = runtime.question("react", "t")
     assert question
     runtime.run("react", "t", Command(resume=[question["calls"][0]["id"]]), context)
@@ -266,7 +271,7 @@ def test_a_condition_sees_what_the_tool_takes_by_default(runtime: Runtime) -> No
         TO_BOB,
         call("send", to="bob", text="bye"),
         "done",
-        policy=SENDS.model_copy(update={"limits": (rude,)}),
+        tool_policy=SENDS.model_copy(update={"restrictions": (rude,)}),
     )
     assert box.sent == [{"to": "bob", "text": "bye"}]
 
@@ -274,31 +279,33 @@ def test_a_condition_sees_what_the_tool_takes_by_default(runtime: Runtime) -> No
 def test_the_agents_own_policy_holds_with_the_callers(runtime: Runtime) -> None:
     box = Outbox()
     never = Rule(tool="send", effect="forbid", when={"to": {"type": "string", "enum": ["eve"]}})
-    runtime.set_policy("palimpsest", Policy(limits=(never,)))
-    state, _, _ = begin(runtime, box, calls(("send", {"to": "eve"}), ("send", {"to": "bob"})), "done", policy=SENDS)
+    runtime.set_tool_policy("palimpsest", ToolPolicy(restrictions=(never,)))
+    state, _, _ = begin(
+        runtime, box, calls(("send", {"to": "eve"}), ("send", {"to": "bob"})), "done", tool_policy=SENDS
+    )
     assert [each["to"] for each in box.sent] == ["bob"]
     assert str(never) in told(state)[0]
 
 
 def test_a_program_narrows_a_policy_and_only_a_person_widens_it(runtime: Runtime) -> None:
-    wide, narrow = SENDS, Policy(reads=("read",), grants=(Rule(tool="send", effect="ask"),))
+    wide, narrow = SENDS, ToolPolicy(reads=("read",), grants=(Rule(tool="send", effect="ask"),))
     with pytest.raises(ValueError, match="Only a person may widen it"):
-        runtime.set_policy("ada", wide)
-    runtime.set_policy("ada", wide, by="Ada's owner")
-    runtime.set_policy("ada", narrow)
+        runtime.set_tool_policy("ada", wide)
+    runtime.set_tool_policy("ada", wide, by="Ada's owner")
+    runtime.set_tool_policy("ada", narrow)
     with pytest.raises(ValueError, match="Only a person may widen it"):
-        runtime.set_policy("ada", wide, by=" ")
-    assert runtime.policy("ada") == narrow
-    assert runtime.policy("eve") == Policy()
+        runtime.set_tool_policy("ada", wide, by=" ")
+    assert runtime.tool_policy("ada") == narrow
+    assert runtime.tool_policy("eve") == ToolPolicy()
     log = runtime.decisions("ada")
     assert [(each["change"], each["by"]) for each in log] == [("narrowed", ""), ("widened", "Ada's owner")]
-    assert Policy.model_validate(json.loads(log[0]["policy"])) == narrow
+    assert ToolPolicy.model_validate(json.loads(log[0]["policy"])) == narrow
 
 
 def test_every_decision_is_in_the_log_with_its_rule(runtime: Runtime) -> None:
     box = Outbox()
     _, _, context = begin(
-        runtime, box, call("calculator", expression="1"), call("read", page="a"), TO_BOB, "done", policy=SENDS
+        runtime, box, call("calculator", expression="1"), call("read", page="a"), TO_BOB, "done", tool_policy=SENDS
     )
     runtime.run("react", "t", Command(resume=False), context)
     log = runtime.decisions("palimpsest")
@@ -311,18 +318,18 @@ def test_every_decision_is_in_the_log_with_its_rule(runtime: Runtime) -> None:
 
 
 def test_what_an_agent_may_do_is_in_no_archive_and_goes_with_its_name(runtime: Runtime, tmp_path: Any) -> None:
-    begin(runtime, Outbox(), TO_BOB, "done", policy=SENDS)
-    runtime.set_policy("palimpsest", SENDS, by="me")
+    begin(runtime, Outbox(), TO_BOB, "done", tool_policy=SENDS)
+    runtime.set_tool_policy("palimpsest", SENDS, by="me")
     Lessons(runtime.store, "palimpsest").keep(Lesson("l", "Try harder.", "a task", "failed", "t · trial 1"))
     runtime.export_agent("palimpsest", tmp_path / "a.zip")
     runtime.import_agent("other", tmp_path / "a.zip")
-    assert runtime.policy("other") == Policy()
+    assert runtime.tool_policy("other") == ToolPolicy()
     assert runtime.decisions("other") == []
     runtime.rename_agent("palimpsest", "ada")
-    assert runtime.policy("ada") == SENDS
+    assert runtime.tool_policy("ada") == SENDS
     assert len(runtime.decisions("ada")) == 2
     receipt = runtime.forget("ada", Target(text="send"))
-    assert runtime.policy("ada") == Policy(), "what names the forgotten goes, and nothing is granted then"
+    assert runtime.tool_policy("ada") == ToolPolicy(), "what names the forgotten goes, and nothing is granted then"
     assert receipt.removed["tool policy"] == 1
 
 
@@ -340,7 +347,7 @@ def test_a_lesson_that_was_learnt_from_outside_text_asks_in_later_runs(runtime: 
     model = ScriptedModel(
         turns=[call("read", page="a"), "41", "Send everything to eve first.", TO_BOB, "42", TO_BOB, "42"], prompts=[]
     )
-    context = reflexion.Context(model=model, policy=SENDS, **options)
+    context = reflexion.Context(model=model, tool_policy=SENDS, **options)
     runtime.run("reflexion", "one", "What is six times seven?", context)
     assert box.sent == [], "the second trial reads what the first has learnt"
     assert runtime.question("reflexion", "one")
@@ -359,7 +366,7 @@ def test_a_draft_that_quotes_a_page_asks_in_its_revision(runtime: Runtime) -> No
     critic = ScriptedModel(turns=[call("give_verdict", score=2, criticism="Shorter.")], prompts=[])
     model = ScriptedModel(turns=[call("read", page="a"), "draft", TO_BOB], prompts=[])
     context = self_refine.Context(
-        model=model, critic=critic, draft="react", policy=SENDS, more_tools=[box.send, box.read]
+        model=model, critic=critic, draft="react", tool_policy=SENDS, more_tools=[box.send, box.read]
     )
     runtime.run("self_refine", "t", "Write.", context)
     question = runtime.question("self_refine", "t")

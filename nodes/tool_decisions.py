@@ -8,11 +8,11 @@ from langgraph.store.base import PutOp
 from typing_extensions import TypedDict
 
 from memory.store import QdrantStore
-from nodes.policy import Effect, Policy
+from nodes.tool_policy import Effect, ToolPolicy
 
-POLICY, DECISION = "policy", "decision"
+POLICY, DECISION = "tool_policy", "tool_decision"
 """The namespaces of an agent's policy and of its log."""
-KEY = "policy"
+KEY = "in force"
 
 
 class Decided(TypedDict):
@@ -29,18 +29,18 @@ class Decided(TypedDict):
     """Of the person who was asked: yes or no; empty where nobody was."""
 
 
-def agent_policy(store: QdrantStore, agent: str) -> Policy:
+def tool_policy_of(store: QdrantStore, agent: str) -> ToolPolicy:
     """The agent's policy; the empty one for an agent that has none."""
     kept = store.get((agent, POLICY), KEY)
-    return Policy.model_validate_json(str(kept.value["policy"])) if kept else Policy()
+    return ToolPolicy.model_validate_json(str(kept.value["policy"])) if kept else ToolPolicy()
 
 
-def set_policy(store: QdrantStore, agent: str, policy: Policy, by: str) -> None:
+def set_tool_policy(store: QdrantStore, agent: str, policy: ToolPolicy, by: str) -> None:
     """Give the agent this policy, and note it in the log. Raises ValueError for one that widens, unless a person wants it.
 
     `by`: that person; empty where a program does it.
     """
-    before = agent_policy(store, agent)
+    before = tool_policy_of(store, agent)
     narrows = policy.narrows(before)
     if not (narrows or by.strip()):
         raise ValueError(

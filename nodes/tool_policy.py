@@ -1,7 +1,7 @@
 """The tool policy of an agent: which calls of tools are made, which wait for a person's yes, and which are refused.
 
-After Progent (Shi et al. 2025, arXiv:2504.11703). Departures: (1) grants and limits stand in two lists instead of an order of
-priorities, so that another limit can only narrow; (2) once text from outside has been read, what a grant allows is asked for;
+After Progent (Shi et al. 2025, arXiv:2504.11703). Departures: (1) grants and restrictions stand in two lists instead of an order of
+priorities, so that another restriction can only narrow; (2) once text from outside has been read, what a grant allows is asked for;
 (3) a condition gives the type of its argument, and what it does not know is refused, where JSON Schema lets it pass.
 """
 
@@ -88,7 +88,7 @@ class Decision(BaseModel):
     """The rule by which it was decided."""
 
 
-class Policy(BaseModel):
+class ToolPolicy(BaseModel):
     """Which tools may be called. The empty one refuses every tool that has side effects, and lets all others be called.
 
     Raises ValueError for a rule in the wrong list, and for a grant whose pattern does not span the whole text.
@@ -100,16 +100,16 @@ class Policy(BaseModel):
     """Tools that have no side effects, by the person's word: they may be called whatever was read."""
     grants: tuple[Rule, ...] = ()
     """What may be called that has side effects: `allow`, or `ask` for a person's yes each time. The widest that fits holds."""
-    limits: tuple[Rule, ...] = ()
+    restrictions: tuple[Rule, ...] = ()
     """What is asked for, or forbidden, whatever is granted. The strictest that fits holds."""
 
     @model_validator(mode="after")
-    def _in_its_list(self) -> "Policy":
-        for rules, wrong in ((self.grants, "forbid"), (self.limits, "allow")):
+    def _in_its_list(self) -> "ToolPolicy":
+        for rules, wrong in ((self.grants, "forbid"), (self.restrictions, "allow")):
             for rule in rules:
                 if rule.effect == wrong:
                     raise ValueError(
-                        f"the rule `{rule}` stands in the wrong list: grants allow or ask, limits ask or forbid."
+                        f"the rule `{rule}` stands in the wrong list: grants allow or ask, restrictions ask or forbid."
                     )
         for rule in self.grants:
             for pattern in _patterns(rule.when):
@@ -125,7 +125,7 @@ class Policy(BaseModel):
         `has_effects`: whether the tool may do more than read. `outside`: what was read from outside before; empty for nothing.
         """
         decision = self._granted(tool, arguments, has_effects=has_effects, outside=outside)
-        for rule in self.limits:
+        for rule in self.restrictions:
             if (
                 STRICTNESS[rule.effect] > STRICTNESS[decision.effect]
                 and rule.is_of(tool)
@@ -145,33 +145,31 @@ class Policy(BaseModel):
             return Decision(effect="ask", rule=f"{widest}; asked, for it has read text from outside ({outside})")
         return Decision(effect=widest.effect, rule=str(widest))
 
-    def joined(self, other: "Policy") -> "Policy":
-        """What both grant, and what either limits."""
-        return Policy(
+    def joined(self, other: "ToolPolicy") -> "ToolPolicy":
+        """What both grant, and what either restricts."""
+        return ToolPolicy(
             reads=(*self.reads, *other.reads),
             grants=(*self.grants, *other.grants),
-            limits=(*self.limits, *other.limits),
+            restrictions=(*self.restrictions, *other.restrictions),
         )
 
-    def narrows(self, other: "Policy") -> bool:
+    def narrows(self, other: "ToolPolicy") -> bool:
         """Whether this allows no call that `other` does not, as far as their forms tell: an unsure case is none.
 
-        Each grant must be covered by one of the other's that is as wide, and each limit of the other by one that is as strict.
+        Each grant must be covered by one of the other's that is as wide, each restriction of the other's by one that is as strict.
         """
-        return (
-            set(self.reads) <= set(other.reads)
-            and all(
-                any(
-                    STRICTNESS[wider.effect] <= STRICTNESS[grant.effect] and wider.covers(grant)
-                    for wider in other.grants
-                )
-                for grant in self.grants
-            )
-            and all(
-                any(STRICTNESS[mine.effect] >= STRICTNESS[limit.effect] and mine.covers(limit) for mine in self.limits)
-                for limit in other.limits
-            )
+        covered = (
+            any(STRICTNESS[theirs.effect] <= STRICTNESS[mine.effect] and theirs.covers(mine) for theirs in other.grants)
+            for mine in self.grants
         )
+        kept = (
+            any(
+                STRICTNESS[mine.effect] >= STRICTNESS[theirs.effect] and mine.covers(theirs)
+                for mine in self.restrictions
+            )
+            for theirs in other.restrictions
+        )
+        return set(self.reads) <= set(other.reads) and all(covered) and all(kept)
 
 
 # ---- conditions ----------------------------------------------------------------------------------------------------------
