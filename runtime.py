@@ -7,11 +7,10 @@ with open_runtime() as runtime:
 """
 
 import sqlite3
-import threading
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -32,14 +31,17 @@ from memory.exports import read_export
 from memory.forget import Target
 from memory.privacy import all_private_threads, set_private
 from memory.store import QdrantStore, open_store
+from memory.turns import ALL, ThreadBusy
 from models.endpoint import is_private_host
 from models.reply import Stopped
 from nodes.as_of import AsOf, Past, active_thread, thread_config
 from nodes.context import STATE_VERSION, check_agent
+from nodes.forget import JOURNAL as FORGETTING
 from nodes.forget import Forgetting, Receipt
 from nodes.importing import Imported, Importing
 from nodes.memgpt.event import parse_event
 from nodes.memgpt.receive import check_owner
+from nodes.moving import JOURNAL as MOVING
 from nodes.moving import Moved, Moving, Progress
 from nodes.tool_decisions import read_log, set_tool_policy, tool_policy_of
 from nodes.tool_policy import ToolPolicy
@@ -60,14 +62,6 @@ BUILDERS: dict[Machine, Any] = {
 }
 
 
-ALL = "*"
-"""Stands for every thread while something is forgotten, or an agent carried in or out."""
-
-
-class ThreadBusy(RuntimeError):
-    """The thread has a run under way."""
-
-
 @dataclass
 class Runtime:
     """The machines with their memory. Threads may share it."""
@@ -75,8 +69,6 @@ class Runtime:
     settings: Settings
     store: QdrantStore
     checkpointer: BaseCheckpointSaver[str]
-    _busy: set[str] = field(default_factory=set)
-    _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.graphs: dict[Machine, Any] = {
@@ -202,21 +194,32 @@ class Runtime:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """While no turn is under way, and none begins. Raises ThreadBusy."""
-        with self._guard:
-            if self._busy:
-                raise ThreadBusy("A turn is under way, a forget or an import: wait for its end, or stop it.")
-            self._busy.add(ALL)
+        self._finish_for_others()
+        if self.store.client.begin(ALL):
+            raise ThreadBusy("A turn is under way, a forget or an import: wait for its end, or stop it.")
         try:
             self.past.settle()
             yield
         finally:
-            with self._guard:
-                self._busy.remove(ALL)
+            self.store.client.end(ALL)
 
     def finish(self) -> None:
-        """Finish what a crash has cut short: a renaming, a change of branches."""
-        self._moving.finish()
-        self.past.settle()
+        """Finish what a crash has cut short: a forget, a renaming, a change of branches. Where a turn is under way in another
+        process, that one has done so, or is at it.
+        """
+        if self.store.client.begin(ALL):
+            return
+        try:
+            Forgetting(self.store, self.checkpointer, self.settings).finish()
+            self._moving.finish()
+            self.past.settle()
+        finally:
+            self.store.client.end(ALL)
+
+    def _finish_for_others(self) -> None:
+        """Finish what another process began and was killed at."""
+        if any((self.settings.folder / journal).exists() for journal in (FORGETTING, MOVING)):
+            self.finish()
 
     def state(self, machine: Machine, thread: str) -> dict[str, Any]:
         """The thread's state; empty before its first step."""
@@ -358,12 +361,12 @@ class Runtime:
     def _turn(self, machine: Machine, thread: str) -> Iterator[None]:
         """One run at a time in a thread and its branches, with its memory on disk at the end."""
         name = f"{machine}:{thread}"
-        with self._guard:
-            if ALL in self._busy:
-                raise ThreadBusy("Something is being forgotten, or an agent carried in or out: wait for its end.")
-            if name in self._busy:
-                raise ThreadBusy(f"The conversation {thread} has a turn under way: wait for its end, or stop it.")
-            self._busy.add(name)
+        self._finish_for_others()
+        rival = self.store.client.begin(name)
+        if rival == ALL:
+            raise ThreadBusy("Something is being forgotten, or an agent carried in or out: wait for its end.")
+        if rival:
+            raise ThreadBusy(f"The conversation {thread} has a turn under way: wait for its end, or stop it.")
         try:
             self.past.settle()
             yield
@@ -371,8 +374,7 @@ class Runtime:
             try:
                 self.store.flush()
             finally:
-                with self._guard:
-                    self._busy.remove(name)
+                self.store.client.end(name)
 
 
 def _opened(file: Path | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
@@ -396,7 +398,6 @@ def open_runtime(settings: Settings | None = None) -> Iterator[Runtime]:
     """
     settings = settings or Settings()
     with open_store(settings) as store, open_checkpointer(settings) as checkpointer:
-        Forgetting(store, checkpointer, settings).finish()
         runtime = Runtime(settings, store, checkpointer)
         runtime.finish()
         yield runtime

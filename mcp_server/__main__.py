@@ -5,11 +5,11 @@ python -m mcp_server --agent ada --http 8321     at http://127.0.0.1:8321/mcp, w
 """
 
 import argparse
+import secrets
 from functools import partial
 
 from mcp_server.http import http_server, listen
 from mcp_server.memory_tools import MemoryTools, memory_server
-from mcp_server.owner import new_token
 from nodes.context import check_agent
 from runtime import open_runtime
 from settings import Settings
@@ -28,12 +28,12 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     settings = Settings()
-    # Opened for each call and closed after it: so the page and scripts can open the memory at any time.
-    server = memory_server(MemoryTools(partial(open_runtime, settings)), arguments.agent, settings)
+    # Opened for each call and closed after it: what is open here all day would have to serve the page.
+    server = memory_server(MemoryTools(partial(open_runtime, settings)), arguments.agent)
     if arguments.http is None:
         server.run("stdio")
         return
-    token = new_token()
+    token = secrets.token_urlsafe(32)
     try:
         listener, url = listen(arguments.http)
     except OSError as error:

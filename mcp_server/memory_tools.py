@@ -1,4 +1,4 @@
-"""The three tools: what each does with an agent's memory, here or by way of the process that has the memory open.
+"""The three tools: what each does with an agent's memory.
 
 What private conversations have written is not seen here: the tool that asks may tell it to a model elsewhere.
 """
@@ -6,7 +6,7 @@ What private conversations have written is not seen here: the tool that asks may
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import anyio
 from mcp.server.fastmcp import Context, FastMCP
@@ -14,17 +14,14 @@ from mcp.server.fastmcp.exceptions import ToolError
 from mcp.types import ClientCapabilities, ElicitationCapability, ToolAnnotations
 from pydantic import BaseModel, Field
 
-from mcp_server.owner import AGENT_HEADER, OwnerGone, forward, owner_of
 from memory.archival import Archival
-from memory.edge import MemoryInUse
 from memory.forget import Target, preview
 from memory.privacy import private_threads
-from nodes.context import check_agent
 from nodes.memgpt.recalled import FLOOR, sources
 from runtime import Runtime
-from settings import Settings
 from text import clean_text, one_line
 
+T = TypeVar("T")
 MOST = 20  # results
 SHOWN = 5  # of what would be forgotten
 TOLD = ("message", "passage")
@@ -109,53 +106,30 @@ def _remembered(kind: str, value: dict[str, Any], score: float) -> Remembered:
     )  # fmt: skip
 
 
-def memory_server(tools: MemoryTools, agent: str, settings: Settings) -> FastMCP:
-    """The MCP server of an agent's memory; with no agent, of the one that a request names in its header."""
-    server = FastMCP("palimpsest", INSTRUCTIONS.format(agent=agent or "an agent"), log_level="WARNING")
+def memory_server(tools: MemoryTools, agent: str) -> FastMCP:
+    """The MCP server of an agent's memory."""
+    server = FastMCP("palimpsest", INSTRUCTIONS.format(agent=agent), log_level="WARNING")
 
-    async def done(
-        context: Context[Any, Any, Any], name: str, arguments: dict[str, Any], work: Callable[[str], Any]
-    ) -> Any:
-        """The work done here, or by the process that has the memory open."""
-        asked = agent or _named(context)
-        for is_last in (False, True):
-            try:
-                return await anyio.to_thread.run_sync(work, asked)
-            except MemoryInUse as error:
-                owner = owner_of(settings)
-                if owner is None:
-                    raise ToolError(
-                        f"{error} (A page of Palimpsest that is open serves others; a script does not.)"
-                    ) from error
-                try:
-                    return await forward(owner, asked, name, arguments, context)
-                except OwnerGone:  # killed in between: then the memory is free
-                    if is_last:
-                        raise ToolError(f"{error}") from error
-            except (ValueError, RuntimeError) as error:
-                raise ToolError(str(error)) from error
-        raise AssertionError("one of the two has returned or raised")
+    async def done(work: Callable[[], T]) -> T:
+        try:
+            return await anyio.to_thread.run_sync(work)
+        except (ValueError, RuntimeError) as error:
+            raise ToolError(str(error)) from error
 
     @server.tool(annotations=ToolAnnotations(readOnlyHint=True, openWorldHint=False), structured_output=True)
-    async def search_memory(query: str, context: Context[Any, Any, Any], limit: int = 10) -> list[Remembered]:
+    async def search_memory(query: str, limit: int = 10) -> list[Remembered]:
         """Find what the person has told, what was noted, and passages of documents, by words and meaning; the best first."""
-        found = await done(
-            context, "search_memory", {"query": query, "limit": limit}, lambda who: tools.search(who, query, limit)
-        )
-        return [Remembered.model_validate(each) for each in found]
+        return await done(lambda: tools.search(agent, query, limit))
 
     @server.tool(annotations=ToolAnnotations(readOnlyHint=False, destructiveHint=False, openWorldHint=False))
-    async def keep_memory(text: str, context: Context[Any, Any, Any]) -> str:
+    async def keep_memory(text: str) -> str:
         """Keep a text for later conversations. Write it so that it can be understood on its own."""
-        return str(await done(context, "keep_memory", {"text": text}, lambda who: tools.keep(who, text)))
+        return await done(lambda: tools.keep(agent, text))
 
     @server.tool(annotations=ToolAnnotations(readOnlyHint=False, destructiveHint=True, openWorldHint=False))
     async def forget_memory(words: str, context: Context[Any, Any, Any]) -> str:
         """Forget for good all that holds these words: a name, a place. The person is asked first."""
-        arguments = {"words": words}
-        held = await done(context, "forget_memory", arguments, lambda who: tools.would_forget(who, words))
-        if isinstance(held, str):
-            return held  # the owner of the memory has asked, and done it
+        held = await done(lambda: tools.would_forget(agent, words))
         if not held:
             return "Nothing that this tool may see holds that. On the page Memory the person can forget all that does."
         if not context.session.check_client_capability(ClientCapabilities(elicitation=ElicitationCapability())):
@@ -167,17 +141,6 @@ def memory_server(tools: MemoryTools, agent: str, settings: Settings) -> FastMCP
         answer = await context.elicit(asked, Yes)
         if answer.action != "accept" or not answer.data.forget:
             return "The person did not agree: nothing was forgotten."
-        return str(await done(context, "forget_memory", arguments, lambda who: tools.forget(who, words)))
+        return await done(lambda: tools.forget(agent, words))
 
     return server
-
-
-def _named(context: Context[Any, Any, Any]) -> str:
-    """The agent that a request names."""
-    request = context.request_context.request
-    name = request.headers.get(AGENT_HEADER, "") if request is not None else ""
-    try:
-        check_agent(name)
-    except ValueError as error:
-        raise ToolError(f"The request names no agent: {error}") from error
-    return str(name)

@@ -9,6 +9,7 @@ import atexit
 import os
 import shutil
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import qdrant_edge as edge
 from qdrant_client import models
 
 from memory.edge_translation import filter_of, filter_or_none, index_of, named_vectors, query_of
+from memory.turns import Turns
 
 COPIED_AT_ONCE = 500  # points
 
@@ -47,7 +49,7 @@ class QueryResult:
     points: list[Record]
 
 
-class EdgeClient:
+class EdgeClient(Turns):
     """One shard directory, spoken to as a QdrantClient with a single collection (its name is accepted and ignored).
 
     Safe to share between threads. Raises MemoryInUse when another process holds the folder, MemoryDamaged when its
@@ -56,16 +58,19 @@ class EdgeClient:
 
     is_shared = False
     """Whether other processes write to the memory too."""
+    has_files = True
+    """Whether its files are on this machine, and can be written anew."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.folder = folder
         self.shard_folder = folder / "shard"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_file = _lock_folder(folder)
         self._guard = threading.RLock()
         self._unflushed = False
-        self.updates = 0
-        """How often it was written to: where that has not grown, all is as it was."""
+        self._opened = uuid.uuid4().hex
+        self._updates = 0
         try:
             self._shard: edge.EdgeShard | None = self._load()
         except BaseException:
@@ -107,8 +112,12 @@ class EdgeClient:
     def _update(self, operation: edge.UpdateOperation) -> None:
         with self._guard:
             self._unflushed = True  # also where it fails: a part of it may be done
-            self.updates += 1
+            self._updates += 1
             self._open_shard().update(operation)
+
+    def version(self) -> str:
+        """Changes with each write: where it has not, all is as it was."""
+        return f"{self._opened}:{self._updates}"
 
     def flush(self) -> None:
         """Write everything to disk. When Edge fails at it, reload the shard: its log still has every update."""

@@ -289,7 +289,7 @@ def _alone(point: Stored) -> models.PointStruct:
 
 def purge(store: QdrantStore) -> list[str]:
     """Write the memory's files anew, so that no byte of what was deleted is left; returns what cannot be seen to here."""
-    if store.client.is_shared:
+    if not store.client.has_files:
         return ["the files of the Qdrant server, which clears deleted points itself when it next optimises"]
     store.client.rewrite(INDEXES)
     return []

@@ -12,7 +12,6 @@ from qdrant_client import models
 from tqdm import tqdm
 
 from memory.conditions import Namespace, inside
-from memory.edge import EdgeClient
 from memory.embedder import Embedder, EmbeddingFailed
 from memory.points import COLLECTION, NO_PASSAGE
 from memory.server import Client
@@ -36,7 +35,7 @@ class PendingEmbeddings:
         self._opened = False
         self._opening = threading.Lock()
         self._agents: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._none_at: dict[Namespace, int] = {}  # the client's `updates` when nothing was pending
+        self._none_at: dict[Namespace, str] = {}  # the client's version when nothing was pending
 
     def embed(self, texts: list[str]) -> list[list[float]]:
         """Unit vectors of `texts`. Raises EmbeddingFailed."""
@@ -69,12 +68,12 @@ class PendingEmbeddings:
         )
         where = inside(namespace, unembedded)
         with self._agents["".join(namespace[:1])]:
-            updates = self._client.updates if isinstance(self._client, EdgeClient) else None
-            if updates is not None and self._none_at.get(namespace) == updates:
+            version = self._client.version()
+            if version and self._none_at.get(namespace) == version:
                 return 0, 0
             batch = self._read(where, limit)
-            if updates is not None and not batch and not but:
-                self._none_at[namespace] = updates
+            if version and not batch and not but:
+                self._none_at[namespace] = version
             pending = len(batch)
             if pending == BATCH:
                 pending = self._client.count(COLLECTION, count_filter=where).count

@@ -8,21 +8,25 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from memory.edge import EdgeClient
 from memory.points import COLLECTION
+from memory.shared import SharedEdge
+from memory.turns import Turns
 
 
 class MemoryUnreachable(RuntimeError):
     """The Qdrant server does not answer, or refuses."""
 
 
-class ServerClient:
+class ServerClient(Turns):
     """QdrantClient, whose collection is made when it is opened. `options` are QdrantClient's.
 
     Raises MemoryUnreachable when the server does not answer or refuses the key.
     """
 
     is_shared = True
+    has_files = False
 
     def __init__(self, **options: Any) -> None:
+        super().__init__()
         try:
             self._client = QdrantClient(**options)
             if not self._client.collection_exists(COLLECTION):
@@ -49,6 +53,10 @@ class ServerClient:
     def indexed_fields(self) -> set[str]:
         return set(self.get_collection(COLLECTION).payload_schema)
 
+    def version(self) -> str:
+        """Empty: a server does not tell when it was written to."""
+        return ""
+
     def flush(self) -> None:
         """A server acknowledges what it has logged: nothing to do."""
 
@@ -56,5 +64,5 @@ class ServerClient:
         self._client.close()
 
 
-Client = EdgeClient | ServerClient
+Client = EdgeClient | SharedEdge | ServerClient
 """What the store asks of Qdrant: requests are qdrant_client.models, and two methods are more than QdrantClient has."""

@@ -20,7 +20,6 @@ from qdrant_client import models
 
 from memory import ranking
 from memory.conditions import IN, Namespace, inside, matches, value_conditions
-from memory.edge import EdgeClient
 from memory.embedder import CachingEmbedder, Embedder, open_embedder, reads
 from memory.hiding import Hiding
 from memory.languages import Languages
@@ -43,6 +42,7 @@ from memory.points import (
 from memory.ranked_requests import nearest_request, words_requests
 from memory.result_page import ResultPage, check_page
 from memory.server import Client, ServerClient
+from memory.shared import SharedEdge
 from memory.statements import asks_about_then
 from memory.upgrade import upgrade
 from memory.words import language_of
@@ -380,7 +380,7 @@ class QdrantStore(BaseStore):
 
 
 def open_store(settings: Settings) -> QdrantStore:
-    """The store that the settings name: Qdrant Edge in `settings.folder`, or a server.
+    """The store that the settings name: Qdrant Edge in `settings.folder`, here or in another process, or a server.
 
     Raises MemoryInUse, MemoryDamaged or MemoryUnreachable.
     """
@@ -388,5 +388,5 @@ def open_store(settings: Settings) -> QdrantStore:
     if settings.qdrant_url:
         client = ServerClient(url=settings.qdrant_url, api_key=settings.qdrant_api_key.get_secret_value() or None)
     else:
-        client = EdgeClient(settings.folder / "memory")
+        client = SharedEdge(settings.folder / "memory")
     return QdrantStore(client, open_embedder(settings))

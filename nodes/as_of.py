@@ -4,9 +4,8 @@ LangGraph keeps each step of each conversation, and Qdrant says when each memory
 but the versions of blocks. What was deleted since is not there: what is forgotten was never known.
 """
 
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from memory.branches import Branches, activate, branches_of, first, grown, save,
 from memory.checkpoints import last_values
 from memory.store import QdrantStore
 from memory.stored import Stored, stored
+from memory.turns import locked
 from nodes.memgpt.receive import check_owner
 from nodes.memgpt.state import State
 from nodes.replies import MEMGPT_THREAD
@@ -52,8 +52,6 @@ class Past:
     checkpointer: BaseCheckpointSaver[str]
     graph: Any
     """The compiled memgpt machine."""
-    _changing: threading.RLock = field(default_factory=threading.RLock)
-    """Held while branches change."""
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
@@ -92,7 +90,7 @@ class Past:
         A message that came in together with others goes with all of them. Raises ValueError for a message that is not of this
         conversation, for another agent's conversation, and where a forget has taken the earlier steps with it.
         """
-        with self._changing:
+        with locked(self.store.client, "branches"):
             tree = self._tree(agent, conversation) or first(agent, conversation)
             if isinstance(before, str):
                 thread, moment = self._place(agent, conversation, before)
@@ -115,7 +113,7 @@ class Past:
 
     def switch(self, agent: str, conversation: str, thread: str) -> Branches:
         """Go to another branch, with what it had written. Raises ValueError if there is none such."""
-        with self._changing:
+        with locked(self.store.client, "branches"):
             tree = self._tree(agent, conversation)
             if tree is None:
                 raise ValueError(f"The conversation {conversation} has no branches.")
@@ -123,12 +121,12 @@ class Past:
 
     def leave_out(self, agent: str, conversation: str) -> Branches:
         """Take all that a conversation has written out of memory, without deleting it."""
-        with self._changing:
+        with locked(self.store.client, "branches"):
             return self._go(activate(self._tree(agent, conversation) or first(agent, conversation), ""))
 
     def take_in(self, agent: str, conversation: str) -> Branches:
         """Undo that. Raises ValueError if the conversation is not left out."""
-        with self._changing:
+        with locked(self.store.client, "branches"):
             tree = self._tree(agent, conversation)
             if tree is None or not tree.is_left_out:
                 raise ValueError(f"The conversation {conversation} is not left out of memory.")
@@ -136,7 +134,7 @@ class Past:
 
     def settle(self) -> None:
         """Finish the changes of branches that a crash has cut short."""
-        with self._changing:
+        with locked(self.store.client, "branches"):
             for tree in unsettled(self.store):
                 settle(self.store, tree)
 

@@ -98,6 +98,10 @@ class Forgetting:
         elsewhere = [*purge(self.store), *purge_checkpoints(self.checkpointer)]
         scanned, found = self._scan(marks)
         elsewhere += self._sought_in_files(marks)[1]
+        if self.store.client.has_files and self.store.client.is_shared:
+            elsewhere.append(
+                "temporary chats and copies of texts in other processes that have the memory open, until they close it"
+            )
         _erase_file(self.settings.folder / JOURNAL)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Receipt(

@@ -17,9 +17,10 @@ from memory.forget import Target
 from memory.lessons import Lesson, Lessons
 from memory.recall import SAID, Recall
 from memory.stored import stored
+from memory.turns import ThreadBusy
 from models.scripted import PolicyModel, call
 from nodes.memgpt.recalled import sources
-from runtime import Runtime, ThreadBusy, open_runtime
+from runtime import Runtime, open_runtime
 from settings import Settings
 from tests.graphs.test_memgpt import play
 

@@ -13,8 +13,9 @@ from memory.blocks import load_blocks, save_block
 from memory.forget import Target
 from memory.recall import Recall
 from memory.stored import stored
+from memory.turns import ThreadBusy
 from models.scripted import PolicyModel, call
-from runtime import Runtime, ThreadBusy
+from runtime import Runtime
 from tests.graphs.test_memgpt import play
 from tests.test_branches import AGENT, Walk, copy, copy_then, hits
 

@@ -22,9 +22,10 @@ from memory.forget import EDITED, Target, preview
 from memory.lessons import Lesson, Lessons
 from memory.recall import Recall
 from memory.stored import stored
+from memory.turns import ALL, ThreadBusy
 from models.scripted import PolicyModel, call
 from nodes.forget import JOURNAL, Receipt
-from runtime import ALL, Runtime, ThreadBusy, open_runtime
+from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.kept import KeptData
 from tests.conftest import WordEmbedder
@@ -193,11 +194,11 @@ def test_one_thing_at_a_time_is_forgotten(make: Callable[[], Target]) -> None:
 
 def test_nothing_is_forgotten_while_a_turn_is_under_way_and_no_turn_meanwhile(runtime: Runtime) -> None:
     play(runtime, "(listening)", text=TOLD)
-    runtime._busy.add("t")
+    runtime.store.client.begin("t")
     with pytest.raises(ThreadBusy):
         runtime.forget("ada", Target(text=SECRET))
-    runtime._busy.clear()
-    runtime._busy.add(ALL)
+    runtime.store.client.end("t")
+    runtime.store.client.begin(ALL)
     with pytest.raises(ThreadBusy):
         play(runtime, "(listening)", text="Hello")
 

@@ -19,8 +19,6 @@ from mcp.client.streamable_http import streamablehttp_client
 from mcp.types import ElicitResult, TextContent
 
 from graphs.memgpt import Context
-from mcp_server.http import serving
-from mcp_server.owner import owner_of
 from memory.archival import Archival
 from memory.recall import Recall
 from models.scripted import call
@@ -137,8 +135,8 @@ def test_nothing_is_forgotten_without_a_yes(kept: Path) -> None:
 
 @pytest.fixture
 def owner(kept: Path) -> Iterator[Runtime]:
-    """As the page has it: open here, and served."""
-    with open_runtime(Settings(home=kept)) as runtime, serving(runtime):
+    """As the page has it: open here."""
+    with open_runtime(Settings(home=kept)) as runtime:
         yield runtime
 
 
@@ -157,33 +155,6 @@ def test_beside_an_open_page_it_works_the_same(owner: Runtime) -> None:
     assert len(asked) == 1
     assert [i.value["text"] for i in Archival(owner.store, "ada").newest().items] == ["Ada moved to Porto."]
     play(owner, call("send_message", message="Ok."), text="The page goes on.", thread="t")
-
-
-def test_it_answers_only_to_its_token_on_this_machine(owner: Runtime) -> None:
-    served = owner_of(owner.settings)
-    assert served
-    assert served.url.startswith("http://127.0.0.1:")
-    assert (owner.settings.folder / "mcp_server.json").stat().st_mode & 0o777 == 0o600
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-    good = f"Bearer {served.token}"
-    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": ""}, {"Authorization": good[:-1]}):
-        assert httpx.post(served.url, json=body, headers=headers).status_code == 401
-    rebound = httpx.post(served.url, json=body, headers={"Authorization": good, "Host": "evil.example"})
-    assert rebound.status_code in (403, 421)
-
-    async def work(agent: str) -> Any:
-        headers = {"Authorization": good, **({"x-palimpsest-agent": agent} if agent else {})}
-        async with (
-            streamablehttp_client(served.url, headers) as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            return await ask(session, "search_memory", query="cat")
-
-    assert asyncio.run(work("ada"))
-    assert asyncio.run(work("eve")) == [], "another agent's memory is another's"
-    assert "names no agent" in asyncio.run(work(""))
-    assert "names no agent" in asyncio.run(work("../ada"))
 
 
 def test_private_conversations_are_not_seen(owner: Runtime) -> None:
@@ -207,9 +178,8 @@ def test_private_conversations_are_not_seen(owner: Runtime) -> None:
 OWNER = """
 import sys, time
 from pathlib import Path
-from mcp_server.http import serving
 from runtime import open_runtime
-with open_runtime() as runtime, serving(runtime):
+with open_runtime() as runtime:
     print("open", flush=True)
     time.sleep(600)
 """
@@ -253,6 +223,11 @@ def test_over_http_with_the_token_that_it_prints(kept: Path) -> None:
                     assert httpx.post(url).status_code == 401
                     break
                 assert time.monotonic() < end
+            body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+            for wrong in ("Bearer x", "", token[:-1]):
+                assert httpx.post(url, json=body, headers={"Authorization": wrong}).status_code == 401
+            rebound = httpx.post(url, json=body, headers={"Authorization": token, "Host": "evil.example"})
+            assert rebound.status_code in (403, 421)
             headers = {"Authorization": token}
             async with (
                 streamablehttp_client(url, headers) as (read, write, _),
@@ -267,18 +242,3 @@ def test_over_http_with_the_token_that_it_prints(kept: Path) -> None:
         run(work())
     finally:
         server.kill()
-
-
-def test_a_file_that_a_killed_owner_has_left_is_not_believed(owner: Runtime) -> None:
-    """Its port may be anybody's now: what is asked would be told to them."""
-    settings = owner.settings
-    assert owner_of(settings)
-    left = settings.folder / "mcp_server.json"
-    left.write_text(left.read_text().replace(f'"process": {os.getpid()}', '"process": 1'))
-    assert owner_of(settings) is None
-
-    async def work() -> None:
-        async with by_stdio(settings.folder) as session:
-            assert "a script does not" in await ask(session, "search_memory", query="cat")
-
-    run(work())

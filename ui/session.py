@@ -8,10 +8,9 @@ from typing import Any
 import streamlit as st
 
 from graphs.memgpt import Context
-from mcp_server.http import serving
 from memory.blocks import Thread, list_threads
 from memory.checkpoints import CheckpointsUnavailable
-from memory.edge import EdgeClient, MemoryDamaged, MemoryInUse
+from memory.edge import MemoryDamaged, MemoryInUse
 from memory.server import MemoryUnreachable
 from models.chat import EndpointChat
 from models.endpoint import OFFLINE, list_models, local_endpoints, open_model
@@ -61,10 +60,7 @@ class Session:
 @st.cache_resource(show_spinner="Opening the memory…", on_release=lambda opened: opened.closing.close())
 def _open() -> Opened:
     closing = ExitStack()
-    runtime = closing.enter_context(open_runtime())
-    if not runtime.settings.qdrant_url:  # an embedded memory is open in one process: this one serves the others
-        closing.enter_context(serving(runtime))
-    return Opened(runtime, closing)
+    return Opened(closing.enter_context(open_runtime()), closing)
 
 
 @st.cache_data(ttl=30, show_spinner="Looking for a model…")
@@ -83,16 +79,14 @@ def _models() -> list[tuple[str, str]]:
 
 
 @st.cache_data(max_entries=1, show_spinner=False)
-def _threads_at(_runtime: Runtime, home: str, updates: int) -> list[Thread]:
+def _threads_at(_runtime: Runtime, home: str, version: str) -> list[Thread]:
     return list_threads(_runtime.store)
 
 
 def _threads(runtime: Runtime) -> list[Thread]:
     """The conversations; those of an embedded memory are read anew only after a write, for an import brings thousands."""
-    client = runtime.store.client
-    if isinstance(client, EdgeClient):
-        return _threads_at(runtime, str(runtime.settings.home), client.updates)
-    return list_threads(runtime.store)
+    version = runtime.store.client.version()
+    return _threads_at(runtime, str(runtime.settings.home), version) if version else list_threads(runtime.store)
 
 
 def open_session() -> Session:

@@ -23,6 +23,7 @@ from graphs.memgpt import Context, State, builder, graph, login, system_alert, t
 from memory.archival import Archival
 from memory.blocks import list_threads, load_blocks, save_block
 from memory.recall import Recall
+from memory.turns import ThreadBusy
 from models.scripted import PolicyModel, ScriptedModel, call, calls, check_prompt
 from nodes.context import STATE_VERSION
 from nodes.memgpt.evict import SUMMARISE
@@ -30,7 +31,7 @@ from nodes.memgpt.log import StepLog
 from nodes.memgpt.receive import PERSONA
 from nodes.memgpt.state import SMALLEST_WINDOW
 from nodes.memgpt.window import TOOL_TOKENS, measure, render_prompt
-from runtime import Runtime, ThreadBusy, open_runtime
+from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.lookup import find_task, store_tasks
 from tests.conftest import WordEmbedder
