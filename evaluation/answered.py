@@ -18,12 +18,13 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from tqdm import tqdm
 
-from evaluation.report import Rows, print_table
+from evaluation.report import Rows, all_operations, print_table
 from graphs.memgpt import Context
 from intervals import format_interval, interval
 from memory.archival import Archival
 from memory.blocks import load_blocks
 from models.refusals import ModelFailed
+from nodes.memgpt.state import Operation
 from runtime import Runtime, open_runtime
 from settings import Settings
 
@@ -87,6 +88,7 @@ def hold(runtime: Runtime, seed: int, model: str, window: int, chain: int) -> di
     context = Context(agent=agent, model=model, window=window)
     row: dict[str, Any] = {name: [] for name in ("answered", "delivered", "right", "seconds", "said", "read", "cached")}
     calls: dict[str, bool] = {}
+    meters: list[dict[str, Operation]] = []
     for turn in turns:
         began = time.monotonic()
         try:
@@ -100,11 +102,13 @@ def hold(runtime: Runtime, seed: int, model: str, window: int, chain: int) -> di
         row["seconds"].append(round(time.monotonic() - began, 1))
         row["answered"].append(bool(answer.strip()))
         row["delivered"].append(bool(answer.strip()) and state["turn"].get("reminded", False))
+        meters.append(state["meter"])
         row["read"].append(state["tokens"]["read"])
         row["cached"].append(state["tokens"]["cached"])
         if turn.expected:
             row["right"].append(turn.expected.lower() in answer.lower())
         calls |= {str(m.id): m.status == "success" for m in state["messages"] if isinstance(m, ToolMessage)}
+    row["meter"] = all_operations(meters)
     row["calls"], row["sound"] = len(calls), sum(calls.values())
     blocks = "\n".join(load_blocks(runtime.store, agent).values())
     kept = "\n".join(str(item.value["text"]) for item in runtime.store.all(Archival(runtime.store, agent).namespace))
@@ -136,7 +140,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "chain": arguments.chain,
     }
     rows = Rows(arguments.out, setting, arguments.resume)
-    table, result = [], {}
+    table, result, meters = [], {}, {}
     for way in arguments.calls:
         with tempfile.TemporaryDirectory() as folder, open_runtime(Settings(home=Path(folder), calls=way)) as runtime:
             for seed in tqdm(range(arguments.first, arguments.first + arguments.conversations), desc=way, disable=None):
@@ -144,13 +148,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     rows.add(f"{way} {seed}", hold(runtime, seed, arguments.model, arguments.window, arguments.chain))
         done = [rows.done[f"{way} {n}"] for n in range(arguments.first, arguments.first + arguments.conversations)]
         result[way] = summary(done)
+        meters[way] = all_operations(row["meter"] for row in done)
         table.append([way, *(format_interval(result[way][name], 2) for name in result[way])])
     print_table(
         f"{arguments.conversations} conversations of {6 * arguments.chain} turns, window {arguments.window}",
         ["calls", *next(iter(result.values()))],
         table,
     )
-    return {**setting, "ways": result}
+    return {**setting, "ways": result, "meter": meters}
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -8,7 +8,19 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from evaluation.report import ORACLE, UNAIDED, Row, Rows, means, paired, print_table, protocol_of, spent, work_off
+from evaluation.report import (
+    ORACLE,
+    UNAIDED,
+    Row,
+    Rows,
+    all_operations,
+    means,
+    paired,
+    print_table,
+    protocol_of,
+    spent,
+    work_off,
+)
 from graphs.memgpt import Context
 from intervals import format_interval
 from models.endpoint import open_model
@@ -96,6 +108,7 @@ def ask_agent(runtime: Runtime, thread: str, event: BaseMessage, context: Contex
     return {
         "answer": "\n".join(state["replies"]),
         "read": state["tokens"]["read"],
+        "meter": state["meter"],
         "searches": sum("search" in str(m.name) for m in done.values() if isinstance(m, ToolMessage)),
         "recalled": recalled_lines(state["recalled"]),
         "transcript": transcript(done.values(), MOST),
@@ -147,7 +160,9 @@ def compare(
         ],
     )
     costs = {way: spent(kept) for way, kept in done.items()}
-    return {**setting, "protocol": protocol_of(arguments.model, settings, rows), "ways": ways, "spent": costs}, done
+    meters = {way: all_operations(row["meter"] for row in kept if "meter" in row) for way, kept in done.items()}
+    protocol = protocol_of(arguments.model, settings, rows)
+    return {**setting, "protocol": protocol, "ways": ways, "spent": costs, "meter": meters}, done
 
 
 def agent_minus(ways: Sequence[str], groups: Sequence[str] = ("",)) -> dict[str, tuple[str, str]]:

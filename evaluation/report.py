@@ -19,6 +19,8 @@ from intervals import interval
 from models.chat import EndpointChat
 from models.endpoint import open_model
 from models.refusals import ContextOverflow, CutOff, ModelFailed
+from nodes.memgpt.meter import added_up
+from nodes.memgpt.state import Operation
 from settings import Settings
 
 ORACLE = "oracle"
@@ -158,6 +160,13 @@ def spent(rows: Iterable[Row]) -> Row:
     kept = list(rows)
     costs = {name: round(sum(row.get(name, 0) for row in kept), 1) for name in (*TOKENS, "seconds")}
     return {**costs, "unfinished": sum("failed" in row for row in kept)}
+
+
+def all_operations(meters: Iterable[Mapping[str, Operation]]) -> dict[str, Operation]:
+    """What many turns took together, by what was done."""
+    parts = list(meters)
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: added_up(part[name] for part in parts if name in part) for name in names}
 
 
 def means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, float]]:

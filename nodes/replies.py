@@ -2,8 +2,10 @@
 
 import math
 import re
+import typing
 import uuid
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -28,6 +30,20 @@ MEMGPT_THREAD = "memgpt:"
 """Before the name of a conversation that has a colon in it: `react:x` is the thread of a solver's run."""
 
 
+class Watches(typing.Protocol):
+    """Sees every call of the model that a machine makes, and those of machines inside it."""
+
+    def seconds_for(self, prompt: Sequence[BaseMessage]) -> float:
+        """How long a call with this prompt may take. Raises what is to end the machine instead."""
+
+    def note(self, prompt: Sequence[BaseMessage], reply: Reply | None) -> None:
+        """Count what it took; None for a call that failed."""
+
+
+WATCHER: ContextVar[Watches | None] = ContextVar("watcher", default=None)
+"""Set while one machine runs another."""
+
+
 def settings_of(runtime: Runtime[Any]) -> Settings:
     """The settings that the runtime has put into the context; those of the environment for a bare graph, as in Studio."""
     return runtime.context.settings or Settings()
@@ -39,13 +55,19 @@ def reply_to(
     within: float = math.inf,
 ) -> Reply:  # fmt: skip
     """The model's reply, by the run's settings and `within` so many seconds; see models.reply.ask. Raises ModelFailed, Stopped."""
-    settings = settings_of(runtime)
+    settings, watcher = settings_of(runtime), WATCHER.get()
     check_reach(runtime)
-    return ask(
-        open_model(model or settings.model, settings), prompt, tools, seconds=min(settings.reply_seconds, within), tags=tags,
-        control=runtime.control, temperature=temperature, only=only, most=most,
-        window=getattr(runtime.context, "window", 0),
-    )  # fmt: skip
+    seconds = min(settings.reply_seconds, within, watcher.seconds_for(prompt) if watcher else math.inf)
+    reply = None
+    try:
+        reply = ask(
+            open_model(model or settings.model, settings), prompt, tools, seconds=seconds, tags=tags, control=runtime.control,
+            temperature=temperature, only=only, most=most, window=getattr(runtime.context, "window", 0),
+        )  # fmt: skip
+    finally:
+        if watcher:
+            watcher.note(prompt, reply)
+    return reply
 
 
 def protocol_of(runtime: Runtime[Any]) -> Protocol:

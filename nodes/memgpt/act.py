@@ -19,7 +19,7 @@ from memory.recall import Trust
 from memory.server import MemoryUnreachable
 from models.reply import Stopped
 from nodes.memgpt.log import StepLog
-from nodes.memgpt.meter import NOTHING, with_work
+from nodes.memgpt.meter import NOTHING, Solving, added_up, with_work
 from nodes.memgpt.state import Context, Operation, State, TurnProgress, WakeReason
 from nodes.memgpt.tools import HEARTBEAT, TOOLS, Chained, ToolArguments, ToolContext
 from nodes.memgpt.window import REPLY_SHARE, RESULT_SHARE, clip, clip_message, measure, room
@@ -58,7 +58,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
     reply = state["messages"][-1]
     if not isinstance(reply, AIMessage):
         raise TypeError(f"act runs after a reply with calls, not after a {reply.type} message.")
-    log, private = StepLog(state, runtime), is_private_run(runtime)
+    log, private, solving = StepLog(state, runtime), is_private_run(runtime), Solving(state, context)
     free = room(state, context)
     share = int(free * RESULT_SHARE) // len(reply.tool_calls)
     tools = ToolContext(
@@ -71,7 +71,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         time=log.now,
         trust="outside" if outside_in_view(state) else "own",
         fits=lambda blocks: _leaves_room(state, context, blocks),
-        solve=solve,
+        solve=solving.watched(solve),
         event=state["turn"]["event"],
         thread=thread_of(runtime),
         temporary=context.temporary,
@@ -95,6 +95,10 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         messages.append(_result(call, str(reply.id), status, clip(answer, share), log.now, origins[number]))
 
     work: Operation = {**NOTHING, "calls": len(results), "bytes": sum(len(text.encode()) for text in results.values())}
+    meter, inside = state.get("meter", {}), solving.taken
+    meter = with_work(meter, "tools", begun + inside["milliseconds"] / 1_000, work)
+    if inside["calls"]:
+        meter["solving"] = added_up([meter.get("solving", NOTHING), inside])
     archival = Archival(store, context.agent).count()
     log.add_calls(reply, results, origins, sent, tools.trust)
     log.write()
@@ -110,7 +114,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         },
         "replies": [*state["replies"], *tools.replies],
         "turn": turn,
-        "meter": with_work(state.get("meter", {}), "tools", begun, work),
+        "meter": meter,
         **({"stop": "loop"} if stop else {}),
         **log.update(),
     }

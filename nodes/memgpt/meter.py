@@ -1,23 +1,33 @@
 """What a turn takes, by what was done, and the caps that end it: tokens, calls of the model, seconds.
 
-Tokens are the server's figures, or estimates where it gives none. What a machine inside `solve_carefully` takes counts as time.
+Tokens are the server's figures, or estimates where it gives none. The calls of machines inside `solve_carefully` are counted too,
+and the caps end these machines.
 """
 
 import json
 import time
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, cast
 
 from langchain_core.messages import BaseMessage
 
 from models.intake import Reply
+from models.refusals import ModelFailed
 from nodes.memgpt.state import Context, Operation, State
 from nodes.memgpt.window import estimate
+from nodes.replies import WATCHER
 
 Cap = Literal["", "token_cap", "call_cap", "time_cap"]
 NOTHING: Operation = {"calls": 0, "read": 0, "written": 0, "milliseconds": 0, "bytes": 0}
-THOUGHTS = ("thinking", "summary", "note")
+THOUGHTS = ("thinking", "summary", "note", "solving")
 """What calls the model."""
+CAPS = {"token_cap": "tokens", "call_cap": "calls of the model", "time_cap": "seconds"}
+Solve = Callable[[str, str], str]
+"""Works out a task by a method."""
+
+
+class CapMet(RuntimeError):
+    """The turn has met a cap inside `solve_carefully`."""
 
 
 def with_thought(
@@ -58,6 +68,61 @@ def cap_met(state: State, context: Context, prompt_tokens: int = 0) -> Cap:
     if context.max_calls and sum(each["calls"] for each in thoughts) >= context.max_calls:
         return "call_cap"
     return "time_cap" if seconds_left(state, context) <= 0 else ""
+
+
+class Solving:
+    """Counts what the machines inside `solve_carefully` take in a step, and ends them at the turn's caps."""
+
+    def __init__(self, state: State, context: Context) -> None:
+        self._state, self._context = state, context
+        self._begun = 0.0
+        self.taken = NOTHING
+
+    def watched(self, solve: Solve) -> Solve:
+        """`solve`, counted; at a cap it says so in place of an answer."""
+
+        def run(method: str, task: str) -> str:
+            self._begun = time.monotonic()
+            watching = WATCHER.set(self)
+            try:
+                return solve(method, task)
+            except CapMet as met:
+                return str(met)
+            except ModelFailed:
+                if seconds_left(self._state, self._context) * 1_000 > self._so_far()["milliseconds"]:
+                    raise
+                return f"It was stopped: the turn has met its cap of {CAPS['time_cap']}."
+            finally:
+                WATCHER.reset(watching)
+                self.taken = self._so_far()
+
+        return run
+
+    def seconds_for(self, prompt: Sequence[BaseMessage]) -> float:
+        """How long the next call may take. Raises CapMet if there is to be none."""
+        meter = self._state.get("meter", {})
+        solving = added_up([meter.get("solving", NOTHING), self._so_far()])
+        state: State = {**self._state, "meter": {**meter, "solving": solving}}
+        if cap := cap_met(state, self._context, sum(estimate(message.text) for message in prompt)):
+            raise CapMet(f"It was stopped: the turn has met its cap of {CAPS[cap]}.")
+        return seconds_left(state, self._context)
+
+    def note(self, prompt: Sequence[BaseMessage], reply: Reply | None) -> None:
+        """Count a call."""
+        one = with_thought({}, "call", time.monotonic(), prompt, reply)["call"]
+        self.taken = added_up([self.taken, one])
+
+    def _so_far(self) -> Operation:
+        return {
+            **self.taken,
+            "milliseconds": self.taken["milliseconds"] + round(1_000 * (time.monotonic() - self._begun)),
+        }
+
+
+def added_up(parts: Iterable[Operation]) -> Operation:
+    """Several as one."""
+    kept = list(parts)
+    return cast(Operation, {name: sum(part[name] for part in kept) for name in NOTHING})  # type: ignore[literal-required]
 
 
 def seconds_left(state: State, context: Context) -> float:

@@ -170,7 +170,7 @@ class State(TypedDict, total=False):
     tokens: Tokens
     """Of the last turn."""
     meter: dict[str, Operation]
-    """What the last turn took, by what was done: recall, thinking, tools, summary, note."""
+    """What the last turn took, by what was done: recall, thinking, tools, solving (machines inside), summary, note."""
     thoughts: list[str]
     """What the model thought in the last turn, where its server tells it apart: for the person; it is in no prompt."""
     replies: list[str]
@@ -213,7 +213,7 @@ class Context(RunContext):
     max_calls: int = 0
     """Most calls of the model in a turn; 0: no cap."""
     max_seconds: float = 0
-    """Most time of a turn; 0: no cap. A reply under way is broken off, a machine inside `solve_carefully` is not."""
+    """Most time of a turn; 0: no cap. A reply under way is broken off; a tool of a machine inside `solve_carefully` is not."""
     answers: bool = True
     """Whether a person's message must be answered: an agent that sends nothing is reminded once, then its text is delivered."""
     temporary: bool = False

@@ -50,6 +50,10 @@ def test_what_was_answered_right_kept_and_cached_is_counted(tmp_path: Path, monk
         assert not fake.turns
     way: dict[str, Any] = result["ways"]["native"]
     assert way["answered"]["mean"] == pytest.approx(5 / 6)
+    meter = result["meter"]["native"]
+    assert meter["thinking"]["calls"] >= 6
+    assert meter["tools"]["calls"] >= 5
+    assert all(meter["thinking"][each] > 0 for each in ("read", "written", "milliseconds", "bytes"))
     assert way["right"]["mean"] == 0.5
     assert way["kept"]["mean"] == pytest.approx(1 / 3)
     assert way["cached"]["mean"] == pytest.approx(6_200 / 7_900)

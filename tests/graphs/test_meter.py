@@ -41,6 +41,42 @@ def test_each_kind_of_work_is_counted(runtime: Runtime) -> None:
     assert again["meter"]["thinking"]["calls"] == 1, "each turn begins anew"
 
 
+SOLVE = call("solve_carefully", task="What is 6 times 7?", method="react", request_heartbeat=True)
+
+
+def test_what_a_machine_inside_takes_is_counted(runtime: Runtime) -> None:
+    inside = [call("calculator", expression="6 * 7"), AIMessage("42")]
+    state, _ = play(runtime, SOLVE, *inside, call("send_message", message="42."), text="What is 6 times 7?")
+    meter = state["meter"]
+    assert (meter["thinking"]["calls"], meter["solving"]["calls"], meter["tools"]["calls"]) == (2, 2, 2)
+    assert meter["solving"]["read"] > 100
+    assert meter["solving"]["milliseconds"] > 0
+    assert meter["tools"]["milliseconds"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("cap", "stop", "calls"),
+    [({"max_calls": 3}, "call_cap", 2), ({"max_tokens": 2_600}, "token_cap", 1), ({"max_seconds": 1.0}, "time_cap", 1)],
+)
+def test_a_cap_ends_a_machine_inside(runtime: Runtime, cap: dict[str, Any], stop: str, calls: int) -> None:
+    seen = 0
+
+    def never_ends(prompt: list[BaseMessage]) -> AIMessage:
+        nonlocal seen
+        if "Solve the task" not in prompt[0].text:
+            return SOLVE
+        seen += 1
+        time.sleep(0.7 if "max_seconds" in cap else 0)
+        return call("calculator", expression=f"{seen} + 1" + " " * (2_000 if "max_tokens" in cap else 0))
+
+    context = Context(agent="ada", model=PolicyModel(policy=never_ends), **cap)
+    state = runtime.run("memgpt", "t", "What is 6 times 7?", context)
+    assert state["stop"] == stop
+    assert "It was stopped: the turn has met its cap of" in state["messages"][-1].text
+    assert seen >= calls
+    assert state["meter"]["solving"]["calls"] == seen
+
+
 def test_a_flush_counts_as_a_summary(runtime: Runtime) -> None:
     def talks(prompt: list[BaseMessage]) -> AIMessage:
         return (
