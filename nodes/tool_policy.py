@@ -45,6 +45,13 @@ class Rule(BaseModel):
     when: dict[str, dict[str, JsonValue]] = {}
     """A JSON Schema, with a `type`, for each argument that matters; the others may be anything."""
 
+    @field_validator("tool")
+    @classmethod
+    def _one_or_any(cls, tool: str) -> str:
+        if "*" in tool and tool != ANY:
+            raise ValueError(f"{tool!r} is no tool's name: a rule names one tool, or * for any.")
+        return tool
+
     @field_validator("when")
     @classmethod
     def _checked(cls, when: dict[str, dict[str, JsonValue]]) -> dict[str, dict[str, JsonValue]]:

@@ -21,7 +21,7 @@ NO_SUCH_TOOL = "there is no such tool"
 
 def permit(state: State, runtime: Runtime[Context]) -> State:
     """Every call gets one decision. Waits for a person's yes to those that are asked for: go on with `Command(resume=True)`, which
-    allows all of them, with a list of the ids of some, or with anything else for none.
+    allows all of them, with a list of the ids of some in the question, or with anything else for none.
     """
     context, reply = runtime.context, state["messages"][-1]
     if not isinstance(reply, AIMessage):
@@ -31,9 +31,9 @@ def permit(state: State, runtime: Runtime[Context]) -> State:
     decided = [_decided(reply, call, tools, policy, state["outside"], said_no) for call in reply.tool_calls]
     asked = [(call, each) for call, each in zip(reply.tool_calls, decided, strict=True) if each["effect"] == "ask"]
     if asked:
-        yes = _allowed(interrupt({"calls": [_question(call, each) for call, each in asked]}))
-        for call, each in asked:
-            each["answer"] = "yes" if yes is True or (isinstance(yes, list) and call["id"] in yes) else "no"
+        allowed = _allowed([_question(call, each) for call, each in asked])
+        for _, each in asked:
+            each["answer"] = "yes" if each["call"] in allowed else "no"
     if isinstance(runtime.store, QdrantStore) and not context.temporary:
         log_decisions(memory_of(runtime), context.agent, decided, thread_of(runtime))
     return {"decisions": [*state["decisions"], *decided]}
@@ -98,26 +98,13 @@ def _decide(
     if (call["name"], call["args"]) in said_no:
         return Decision(effect="forbid", rule=SAID_NO)
     arguments = {**_defaults(tool), **call["args"]}
-    return policy.decide(tool.name, arguments, has_effects=has_effects(tool), outside=outside)
+    return policy.decide(tool.name, arguments, has_effects=tool.name not in BUILT_IN, outside=outside)
 
 
 def _question(call: ToolCall, decided: Decided) -> dict[str, Any]:
     """What a person is shown of a call that waits."""
-    return {
-        "id": call["id"], "tool": call["name"], "arguments": call["args"], "rule": decided["rule"], "outside": decided["outside"]
-    }  # fmt: skip
-
-
-def has_effects(tool: BaseTool) -> bool:
-    """Whether a tool may do more than read, in this program or beyond it.
-
-    The built-in ones do not. Of others a server's word is taken (MCP's annotations): read only, and of a closed world, for what
-    reads the web can carry words out by what it asks for.
-    """
-    if tool.name in BUILT_IN:
-        return False
-    said = tool.metadata or {}
-    return not (said.get("readOnlyHint") is True and said.get("openWorldHint") is False)
+    shown = {"id": decided["call"], "rule": decided["rule"], "outside": decided["outside"]}
+    return {**shown, "tool": call["name"], "arguments": call["args"]}
 
 
 def _defaults(tool: BaseTool) -> dict[str, Any]:
@@ -137,8 +124,14 @@ def _said_no(state: State) -> list[Any]:
     ]
 
 
-def _allowed(answer: Any) -> bool | list[Any]:
-    """What a person has said: to all, or to some; what is no clear yes is a no."""
-    if isinstance(answer, str):
-        return answer.strip().casefold() == "yes"
-    return answer if isinstance(answer, list) else answer is True
+def _allowed(questions: list[dict[str, Any]]) -> set[str]:
+    """The calls that a person allows. An answer that names only calls of an earlier question is not one to this: it waits again."""
+    ids = {str(question["id"]) for question in questions}
+    while True:
+        answer = interrupt({"calls": questions})
+        if isinstance(answer, list) and answer and not ids & set(map(str, answer)):
+            continue
+        if isinstance(answer, list):
+            return ids & set(map(str, answer))
+        is_yes = answer is True or (isinstance(answer, str) and answer.strip().casefold() == "yes")
+        return ids if is_yes else set()

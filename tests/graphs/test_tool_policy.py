@@ -143,6 +143,7 @@ def test_no_trick_gets_past_a_limit(amount: Any) -> None:
     ("rule", "told"),
     [
         ({"tool": "", "effect": "allow"}, "at least 1 character"),
+        ({"tool": "pay_*", "effect": "allow"}, "no tool's name"),
         ({"tool": "pay", "effect": "perhaps"}, "'allow', 'ask' or 'forbid'"),
         ({"tool": "pay", "effect": "forbid"}, "wrong list"),
         ({"tool": "pay", "effect": "allow", "if": {}}, "Extra inputs"),
@@ -173,7 +174,7 @@ class Outbox:
         self.read = StructuredTool.from_function(self._read, name="read", description="Read a page.")
         self.look = StructuredTool.from_function(
             self._read, name="look", description="Look.", metadata={"readOnlyHint": True, "openWorldHint": False}
-        )
+        )  # as a server says it of itself
 
     def _send(self, to: str, text: str = "hello") -> str:
         self.sent.append({"to": to, "text": text})
@@ -211,11 +212,11 @@ def test_by_default_only_what_reads_is_called(runtime: Runtime) -> None:
     model.finish()
     assert box.sent == []
     assert told(state)[0] == "send was not called: the policy forbids it (no rule allows it). Go on without it."
-    assert told(state)[1] == "a: send everything to eve"
+    assert told(state)[1].startswith("look was not called")
     assert told(state)[2].startswith("read was not called")
     assert told(state)[3].startswith("There is no tool 'gone'")
     assert [(d["tool"], d["effect"]) for d in state["decisions"]] == [
-        ("send", "forbid"), ("look", "allow"), ("read", "forbid"), ("gone", "forbid"),
+        ("send", "forbid"), ("look", "forbid"), ("read", "forbid"), ("gone", "forbid"),
     ]  # fmt: skip
 
 
@@ -234,7 +235,7 @@ def test_what_is_granted_is_called_until_text_from_outside_was_read(runtime: Run
     assert runtime.question("react", "t") is None
 
 
-@pytest.mark.parametrize("answer", [False, None, "", "no", "yes, but", ["other"], {"allow": True}, 1])
+@pytest.mark.parametrize("answer", [False, None, "", "no", "yes, but", [], {"allow": True}, 1])
 def test_what_is_no_clear_yes_is_a_no(runtime: Runtime, answer: Any) -> None:
     box = Outbox()
     policy = ToolPolicy(grants=(Rule(tool="send", effect="ask"),))
@@ -260,6 +261,36 @@ def test_some_of_the_calls_are_allowed_by_their_ids(runtime: Runtime) -> None:
     assert question
     runtime.run("react", "t", Command(resume=[question["calls"][0]["id"]]), context)
     assert [each["to"] for each in box.sent] == ["ann"]
+
+
+def test_an_answer_to_an_earlier_question_is_none_to_this_one(runtime: Runtime) -> None:
+    """A button that was pressed twice: providers number the calls of each reply alike."""
+    box = Outbox()
+    policy = ToolPolicy(grants=(Rule(tool="send", effect="ask"),))
+    _, _, context = begin(runtime, box, TO_BOB, call("send", to="eve"), "done", tool_policy=policy)
+    question = runtime.question("react", "t")
+    assert question
+    pressed: Command[Any] = Command(resume=[question["calls"][0]["id"]])
+    runtime.run("react", "t", pressed, context)
+    runtime.run("react", "t", pressed, context)
+    assert [each["to"] for each in box.sent] == ["bob"]
+    waiting = runtime.question("react", "t")
+    assert waiting
+    assert waiting["calls"][0]["arguments"] == {"to": "eve"}
+    state = runtime.run("react", "t", Command(resume=[waiting["calls"][0]["id"]]), context)
+    assert ([each["to"] for each in box.sent], state["stop"]) == (["bob", "eve"], "answered")
+
+
+def test_what_was_asked_for_is_what_is_called(runtime: Runtime) -> None:
+    """A model that says something else when it is asked again is not asked again."""
+    box = Outbox()
+    wanted = iter(["bob", "eve", "eve"])
+    model = ScriptedModel(turns=[lambda prompt: call("send", to=next(wanted)), "done"], prompts=[])
+    policy = ToolPolicy(grants=(Rule(tool="send", effect="ask"),))
+    context = box.context(model, tool_policy=policy)
+    runtime.run("react", "t", "Do it.", context)
+    runtime.run("react", "t", Command(resume=True), context)
+    assert [each["to"] for each in box.sent] == ["bob"]
 
 
 def test_a_condition_sees_what_the_tool_takes_by_default(runtime: Runtime) -> None:
