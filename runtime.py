@@ -8,8 +8,8 @@ with open_runtime() as runtime:
 
 import sqlite3
 import zlib
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from langgraph.types import Command
 from graphs import collaborate, memgpt, react, reflexion, self_refine
 from memory.blocks import BRANCH
 from memory.branches import Branches, branches_of
-from memory.checkpoints import CheckpointsUnavailable, StrictSerializer, open_async_checkpointer, open_checkpointer
+from memory.checkpoints import CheckpointsUnavailable, StrictSerializer, open_checkpointer
 from memory.exports import read_export
 from memory.forget import Target
 from memory.privacy import all_private_threads, set_private
@@ -244,10 +244,7 @@ class Runtime:
         return tool_policy_of(self.store, agent)
 
     def set_tool_policy(self, agent: str, policy: ToolPolicy, by: str = "") -> None:
-        """Give the agent another tool policy. A program may narrow it; `by` is the person who widens it. Raises ValueError.
-
-        It holds from the next call on, in runs under way too.
-        """
+        """Give the agent another tool policy: a program may narrow it, the person `by` widen it. Raises ValueError."""
         check_agent(agent)
         set_tool_policy(self.store, agent, policy, by)
 
@@ -401,17 +398,3 @@ def open_runtime(settings: Settings | None = None) -> Iterator[Runtime]:
         runtime = Runtime(settings, store, checkpointer)
         runtime.finish()
         yield runtime
-
-
-@asynccontextmanager
-async def studio_checkpointer() -> AsyncIterator[BaseCheckpointSaver[str]]:
-    """The checkpointer, as `langgraph.json` names it."""
-    async with open_async_checkpointer(Settings()) as saver:
-        yield saver
-
-
-@contextmanager
-def studio_store() -> Iterator[QdrantStore]:
-    """The store, as `langgraph.json` names it."""
-    with open_store(Settings()) as store:
-        yield store

@@ -21,7 +21,7 @@ from memory.blocks import BRANCH, conversation_of
 from memory.branches import Branch, Branches
 from memory.conditions import Namespace
 from memory.forget import TIERS
-from memory.points import COLLECTION, LANGUAGE, NOT_ENGLISH, point_id, searched_fields
+from memory.points import COLLECTION, LANGUAGE, NOT_ENGLISH, WORDING, point_id, searched_fields
 from memory.recall import Role, Trust
 from memory.store import QdrantStore
 from memory.stored import Stored
@@ -360,6 +360,8 @@ def _memory(line: bytes) -> MemoryRow:
     kind = row.namespace[-1]
     if kind in VALUES:
         VALUES[kind].model_validate(row.value)
+    if kind == WORDING and row.namespace[-2:-1] != ["passage"]:  # a forget makes it one of what is above it
+        raise ValueError("another wording of what is no passage")
     if kind == "thread" and BRANCH.fullmatch(row.key):
         raise ValueError(f"A conversation cannot have the name {row.key!r}.")
     return row

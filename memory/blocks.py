@@ -90,19 +90,27 @@ def added_lines(before: str, after: str) -> list[str]:
     return [line for line in after.split("\n") if line.strip() and line not in known]
 
 
-def add_lines(store: QdrantStore, agent: str, block: str, text: str, limit: int) -> tuple[int, str]:
-    """Add the lines that a block lacks, in at most `limit` characters; returns how many, and those that do not fit."""
+def add_lines(
+    store: QdrantStore, agent: str, block: str, text: str, limit: int, outside: Collection[str] = ()
+) -> tuple[int, list[str]]:
+    """Add the lines that a block lacks, in at most `limit` characters; returns how many, and those that do not fit.
+
+    `outside`: which of them were written after reading text from outside.
+    """
     kept = load_blocks(store, agent).get(block, "")
     lines = kept.split("\n") if kept else []
     over: list[str] = []
     before = len(lines)
+    marked: list[str] = []
     for line in text.split("\n"):
         if line.strip() and line not in lines:
-            fits = len("\n".join([*lines, line])) <= limit
-            (lines if fits else over).append(line)
+            fits = len("\n".join([*lines, *marked, line])) <= limit
+            (over if not fits else marked if line in outside else lines).append(line)
     if len(lines) > before:
         save_block(store, agent, block, "\n".join(lines))
-    return len(lines) - before, "\n".join(over)
+    if marked:
+        save_block(store, agent, block, "\n".join([*lines, *marked]), trust="outside")
+    return len(lines) + len(marked) - before, over
 
 
 def replayed(text: str, before: str, after: str) -> str:

@@ -182,8 +182,11 @@ def _turn_blocks(store: QdrantStore, branches: Branches, left: list[Stored], com
         for edit in [edit for edit in edits if edit["block"] == block]:
             blocks[block] = replayed(blocks.get(block, ""), edit["before"] or "", edit["text"])
     was = branches.actives[-2][1]
+    turned = [point.value for point in [*left, *come] if point.kind == VERSION]
     touched = {point.value["block"] for point in left if point.kind == VERSION}
-    save_blocks(store, branches.agent, blocks, touched, thread="", said="", trust="own", switch=since, left=was)
+    # A line may have been put together of what several have written: then it is as little to be trusted as the least of them.
+    trust = "outside" if any(edit.get("trust") == "outside" for edit in turned) else "own"
+    save_blocks(store, branches.agent, blocks, touched, thread="", said="", trust=trust, switch=since, left=was)
 
 
 def is_aside(point: Stored) -> bool:

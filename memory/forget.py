@@ -3,6 +3,7 @@
 The state of conversations is nodes.forget's part, and so is the order in which all is done.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,8 +25,8 @@ from text import folded
 LONG = 20
 """Characters from which a text is told from others: where a forgotten message stands word for word in a result or a note, that goes
 too."""
-EDITED = ("block", VERSION, "thread")
-"""Of these only what is forgotten goes: lines, and a title; but for the conversation that is forgotten."""
+EDITED = ("block", VERSION, "thread", "tool_policy")
+"""Of these only what is forgotten goes: lines, a title, and rules; but for the conversation that is forgotten."""
 TIERS = {
     "message": "recall storage", "passage": "archival storage", WORDING: "other wordings", "document": "documents",
     "lesson": "lessons",
@@ -214,6 +215,9 @@ def _edit(store: QdrantStore, point: Stored, marks: Marks) -> bool:
     if point.kind == "thread":
         _rewrite(store, point, title="…")
         return True
+    if point.kind == "tool_policy":
+        _rewrite(store, point, policy=_policy_without(str(point.value["policy"]), marks))
+        return True
     texts = {name: str(text) for name in ("text", "before") if (text := point.value.get(name)) is not None}
     kept = {name: lines_without(text, marks) for name, text in texts.items()}
     if point.kind == VERSION and kept["text"] == kept.get("before"):
@@ -245,6 +249,17 @@ def _detach(store: QdrantStore, point: Stored, marks: Marks, after: set[tuple[st
 def _names(link: Any) -> set[str]:
     """The keys that a link of a value names."""
     return set(link) if isinstance(link, list) else {str(link)} - {"None"}
+
+
+def _policy_without(policy: str, marks: Marks) -> str:
+    """A tool policy without what is forgotten, that allows no more: a grant of it goes, a restriction holds for any arguments."""
+    rules = json.loads(policy)
+    rules["reads"] = [name for name in rules["reads"] if not marks.in_text(name)]
+    rules["grants"] = [rule for rule in rules["grants"] if not marks.in_text(rule)]
+    rules["restrictions"] = [
+        {**rule, "when": {}} if marks.in_text(rule["when"]) else rule for rule in rules["restrictions"]
+    ]
+    return json.dumps(rules)
 
 
 def lines_without(text: str, marks: Marks) -> str:

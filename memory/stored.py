@@ -13,7 +13,7 @@ from memory.store import QdrantStore
 NEEDS: dict[str, set[str]] = {
     "message": {"role", "text", "author", "thread", "sequence", "time"}, "block_version": {"block", "text", "before"},
     "eviction": {"thread"}, "lesson": {"text", "lesson"}, "passage": {"text", "trust"}, "wording": {"text", "of"},
-    "block": {"text"}, "thread": {"title"},
+    "block": {"text"}, "thread": {"title"}, "tool_policy": {"policy"},
 }  # fmt: skip
 """What the value of each kind has."""
 

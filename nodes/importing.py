@@ -98,10 +98,11 @@ class Importing:
         result.notes += 1
 
     def _block(self, block: Block, result: Imported) -> None:
-        added, over = add_lines(self.store, self.agent, block.name, block.text, Context.block_limit)
+        lines = block.text.split("\n")  # another system's model wrote them
+        added, over = add_lines(self.store, self.agent, block.name, block.text, Context.block_limit, outside=lines)
         result.lines += added
         if over:
-            self._note(Note(over, trust="own"), result)
+            self._note(Note("\n".join(over), trust="outside"), result)
 
     def _talk(self, talk: Talk, result: Imported) -> None:
         """Write the messages that are not here yet behind those that are; what is not in view can be found."""

@@ -28,17 +28,18 @@ from memory.archive import (
     row_of,
     write_archive,
 )
-from memory.blocks import VERSION, add_lines, conversation_of, list_threads, load_blocks
+from memory.blocks import VERSION, add_lines, added_lines, conversation_of, list_threads, load_blocks
 from memory.branches import Branches, branches_of, save
 from memory.checkpoints import keep_last_as, last_values, thread_ids
 from memory.forget import TIERS
+from memory.recall import Trust
 from memory.store import QdrantStore
 from memory.stored import delete_points, stored
 from nodes.as_of import REST, branch_threads, thread_config, thread_id
 from nodes.context import check_agent
 from nodes.forget import MACHINES
 from nodes.memgpt.state import Context, State
-from nodes.tool_decisions import DECISION, POLICY
+from nodes.tool_decisions import DECISION, POLICY, set_tool_policy, tool_policy_of
 from settings import Settings
 
 JOURNAL = "moving.json"
@@ -134,21 +135,24 @@ class Moving:
         came: Counter[str] = Counter()
         is_there = bool(load_blocks(self.store, agent))
         blocks: list[MemoryRow] = []
+        outside: set[str] = set()
         done = 0
         for batch in _batches(rows):
             blocks += [row for row in batch if row.namespace == ["block"]]
-            # The past of another working context stays where it was, and so does what another agent may do.
-            left = ("block", VERSION, POLICY) if is_there else ("block",)
-            came += insert_rows(self.store, agent, [row for row in batch if row.namespace[-1] not in left])
+            outside |= {line for row in batch for line in _lines_from_outside(row)}
+            past = VERSION if is_there else "block"  # the past of another working context stays where it was
+            came += insert_rows(self.store, agent, [row for row in batch if row.namespace[-1] not in ("block", past)])
             done += len(batch)
             if progress:
                 progress(done, total)
         if is_there:
             for row in blocks:
-                _, over = add_lines(self.store, agent, row.key, str(row.value["text"]), Context.block_limit)
-                if over:
-                    key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{agent}:{over}"))
-                    Archival(self.store, agent).insert(over, key=key)
+                _, over = add_lines(self.store, agent, row.key, str(row.value["text"]), Context.block_limit, outside)
+                for trust, lines in (("own", set(over) - outside), ("outside", set(over) & outside)):
+                    note = "\n".join(line for line in over if line in lines)
+                    key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{agent}:{note}"))
+                    if note:
+                        Archival(self.store, agent).insert(note, key=key, trust=cast(Trust, trust))
             return came
         return came + insert_rows(self.store, agent, blocks)
 
@@ -182,20 +186,26 @@ class Moving:
             raise ValueError(f"There is no agent {agent!r}: it has no memories.")
         journal = self.settings.folder / JOURNAL
         begun = journal.with_suffix(".new")
-        begun.write_text(json.dumps({"agent": agent, "to": to}))
+        is_new = next(stored(self.store, to), None) is None
+        begun.write_text(json.dumps({"agent": agent, "to": to, "is_new": is_new}))
         begun.replace(journal)  # whole, or not there
-        return self._rename(agent, to)
+        return self._rename(agent, to, is_new)
 
     def finish(self) -> None:
         """Finish a renaming that a crash has cut short."""
         journal = self.settings.folder / JOURNAL
         if journal.exists():
             cut_short = json.loads(journal.read_text())
-            self._rename(cut_short["agent"], cut_short["to"])
+            self._rename(cut_short["agent"], cut_short["to"], cut_short.get("is_new", False))
 
-    def _rename(self, agent: str, to: str) -> Moved:
+    def _rename(self, agent: str, to: str, is_new: bool) -> Moved:
         points = list(stored(self.store, agent))
-        came = self._write(to, map(row_of, points), len(points), None)
+        if not is_new:  # two become one: it may do nothing that it might not, and what either is kept from, it is
+            set_tool_policy(
+                self.store, to, tool_policy_of(self.store, to).restricted_as(tool_policy_of(self.store, agent))
+            )
+        moved = [point for point in points if is_new or point.namespace != (agent, POLICY)]
+        came = self._write(to, map(row_of, moved), len(moved), None)
         names = [point.key for point in points if point.kind == "thread"]
         for name in names:
             if tree := branches_of(self.store, name):
@@ -211,6 +221,13 @@ class Moving:
         self.store.flush()
         (self.settings.folder / JOURNAL).unlink()
         return Moved(to, dict(came), len(names), {})
+
+
+def _lines_from_outside(row: MemoryRow) -> list[str]:
+    """The lines that an edit of a block wrote after text from outside had been read."""
+    if row.namespace[-1] != VERSION or row.value.get("trust") != "outside":
+        return []
+    return added_lines(str(row.value.get("before") or ""), str(row.value["text"]))
 
 
 def _batches(rows: Iterable[MemoryRow]) -> Iterator[list[MemoryRow]]:

@@ -25,6 +25,8 @@ from text import clean_text
 
 MOST_CALLS = 8  # of one reply: their results share the window
 MOST_OF_MALFORMED = 600  # characters
+TOO_LARGE = "(numbers of more than 64 bits, or lists in lists without end)"
+DEEPEST = 64  # of arguments: a checkpoint takes some hundred
 MALFORMED = "malformed_arguments"
 MEMGPT_THREAD = "memgpt:"
 """Before the name of a conversation that has a colon in it: `react:x` is the thread of a solver's run."""
@@ -170,8 +172,17 @@ def tidy(reply: Reply, message_id: str) -> AIMessage:
         number = number if number and number not in seen and len(number) <= 64 else f"call_{message_id[-12:]}_{n}"
         seen.add(number)
         name = re.sub(r"[^A-Za-z0-9_-]", "_", call["name"])[:64] or "unknown"
-        kept.append({**call, "name": name, "id": number, "args": _clean(call["args"])})
+        arguments = call["args"] if _can_be_kept(call["args"]) else {MALFORMED: TOO_LARGE}
+        kept.append({**call, "name": name, "id": number, "args": _clean(arguments)})
     return AIMessage(text, tool_calls=kept, id=message_id)
+
+
+def _can_be_kept(value: Any, depth: int = 0) -> bool:
+    """Whether a checkpoint takes it: no number beyond 64 bits, nor lists in lists without end."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth < DEEPEST and all(_can_be_kept(each, depth + 1) for each in inner)
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _clean(value: Any) -> Any:

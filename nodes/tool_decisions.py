@@ -35,12 +35,14 @@ def tool_policy_of(store: QdrantStore, agent: str) -> ToolPolicy:
     return ToolPolicy.model_validate_json(str(kept.value["policy"])) if kept else ToolPolicy()
 
 
-def set_tool_policy(store: QdrantStore, agent: str, policy: ToolPolicy, by: str) -> None:
+def set_tool_policy(store: QdrantStore, agent: str, policy: ToolPolicy, by: str = "") -> None:
     """Give the agent this policy, and note it in the log. Raises ValueError for one that widens, unless a person wants it.
 
     `by`: that person; empty where a program does it.
     """
     before = tool_policy_of(store, agent)
+    if policy == before:
+        return
     narrows = policy.narrows(before)
     if not (narrows or by.strip()):
         raise ValueError(

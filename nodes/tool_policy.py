@@ -6,36 +6,23 @@ priorities, so that another restriction can only narrow; (2) once text from outs
 """
 
 import json
-import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from jsonschema import Draft202012Validator, SchemaError, ValidationError
-from jsonschema.validators import extend
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+from nodes.tool_conditions import NOT_GIVEN, Schema, check_condition, holds
 
 Effect = Literal["allow", "ask", "forbid"]
 """From the widest to the strictest."""
 STRICTNESS = {effect: n for n, effect in enumerate(get_args(Effect))}
 ANY = "*"
-NOT_GIVEN = object()
-"""An argument that a call leaves out: of no type."""
-
-VALUES = set(
-    "type enum const minLength maxLength pattern minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minItems maxItems "
-    "uniqueItems required".split()
-)
-SCHEMAS = {"items", "contains", "not", "additionalProperties"}
-LISTS_OF_SCHEMAS = {"anyOf", "allOf", "oneOf"}
-WHOLE_PATTERN = re.compile(r"\^.*\$", re.DOTALL)
-
 NO_EFFECTS = "it has no side effects"
 NOT_GRANTED = "no rule allows it"
 
 
 class Rule(BaseModel):
-    """What holds for calls of a tool whose arguments meet all conditions. Raises ValueError for a condition that cannot work."""
+    """What holds for calls of a tool whose arguments meet all conditions (nodes.tool_conditions)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,7 +30,7 @@ class Rule(BaseModel):
     """Its name; `*`: any."""
     effect: Effect
     when: dict[str, dict[str, JsonValue]] = {}
-    """A JSON Schema, with a `type`, for each argument that matters; the others may be anything."""
+    """A condition on each argument that matters; the others may be anything."""
 
     @field_validator("tool")
     @classmethod
@@ -51,21 +38,6 @@ class Rule(BaseModel):
         if "*" in tool and tool != ANY:
             raise ValueError(f"{tool!r} is no tool's name: a rule names one tool, or * for any.")
         return tool
-
-    @field_validator("when")
-    @classmethod
-    def _checked(cls, when: dict[str, dict[str, JsonValue]]) -> dict[str, dict[str, JsonValue]]:
-        for argument, schema in when.items():
-            if not isinstance(schema.get("type"), str):
-                raise ValueError(f"the condition on {argument!r} says no type: add one, such as {{'type': 'string'}}.")
-            for keyword in _keywords(schema):
-                if keyword not in VALUES | SCHEMAS | LISTS_OF_SCHEMAS | {"properties"}:
-                    raise ValueError(f"the condition on {argument!r} has {keyword!r}, which a policy does not know.")
-            try:
-                Draft202012Validator.check_schema(schema)
-            except SchemaError as error:
-                raise ValueError(f"the condition on {argument!r} is no JSON Schema: {error.message}") from error
-        return when
 
     def __str__(self) -> str:
         conditions = " and ".join(f"{name} is {json.dumps(schema)}" for name, schema in self.when.items())
@@ -75,16 +47,19 @@ class Rule(BaseModel):
         """Whether it is about this tool."""
         return self.tool in (ANY, tool)
 
-    def meets(self, arguments: Mapping[str, Any], unknown: bool) -> bool:
+    def meets(self, arguments: Mapping[str, Any], doubt: bool) -> bool:
         """Whether a call is of those that the rule means.
 
-        `unknown`: what is taken of an argument that was not given, or is of another type than its condition's.
+        `doubt`: what is taken of an argument that was not given, or is of another type than its condition's.
         """
-        return all(_holds(schema, arguments.get(name, NOT_GIVEN), unknown) for name, schema in self.when.items())
+        return all(holds(schema, arguments.get(name, NOT_GIVEN), doubt) for name, schema in self.when.items())
 
     def covers(self, other: "Rule") -> bool:
         """Whether every call that `other` means is meant by this one too, as far as their forms tell."""
-        return self.is_of(other.tool) and all(other.when.get(name) == schema for name, schema in self.when.items())
+        theirs = {name: _written(schema) for name, schema in other.when.items()}
+        return self.is_of(other.tool) and all(
+            theirs.get(name) == _written(schema) for name, schema in self.when.items()
+        )
 
 
 class Decision(BaseModel):
@@ -98,7 +73,7 @@ class Decision(BaseModel):
 class ToolPolicy(BaseModel):
     """Which tools may be called. The empty one refuses every tool that has side effects, and lets all others be called.
 
-    Raises ValueError for a rule in the wrong list, and for a grant whose pattern does not span the whole text.
+    Raises ValueError for a rule in the wrong list, and for a condition that would not mean what it says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -118,12 +93,8 @@ class ToolPolicy(BaseModel):
                     raise ValueError(
                         f"the rule `{rule}` stands in the wrong list: grants allow or ask, restrictions ask or forbid."
                     )
-        for rule in self.grants:
-            for pattern in _patterns(rule.when):
-                if not WHOLE_PATTERN.fullmatch(pattern):
-                    raise ValueError(
-                        f"the pattern {pattern!r} of a grant fits texts that only contain it: begin it with ^ and end it with $."
-                    )
+                for argument, schema in rule.when.items():
+                    check_condition(schema, repr(argument), grants=wrong == "forbid")
         return self
 
     def decide(self, tool: str, arguments: Mapping[str, Any], *, has_effects: bool, outside: str = "") -> Decision:
@@ -136,7 +107,7 @@ class ToolPolicy(BaseModel):
             if (
                 STRICTNESS[rule.effect] > STRICTNESS[decision.effect]
                 and rule.is_of(tool)
-                and rule.meets(arguments, unknown=True)
+                and rule.meets(arguments, doubt=True)
             ):
                 decision = Decision(effect=rule.effect, rule=str(rule))
         return decision
@@ -144,7 +115,7 @@ class ToolPolicy(BaseModel):
     def _granted(self, tool: str, arguments: Mapping[str, Any], *, has_effects: bool, outside: str) -> Decision:
         if not has_effects or tool in self.reads:
             return Decision(effect="allow", rule=NO_EFFECTS)
-        fitting = [rule for rule in self.grants if rule.is_of(tool) and rule.meets(arguments, unknown=False)]
+        fitting = [rule for rule in self.grants if rule.is_of(tool) and rule.meets(arguments, doubt=False)]
         if not fitting:
             return Decision(effect="forbid", rule=NOT_GRANTED)
         widest = min(fitting, key=lambda rule: STRICTNESS[rule.effect])
@@ -159,6 +130,11 @@ class ToolPolicy(BaseModel):
             grants=(*self.grants, *other.grants),
             restrictions=(*self.restrictions, *other.restrictions),
         )
+
+    def restricted_as(self, other: "ToolPolicy") -> "ToolPolicy":
+        """With the other's restrictions too."""
+        more = [rule for rule in other.restrictions if rule not in self.restrictions]
+        return self.model_copy(update={"restrictions": (*self.restrictions, *more)})
 
     def narrows(self, other: "ToolPolicy") -> bool:
         """Whether this allows no call that `other` does not, as far as their forms tell: an unsure case is none.
@@ -179,55 +155,6 @@ class ToolPolicy(BaseModel):
         return set(self.reads) <= set(other.reads) and all(covered) and all(kept)
 
 
-# ---- conditions ----------------------------------------------------------------------------------------------------------
-
-
-def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[Any]:
-    """JSON Schema's `pattern`, but that one from ^ to $ spans the whole text: each of its alternatives, and no line break after."""
-    if isinstance(value, str):
-        whole = WHOLE_PATTERN.fullmatch(pattern)
-        if not (re.fullmatch(pattern[1:-1], value) if whole else re.search(pattern, value)):
-            yield ValidationError(f"{value!r} does not fit {pattern!r}")
-
-
-Validator = extend(Draft202012Validator, {"pattern": _pattern})
-
-
-def _holds(schema: dict[str, JsonValue], value: Any, unknown: bool) -> bool:
-    if not _is_finite(value) or not Validator({"type": schema["type"]}).is_valid(value):
-        return unknown
-    return bool(Validator(schema).is_valid(value))
-
-
-def _is_finite(value: Any) -> bool:
-    """Whether all numbers in it can be compared: NaN is below no bound and above none."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, Mapping):
-        return all(map(_is_finite, value.values()))
-    return not isinstance(value, list) or all(map(_is_finite, value))
-
-
-def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
-    """A schema, and those in it."""
-    if not isinstance(schema, dict):
-        return
-    yield schema
-    inner = [schema[keyword] for keyword in SCHEMAS if keyword in schema]
-    inner += [each for keyword in LISTS_OF_SCHEMAS for each in _listed(schema.get(keyword))]
-    properties = schema.get("properties")
-    inner += properties.values() if isinstance(properties, dict) else []
-    for each in inner:
-        yield from _schemas(each)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _keywords(schema: dict[str, Any]) -> Iterator[str]:
-    return (keyword for each in _schemas(schema) for keyword in each)
-
-
-def _patterns(when: Mapping[str, dict[str, Any]]) -> Iterator[str]:
-    return (each["pattern"] for schema in when.values() for each in _schemas(schema) if "pattern" in each)
+def _written(schema: Schema) -> str:
+    """As JSON: for Python `true` is 1."""
+    return json.dumps(schema, sort_keys=True)

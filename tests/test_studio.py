@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from langgraph_sdk import get_sync_client
 
+from runtime import open_runtime
 from settings import Settings
 from tasks.lookup import find_task
 from tests.models.fake_openai import FakeOpenAI, fake_openai, writes
@@ -29,6 +30,7 @@ ROOMS = (
     "tasks",
     "intervals.py",
     "runtime.py",
+    "studio.py",
     "settings.py",
     "text.py",
     "langgraph.json",
@@ -127,6 +129,9 @@ def test_studio_serves_the_same_graph_store_and_checkpoints(server: str, home: P
     refused = client.runs.wait(thread, input=message(" "), **options)  # type: ignore[call-overload]
     assert refused["stop"] == "refused"
     assert (home / "memory").is_dir()
+    with open_runtime(Settings(home=home)) as runtime:  # beside it
+        assert runtime.store.client.is_shared
+        assert [i.value["text"] for i in runtime.store.all(("ada", "passage"))] == ["My cat is called Byron."]
 
 
 def solve_and_step_in(client: Any, endpoint: FakeOpenAI) -> None:

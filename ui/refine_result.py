@@ -16,7 +16,7 @@ from ui.session import Session
 STEPS = {
     "draft": "Writing a draft", "critique": "Criticising", "revise": "Revising", "recall_lessons": "Looking for lessons",
     "attempt": "Trying", "evaluate": "Checking", "reflect": "Learning from it",
-    "begin": "Beginning", "think": "Thinking", "permit": "Asking what is allowed", "act": "Calling tools",
+    "begin": "Beginning", "think": "Thinking", "permit": "Looking what is allowed", "ask": "Asking you", "act": "Calling tools",
 }  # fmt: skip
 ENDINGS = {
     "accepted": ("success", "Good enough: its critic has accepted it."),
@@ -115,7 +115,7 @@ def _show_version(version: dict[str, Any], word: str, refine: bool) -> None:
 
 
 def _show_steps(state: dict[str, Any]) -> None:
-    results = {m.tool_call_id: m for m in state.get("messages", []) if isinstance(m, ToolMessage)}
+    results = {m.id: m for m in state.get("messages", []) if isinstance(m, ToolMessage)}
     number = 0
     for message in state.get("messages", []):
         if not isinstance(message, AIMessage):
@@ -132,9 +132,9 @@ def _show_steps(state: dict[str, Any]) -> None:
                     language=None,
                     wrap_lines=True,
                 )
-                if call["id"] in results:
-                    st.caption("Observation" if results[call["id"]].status == "success" else "It failed")
-                    st.code(results[call["id"]].text, language=None, wrap_lines=True)
+                if result := results.get(f"{message.id}:{call['id']}"):
+                    st.caption("Observation" if result.status == "success" else "It failed")
+                    st.code(result.text, language=None, wrap_lines=True)
 
 
 def _show_pause(

@@ -30,6 +30,7 @@ def refine_with(reflexion: Any) -> Refine:
         inner = ReflexionContext(
             agent=context.agent, model=context.model, settings=context.settings, tests=state["examples"],
             evaluator="tests" if state["examples"] else "own_tests", first_attempt=state["answer"], max_trials=TRIALS,
+            outside="what the person has said",
         )  # fmt: skip
         done = reflexion.invoke({"task": task}, RunnableConfig(recursion_limit=inner.supersteps), context=inner)
         return {"answer": done["answer"] if done["stop"] == "solved" else state["answer"]}

@@ -14,7 +14,7 @@ from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from memory.archival import Archival
-from memory.blocks import added_lines, blocks_in_view
+from memory.blocks import blocks_in_view
 from memory.recall import Trust
 from memory.server import MemoryUnreachable
 from models.reply import Stopped
@@ -22,6 +22,7 @@ from nodes.memgpt.log import StepLog
 from nodes.memgpt.meter import NOTHING, Solving, added_up, with_work
 from nodes.memgpt.state import Context, Operation, State, TurnProgress, WakeReason
 from nodes.memgpt.tools import HEARTBEAT, TOOLS, Chained, ToolArguments, ToolContext
+from nodes.memgpt.trust import outside_in_view, outside_lines, trust_of_view
 from nodes.memgpt.window import REPLY_SHARE, RESULT_SHARE, clip, clip_message, measure, room
 from nodes.react.state import Context as ReactContext
 from nodes.reflexion.state import Context as ReflexionContext
@@ -69,7 +70,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         page_size=context.page_size,
         excerpt=max(40, share * 3 // context.page_size),
         time=log.now,
-        trust="outside" if outside_in_view(state) else "own",
+        trust=trust_of_view(state),
         fits=lambda blocks: _leaves_room(state, context, blocks),
         solve=solving.watched(solve),
         event=state["turn"]["event"],
@@ -107,7 +108,7 @@ def run_step(state: State, runtime: Runtime[Context], solve: Callable[[str, str]
         "messages": messages,
         "queue_ids": [*state["queue_ids"], *(str(m.id) for m in messages[1:])],
         "working_context": tools.blocks,
-        "outside_lines": _outside_lines(state, tools),
+        "outside_lines": outside_lines(state, tools.blocks, tools.trust),
         "counters": {
             "recall": state["counters"]["recall"] + (0 if context.temporary else len(sent)),
             "archival": archival,
@@ -185,27 +186,6 @@ def _result(call: ToolCall, reply: str, status: str, answer: str, now: datetime,
         status="success" if status == "OK" else "error",
         additional_kwargs={"trust": trust, "time": now.isoformat()},
     )
-
-
-def outside_in_view(state: State) -> str:
-    """Where text from outside stands in what the model has read; empty for nowhere."""
-    if message := next((m for m in state["messages"] if m.additional_kwargs.get("trust") == "outside"), None):
-        return f"a result of {message.name or 'a tool'}"
-    if found := next((r for r in state.get("recalled", []) if r["trust"] == "outside"), None):
-        return f"what was recalled of {found['source'] or found['author']}"
-    if state.get("summary_trust") == "outside":
-        return "the summary"
-    lines = {line for text in state["working_context"].values() for line in text.split("\n")}
-    return "the working context" if lines & set(state.get("outside_lines", [])) else ""
-
-
-def _outside_lines(state: State, tools: ToolContext) -> list[str]:
-    """Those of the blocks that are known to be from outside, and what was written after reading such."""
-    known = state.get("outside_lines", [])
-    if tools.trust == "own":
-        return known
-    before = state["working_context"]
-    return [*known, *(line for name, text in tools.blocks.items() for line in added_lines(before.get(name, ""), text))]
 
 
 def _leaves_room(state: State, context: Context, blocks: dict[str, str]) -> bool:

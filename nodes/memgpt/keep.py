@@ -18,6 +18,7 @@ from nodes.memgpt.event import event_of, is_event
 from nodes.memgpt.meter import cap_met, seconds_left, with_thought
 from nodes.memgpt.state import Context, State
 from nodes.memgpt.tools import TOOL_SCHEMAS
+from nodes.memgpt.trust import trust_of_view
 from nodes.memgpt.window import measure, render_prompt
 from nodes.replies import memory_of, protocol_of, reply_to, step_id, thread_of
 from text import clean_text, folded
@@ -69,8 +70,9 @@ def keep(state: State, runtime: Runtime[Context]) -> State:
     said = event_of(next(m for m in state["messages"] if m.id == state["turn"]["event"])).text
     if content := supported(clean_text(written), said):
         archival.insert(
-            content, key=step_id(runtime), time=context.time(), said=state["turn"]["event"], thread=thread_of(runtime)
-        )
+            content, key=step_id(runtime), time=context.time(), said=state["turn"]["event"], thread=thread_of(runtime),
+            trust=trust_of_view(state),
+        )  # fmt: skip
     store.flush()
     meter = with_thought(state.get("meter", {}), "note", begun, prompt, reply)
     return {"counters": {**state["counters"], "archival": archival.count()}, "meter": meter}

@@ -85,9 +85,9 @@ class StepLog:
         """Move the clock on for something said aloud, which may be on record already."""
         self._clock.note_said(author, text)
 
-    def add_monologue(self, message: AIMessage) -> None:
+    def add_monologue(self, message: AIMessage, trust: Trust) -> None:
         """The agent's private thought."""
-        self.add(f"{message.id}:text", "monologue", message.text, self._agent)
+        self.add(f"{message.id}:text", "monologue", message.text, self._agent, trust)
 
     def add_calls(
         self, message: AIMessage, results: dict[str, str], trust: dict[str, Trust], sent: dict[str, str],
@@ -99,7 +99,7 @@ class StepLog:
         a call.
         """
         if message.text.strip():
-            self.add_monologue(message)
+            self.add_monologue(message, sent_trust)
         for call in message.tool_calls:
             number = str(call["id"])
             key = f"{message.id}:{number}"

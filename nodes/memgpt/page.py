@@ -7,10 +7,12 @@ from typing import Literal
 from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
+from memory.recall import Trust
 from nodes.memgpt.event import Event
 from nodes.memgpt.keep import should_keep
 from nodes.memgpt.log import DELIVERED, StepLog
 from nodes.memgpt.state import Context, State
+from nodes.memgpt.trust import MARK
 from nodes.memgpt.window import measure
 from nodes.replies import memory_of, step_id
 
@@ -44,7 +46,8 @@ def _unanswered(state: State, runtime: Runtime[Context]) -> State:
         since = takewhile(lambda m: m.id != turn["event"], reversed(state["messages"]))
         written = next((m for m in since if isinstance(m, AIMessage) and m.text.strip()), None)
         if written is not None:
-            log.add(f"{written.id}{DELIVERED}", "assistant", written.text, runtime.context.agent)
+            trust: Trust = "outside" if written.additional_kwargs.get(MARK) == "outside" else "own"
+            log.add(f"{written.id}{DELIVERED}", "assistant", written.text, runtime.context.agent, trust)
             log.write()
         log.recall.store.flush()
         return {"stop": "waiting", "replies": [written.text] if written else [], **log.update()}

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
@@ -54,7 +54,8 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         return _refused(new, error)
 
     working_context = load_working_context(store, context.agent, is_private_run(runtime))
-    outside_lines = sorted(lines_from_outside(store, context.agent))
+    # Of the whole memory: of a conversation that has become private, lines are in view, and who wrote them is not.
+    outside_lines = sorted(lines_from_outside(cast(QdrantStore, runtime.store), context.agent))
     if not context.temporary:
         _note_conversation(store, thread, parsed[0].text, "clock" not in state, context)
 

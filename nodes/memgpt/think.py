@@ -16,6 +16,7 @@ from nodes.memgpt.log import StepLog
 from nodes.memgpt.meter import cap_met, seconds_left, with_thought
 from nodes.memgpt.state import Context, State, Tokens
 from nodes.memgpt.tools import TOOL_SCHEMAS
+from nodes.memgpt.trust import MARK, trust_of_view
 from nodes.memgpt.window import (
     REPLY_SHARE,
     clip,
@@ -90,12 +91,15 @@ def think(state: State, runtime: Runtime[Context]) -> State:
         **told.update(),
     }
     message = tidy(reply, step_id(runtime))
+    trust = trust_of_view(state)
+    if trust == "outside":
+        message.additional_kwargs[MARK] = trust
     update["queue_ids"] = [*state["queue_ids"], str(message.id)]
     if message.tool_calls:
         return {**update, "messages": [message]}
 
     log = StepLog(state, runtime)
-    log.add_monologue(message)
+    log.add_monologue(message, trust)
     log.write()
     log.recall.store.flush()
     message.content = clip(message.text, int(room(state, context) * REPLY_SHARE))

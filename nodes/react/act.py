@@ -8,16 +8,16 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langchain_core.messages import AnyMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from nodes.react.mcp import ServerUnreachable, in_thread
-from nodes.react.permit import call_key, refusals
+from nodes.react.permit import Judge, call_key, last_reply
 from nodes.react.state import Context, State, Stop
 from nodes.react.tools import ToolFailed, all_tools, built_in_tools
-from nodes.replies import MALFORMED
+from nodes.replies import MALFORMED, check_reach
 from sandbox.outcome import SandboxFailed
 from text import clean_text
 
@@ -35,17 +35,24 @@ TIMED_OUT = "It was given up: the run's time was over before it answered."
 def act(state: State, runtime: Runtime[Context]) -> State:
     """Every call gets one observation. Ends the run as a loop, for time, or after failures in a row."""
     context, begun = runtime.context, time.monotonic()
-    reply = state["messages"][-1]
-    if not isinstance(reply, AIMessage):
-        raise TypeError(f"act runs after a thought with calls, not after a {reply.type} message.")
+    reply = last_reply(state)
+    check_reach(runtime)  # a conversation may have become private while a question waited
     if "decisions" not in state:  # nothing has been permitted
         raise ValueError("This run was begun by another version of Palimpsest: begin a new one.")
     built_in = built_in_tools(state, runtime)
     left = context.max_seconds - state["seconds"]
-    refused = refusals(state, reply)
+    judge = Judge.of(state, runtime)
+    refused = judge.refusals(state, reply)
     made = [call for call in reply.tool_calls if call_key(reply, call) not in refused]
-    came = iter(run_calls(made, all_tools(built_in, runtime), left))
-    results = [next(came) if call in made else (False, refused[call_key(reply, call)]) for call in reply.tool_calls]
+    tools = all_tools(built_in, runtime)
+    owned = {*OWN} & {*context.tools}
+    ours = [call for call in made if call["name"] in context.tools]
+    # Ours first: where the sandbox fails, the step is repeated, and then nothing with side effects has been called.
+    came = run_calls(ours, tools, left)
+    others = [call for call in made if call not in ours]
+    came += run_calls(others, tools, left - (time.monotonic() - begun))
+    by_key = {call_key(reply, call): result for call, result in zip([*ours, *others], came, strict=True)}
+    results = [by_key.get(key) or (False, refused[key]) for key in (call_key(reply, call) for call in reply.tool_calls)]
     observations: list[AnyMessage] = [
         ToolMessage(
             clip(text, context.observation_characters),
@@ -66,7 +73,7 @@ def act(state: State, runtime: Runtime[Context]) -> State:
     return {
         "messages": observations, "seconds": seconds, "place": built_in.place, "stop": stop,
         "last_calls": signature, "repeats": repeats, "failures": failures,
-        "outside": state["outside"] or next((call["name"] for call in made if call["name"] not in OWN), ""),
+        "outside": state["outside"] or next((call["name"] for call in made if call["name"] not in owned), ""),
         "error": results[-1][1][:ERROR_CHARACTERS] if stop == "error" else "",
     }  # fmt: skip
 
@@ -111,8 +118,6 @@ def run_calls(calls: Sequence[ToolCall], tools: Sequence[BaseTool], seconds: flo
 def run_call(call: ToolCall, tools: dict[str, BaseTool]) -> tuple[bool, str]:
     """Run one call. No error of the model's or the tool's making leaves this function."""
     name, arguments = call["name"], call["args"]
-    if name not in tools:
-        return False, f"There is no tool {name[:60]!r}. The tools are: {', '.join(tools) or 'none'}."
     if MALFORMED in arguments:
         return False, f"The arguments of {name} were not a JSON object. Call it again with valid JSON."
     tool = tools[name]

@@ -69,8 +69,8 @@ def observations(state: Any) -> list[str]:
         (
             react.graph,
             {
-                (START, "begin"), ("begin", "think"), ("think", "permit"), ("think", END), ("permit", "act"), ("act", "think"),
-                ("act", END),
+                (START, "begin"), ("begin", "think"), ("think", "permit"), ("think", END), ("permit", "act"), ("permit", "ask"),
+                ("ask", "act"), ("act", "think"), ("act", END),
             },
         ),
         (

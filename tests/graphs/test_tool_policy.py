@@ -148,13 +148,13 @@ def test_no_trick_gets_past_a_limit(amount: Any) -> None:
         ({"tool": "pay", "effect": "forbid"}, "wrong list"),
         ({"tool": "pay", "effect": "allow", "if": {}}, "Extra inputs"),
         ({"tool": "pay", "effect": "allow", "when": {"to": {"enum": ["bob"]}}}, "says no type"),
-        ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "string", "patern": "^a$"}}}, "does not know"),
-        ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "string", "format": "email"}}}, "does not know"),
-        ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "array", "items": {"$ref": "http://x"}}}}, "does not know"),
+        ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "string", "patern": "^a$"}}}, "not known for"),
+        ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "string", "format": "email"}}}, "not known for"),
+        ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "array", "items": {"$ref": "http://x"}}}}, "says no type"),
         ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "string", "pattern": "example.org"}}}, r"begin it with \^"),
-        ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "string", "pattern": "^(a$"}}}, "no JSON Schema"),
-        ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "text"}}}, "no JSON Schema"),
-        ({"tool": "pay", "effect": "allow", "when": {"n": {"type": "number", "maximum": "ten"}}}, "no JSON Schema"),
+        ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "string", "pattern": "^(a$"}}}, "a regular expression"),
+        ({"tool": "pay", "effect": "allow", "when": {"to": {"type": "text"}}}, "says no type"),
+        ({"tool": "pay", "effect": "allow", "when": {"n": {"type": "number", "maximum": "ten"}}}, "write a number"),
     ],
 )  # fmt: skip
 def test_a_rule_that_would_not_mean_what_it_says_is_refused(rule: dict[str, Any], told: str) -> None:
@@ -224,7 +224,7 @@ def test_what_is_granted_is_called_until_text_from_outside_was_read(runtime: Run
     box = Outbox()
     state, _, context = begin(runtime, box, TO_BOB, call("read", page="a"), TO_BOB, "done", tool_policy=SENDS)
     assert len(box.sent) == 1
-    assert runtime.pending_step("react", "t") == "permit"
+    assert runtime.pending_step("react", "t") == "ask"
     question = runtime.question("react", "t")
     assert question
     (asked,) = question["calls"]
@@ -360,7 +360,7 @@ def test_what_an_agent_may_do_is_in_no_archive_and_goes_with_its_name(runtime: R
     assert runtime.tool_policy("ada") == SENDS
     assert len(runtime.decisions("ada")) == 2
     receipt = runtime.forget("ada", Target(text="send"))
-    assert runtime.tool_policy("ada") == ToolPolicy(), "what names the forgotten goes, and nothing is granted then"
+    assert runtime.tool_policy("ada") == ToolPolicy(reads=("read",)), "what names the forgotten is granted no more"
     assert receipt.removed["tool policy"] == 1
 
 

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from graphs.memgpt import Context
 from memory.archival import Archival
 from memory.documents import Section
+from memory.edge import EdgeClient
 from models.local import LocalModelFailed
 from nodes.memgpt.state import SMALLEST_WINDOW
 from runtime import Runtime
@@ -312,14 +313,23 @@ def test_documents_are_listed_and_deleted(opened: Runtime) -> None:
     assert "No documents yet" in everything(app)
 
 
-def test_a_memory_in_use_stops_the_page_with_advice(home: Path) -> None:
+def test_a_memory_that_another_process_has_open_is_used_with_it(home: Path) -> None:
     from runtime import open_runtime
-    from settings import Settings
 
     st.cache_resource.clear()
-    with open_runtime(Settings(home=home)):
-        app = AppTest.from_file(APP, default_timeout=60).run()
-        assert "is open in another process" in everything(app)
+    with open_runtime(Settings(home=home)) as runtime:
+        runtime.run("memgpt", "t", "My cat is called Byron.", Context(model="offline"))
+        assert "My cat is called Byron." in bubbles(open_app(agent="palimpsest", thread="t"))
+    st.cache_resource.clear()
+
+
+def test_a_memory_that_nobody_serves_stops_the_page_with_advice(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memory.shared.TAKES_OVER_IN", 0.1)
+    st.cache_resource.clear()
+    holder = EdgeClient(home / "memory")
+    app = AppTest.from_file(APP, default_timeout=60).run()
+    assert "is open in another process" in everything(app)
+    holder.close()
     button(app, "Try again").click()
     app.run()
     assert "Nothing has been said yet" in everything(app)

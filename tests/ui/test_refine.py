@@ -111,7 +111,7 @@ def test_a_person_steps_in(script: list[Any]) -> None:
     button(app, "Go on").click()
     run(app)
     assert "It waits. Next: revising." in everything(app)
-    app.text_area[-1].set_value("make it rhyme")
+    next(area for area in app.text_area if area.label == "Critique 1").set_value("make it rhyme")
     button(app, "Go on").click()
     run(app)
     assert "heard: Criticism" in everything(app)

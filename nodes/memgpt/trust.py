@@ -1,0 +1,36 @@
+"""Where text from outside stands in what the model reads: what is made of it carries that mark, here and in other conversations."""
+
+from memory.blocks import added_lines
+from memory.recall import Trust
+from nodes.memgpt.state import State
+
+MARK = "trust"
+
+
+def outside_in_view(state: State) -> str:
+    """Where text from outside stands in the prompt of this state, or what was written after reading such; empty for nowhere."""
+    marked = [m for m in state["messages"] if m.additional_kwargs.get(MARK) == "outside"]
+    if message := next((m for m in marked if m.type == "tool"), None):
+        return f"a result of {message.name}"
+    if found := next((r for r in state.get("recalled", []) if r["trust"] == "outside"), None):
+        return f"what was recalled of {found['source'] or found['author']}"
+    if state.get("summary_trust") == "outside":
+        return "the summary"
+    lines = {line for text in state["working_context"].values() for line in text.split("\n")}
+    if lines & set(state.get("outside_lines", [])):
+        return "the working context"
+    return "an earlier answer, written after reading such" if marked else ""
+
+
+def trust_of_view(state: State) -> Trust:
+    """The trust of what a model writes that reads the prompt of this state: that of its lowest source."""
+    return "outside" if outside_in_view(state) else "own"
+
+
+def outside_lines(state: State, blocks: dict[str, str], trust: Trust) -> list[str]:
+    """The lines of the working context that carry the mark, once it has become `blocks` by edits of this trust."""
+    known = state.get("outside_lines", [])
+    if trust == "own":
+        return known
+    before = state["working_context"]
+    return [*known, *(line for name, text in blocks.items() for line in added_lines(before.get(name, ""), text))]
