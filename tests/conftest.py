@@ -65,6 +65,19 @@ def main_module() -> Iterator[None]:
     sys.modules["__main__"] = kept
 
 
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the component for WebAssembly is built once, for all processes of this run: it takes a while."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built"
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch, builds: Path) -> None:
+    """Settings with that home."""
+    monkeypatch.setenv("PALIMPSEST_HOME", str(builds))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[QdrantStore]:
     with QdrantStore(EdgeClient(tmp_path / "store"), WordEmbedder()) as opened:

@@ -149,18 +149,18 @@ def test_files_and_own_tasks_are_measured(tmp_path: Path) -> None:
     shown = finish(
         "own-tasks",
         "--backend",
-        "24",
+        "12",
         "--frontend",
-        "4",
+        "2",
         "--check",
-        "6",
+        "4",
         "--to",
         str(tmp_path / "own"),
         "--out",
         str(tmp_path / "o.json"),
     )
     assert "both splits have: 0" in shown
-    assert len((tmp_path / "own" / "own-backend-train-3.jsonl").read_text().splitlines()) == 12
+    assert len((tmp_path / "own" / "own-backend-train-3.jsonl").read_text().splitlines()) == 6
     measured = report(tmp_path / "o.json")["splits"]
     assert measured["backend test"]["truth"]["mean"] == measured["frontend test"]["asking"]["mean"] == 1.0
 

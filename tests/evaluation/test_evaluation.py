@@ -154,7 +154,7 @@ def test_humanevalpack_goes_from_none_to_all_in_two_attempts(tmp_path: Path) -> 
     file = str(DATA / "humanevalpack" / "humanevalpack_100.jsonl")
     with open_sandbox(Settings(), "auto", 1) as sandbox:
         assert check_programs(sandbox, read_humanevalpack(Path(file))) == {"right": 100, "buggy": 0}
-    result = evaluate("humanevalpack", "--file", file, "--limit", "15", out=tmp_path / "out.json")
+    result = evaluate("humanevalpack", "--file", file, "--limit", "6", out=tmp_path / "out.json")
     assert {
         name: (method["first"]["mean"], method["passed"]["mean"], method["attempts"]["mean"])
         for name, method in result["methods"].items()
@@ -170,11 +170,11 @@ def test_hotpotqa_oracle_and_resume(tmp_path: Path) -> None:
     evaluate("hotpotqa", "--file", file, "--limit", "5", out=out)
     rows = out.with_suffix(".rows.jsonl")
     rows.write_text(rows.read_text() + '{"key": "react 5", "cut off by a ki')
-    result = evaluate("hotpotqa", "--file", file, "--resume", out=out)
+    result = evaluate("hotpotqa", "--file", file, "--limit", "20", "--resume", out=out)
     react = result["methods"]["react"]
-    assert (react["exact"]["mean"], react["searched"]["mean"], result["questions"]) == (1.0, 1.0, 60)
-    assert result["stops"] == {"react": {"answered": 60}}
-    assert len(rows.read_text().splitlines()) == 61
+    assert (react["exact"]["mean"], react["searched"]["mean"], result["questions"]) == (1.0, 1.0, 20)
+    assert result["stops"] == {"react": {"answered": 20}}
+    assert len(rows.read_text().splitlines()) == 21
     command = [
         sys.executable,
         "-m",
@@ -222,17 +222,18 @@ def in_process(benchmark: ModuleType, *arguments: str) -> dict[str, Any]:
 def test_lessons_are_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = lessons.task_pairs()
     assert len(pairs) == len({text for pair in pairs for text in pair}) / 2 == 120
-    monkeypatch.setattr(lessons, "task_pairs", lambda: [pair for n, pair in enumerate(pairs) if n % 15 < 7])
+    monkeypatch.setattr(lessons, "task_pairs", lambda: [pair for n, pair in enumerate(pairs) if n % 15 < 3])
     result = in_process(lessons)
-    assert result["tasks"] == 56
+    assert result["tasks"] == 24
     for agent in result["agents"].values():
         assert agent["found"]["mean"] >= 0.9
         assert agent["foreign"] == 0
 
 
+@pytest.mark.usefixtures("built")
 def test_the_sandbox_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evaluation.sandbox.ATTACKS", ATTACKS[::12])  # all of them are tried by tests of the sandbox
-    options = "--programs", "40", "--rounds", "2", "--backends", "wasm"
+    options = "--programs", "16", "--rounds", "2", "--backends", "wasm"
     result = in_process(sandbox, *options)
     assert set(result["speeds"]) == {"plain", "same", "wasm", "wasm, loops"}
     assert result["attacks"]["wasm"]["won"] == []

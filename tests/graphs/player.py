@@ -22,7 +22,7 @@ setattr(memory.store, "open_embedder", lambda settings: WordEmbedder())  # noqa:
 
 def react_policy(prompt: list[BaseMessage]) -> Any:
     n = sum(m.type == "ai" for m in prompt)
-    return call("calculator", expression=f"{n} + 1") if n < 3 else "done"
+    return call("calculator", expression=f"{n} + 1") if n < 2 else "done"
 
 
 def refine_policy(prompt: list[BaseMessage]) -> Any:

@@ -64,7 +64,7 @@ def instant_embedder() -> Any:
         yield
 
 
-@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate], print_blob=False, derandomize=True)
+@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate], print_blob=False, derandomize=True)
 @given(
     stream=st.lists(st.tuples(event, st.lists(reply, max_size=4)), min_size=1, max_size=10),
     window=windows,

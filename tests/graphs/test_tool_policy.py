@@ -62,7 +62,7 @@ def widest(policy: ToolPolicy, other: ToolPolicy) -> list[str]:
     return found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(policies, policies, st.data())
 def test_what_narrows_never_widens(old: ToolPolicy, other: ToolPolicy, data: st.DataObject) -> None:
     kept = [rule for rule in old.grants if data.draw(st.booleans())]

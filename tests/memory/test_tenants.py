@@ -23,6 +23,8 @@ from tests.conftest import WordEmbedder
 from tests.memory.test_recall import say
 
 SECRET = "xylophone"
+ADAS = ("The vault code is {}.", "A note on the {}.", "All about a {}.")
+"""What the other agent has; the word alone stands in mallory's own names too."""
 HOSTILE = [
     "ada", "in=ada", "ada.message", "message", "@aside", "../ada", "*", "", "agent", "tags", "value.thread", "t", "in=ada.message",
     SECRET, 'a"b', "ada\x00", "passage", "kept", "thread",
@@ -49,9 +51,9 @@ def state(store: QdrantStore) -> list[Any]:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[QdrantStore]:
     with QdrantStore(EdgeClient(tmp_path), WordEmbedder()) as opened:
-        say(Recall(opened, "ada"), [f"The vault code is {SECRET}.", "Another day."])
-        Archival(opened, "ada").insert(f"A note on the {SECRET}.", key="kept", thread="t")
-        Archival(opened, "ada").ingest("a.txt", [Section(f"All about a {SECRET}.", "")])
+        say(Recall(opened, "ada"), [ADAS[0].format(SECRET), "Another day."])
+        Archival(opened, "ada").insert(ADAS[1].format(SECRET), key="kept", thread="t")
+        Archival(opened, "ada").ingest("a.txt", [Section(ADAS[2].format(SECRET), "")])
         save_block(opened, "ada", "human", f"Knows a {SECRET}.")
         Lessons(opened, "ada").keep(Lesson("l", f"Mind the {SECRET}.", f"Do {SECRET}.", "failed", "x", "t"))
         opened.put(("ada", "thread"), "t", {"title": SECRET}, index=False)
@@ -86,7 +88,8 @@ def test_nothing_crosses_between_two_agents(store: QdrantStore, data: st.DataObj
     ]  # fmt: skip
     for call in calls:
         with contextlib.suppress(ValueError):  # of what cannot be asked so
-            assert SECRET not in repr(call())
+            told = repr(call())
+            assert not any(text.format(SECRET) in told for text in ADAS)
     assert state(store) == before
 
 

@@ -1,5 +1,6 @@
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,10 @@ from settings import Settings
 
 
 @pytest.fixture(scope="session", params=STRONGEST_FIRST)
-def sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def sandbox(request: pytest.FixtureRequest, builds: Path) -> Iterator[Sandbox]:
     """A tested sandbox of each back end that this machine allows. CI has all three."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PALIMPSEST_HOME", str(tmp_path_factory.getbasetemp() / "built"))
+        patch.setenv("PALIMPSEST_HOME", str(builds))
         try:
             sandbox = choose_sandbox(Settings(), request.param, 2)
         except SandboxUnavailable as error:
@@ -22,9 +23,3 @@ def sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             pytest.skip(str(error))
     yield sandbox
     sandbox.close()
-
-
-@pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The home in which the component for WebAssembly is built already: it takes a while."""
-    monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path_factory.getbasetemp() / "built"))
