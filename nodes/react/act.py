@@ -14,7 +14,7 @@ from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from nodes.react.mcp import ServerUnreachable, in_thread
-from nodes.react.permit import Judge, call_key, last_reply
+from nodes.react.permit import NARROWED, Judge, call_key, last_reply, log_in_memory, with_decisions
 from nodes.react.state import Context, State, Stop
 from nodes.react.tools import ToolFailed, all_tools, built_in_tools
 from nodes.replies import MALFORMED, check_reach
@@ -42,7 +42,9 @@ def act(state: State, runtime: Runtime[Context]) -> State:
     built_in = built_in_tools(state, runtime)
     left = context.max_seconds - state["seconds"]
     judge = Judge.of(state, runtime)
-    refused = judge.refusals(state, reply)
+    decided = judge.narrowed(state, reply)
+    log_in_memory([each for each in decided if each["rule"] == NARROWED], runtime)
+    refused = judge.refusals(decided)
     made = [call for call in reply.tool_calls if call_key(reply, call) not in refused]
     tools = all_tools(built_in, runtime)
     owned = {*OWN} & {*context.tools}
@@ -72,7 +74,7 @@ def act(state: State, runtime: Runtime[Context]) -> State:
     stop = _stop(repeats, failures, seconds, context)
     return {
         "messages": observations, "seconds": seconds, "place": built_in.place, "stop": stop,
-        "last_calls": signature, "repeats": repeats, "failures": failures,
+        "decisions": with_decisions(state, decided), "last_calls": signature, "repeats": repeats, "failures": failures,
         "outside": state["outside"] or next((call["name"] for call in made if call["name"] not in owned), ""),
         "error": results[-1][1][:ERROR_CHARACTERS] if stop == "error" else "",
     }  # fmt: skip

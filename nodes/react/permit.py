@@ -54,17 +54,22 @@ class Judge:
             tool.name, arguments, has_effects=tool.name not in self.built_in, outside=self.outside
         )
 
-    def refusals(self, state: State, reply: AIMessage) -> dict[str, str]:
-        """What to tell the model of the calls that are not made, by their keys: of one too that the policy has forbidden since."""
+    def narrowed(self, state: State, reply: AIMessage) -> list[Decided]:
+        """What was decided on the calls of a reply, but that one is forbidden for which the policy is stricter by now."""
         decided = {each["call"]: each for each in state["decisions"]}
-        told: dict[str, str] = {}
+        now: list[Decided] = []
         for call in reply.tool_calls:
-            each, now = decided[call_key(reply, call)], self.decide(call)
-            if each["effect"] == "forbid" or each["answer"] == "no":
-                told[each["call"]] = self._told(each["tool"], each["rule"], each["answer"])
-            elif STRICTNESS[now.effect] > STRICTNESS[each["effect"]]:
-                told[each["call"]] = self._told(each["tool"], NARROWED, "")
-        return told
+            each = decided[call_key(reply, call)]
+            is_stricter = STRICTNESS[self.decide(call).effect] > STRICTNESS[each["effect"]]
+            now.append(
+                {**each, "effect": "forbid", "rule": NARROWED} if is_stricter and each["answer"] != "no" else each
+            )
+        return now
+
+    def refusals(self, decided: list[Decided]) -> dict[str, str]:
+        """What to tell the model of the calls that are not made, by their keys."""
+        refused = (each for each in decided if each["effect"] == "forbid" or each["answer"] == "no")
+        return {each["call"]: self._told(each["tool"], each["rule"], each["answer"]) for each in refused}
 
     def _told(self, tool: str, rule: str, answer: str) -> str:
         if rule == NO_SUCH_TOOL:
@@ -91,7 +96,7 @@ def permit(state: State, runtime: Runtime[Context]) -> State:
                 "answer": "",
             }
         )
-    _log([each for each in decided if each["effect"] != "ask"], runtime)
+    log_in_memory([each for each in decided if each["effect"] != "ask"], runtime)
     return {"decisions": [*state["decisions"], *decided]}
 
 
@@ -109,9 +114,14 @@ def ask(state: State, runtime: Runtime[Context]) -> State:
     calls = {call_key(reply, call): call for call in reply.tool_calls}
     allowed = _allowed([_question(calls[key], each) for key, each in waiting.items()])
     answered: list[Decided] = [{**each, "answer": "yes" if key in allowed else "no"} for key, each in waiting.items()]
-    _log(answered, runtime)
-    by_key = {each["call"]: each for each in answered}
-    return {"decisions": [by_key.get(each["call"], each) for each in state["decisions"]]}
+    log_in_memory(answered, runtime)
+    return {"decisions": with_decisions(state, answered)}
+
+
+def with_decisions(state: State, changed: list[Decided]) -> list[Decided]:
+    """The decisions of the run, some of them anew."""
+    by_key = {each["call"]: each for each in changed}
+    return [by_key.get(each["call"], each) for each in state["decisions"]]
 
 
 def last_reply(state: State) -> AIMessage:
@@ -131,7 +141,8 @@ def _waits(decided: Decided) -> bool:
     return decided["effect"] == "ask" and not decided["answer"]
 
 
-def _log(decided: list[Decided], runtime: Runtime[Context]) -> None:
+def log_in_memory(decided: list[Decided], runtime: Runtime[Context]) -> None:
+    """Note what was decided in the agent's memory, if the run has one."""
     if isinstance(runtime.store, QdrantStore) and not runtime.context.temporary:
         log_decisions(memory_of(runtime), runtime.context.agent, decided, thread_of(runtime))
 

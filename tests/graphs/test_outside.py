@@ -337,7 +337,9 @@ def test_a_yes_is_to_what_was_shown(runtime: Runtime) -> None:
     runtime.set_tool_policy(AGENT, ToolPolicy(grants=(Rule(tool="send", effect="ask"),), restrictions=(to_eve,)))
     state = runtime.run("react", "t", Command(resume=True), context)
     assert [each["to"] for each in box.sent] == ["eve"]
-    assert [d["answer"] for d in state["decisions"]] == ["", "yes"]
+    assert [(d["effect"], d["answer"]) for d in state["decisions"]] == [("forbid", ""), ("ask", "yes")]
+    log = {each["call"]: each["rule"] for each in runtime.decisions(AGENT) if "call" in each}
+    assert "the policy was narrowed before it was made" in log.values()
     told = [m.text for m in state["messages"] if isinstance(m, ToolMessage)]
     assert "the policy was narrowed before it was made" in told[0]
 
