@@ -19,6 +19,7 @@ from memory.forget import Target
 from memory.recall import Recall
 from memory.turns import ThreadBusy
 from models.scripted import PolicyModel, call
+from nodes.forget import Forgetting
 from runtime import Runtime, open_runtime
 from settings import Settings
 from tests.graphs.test_memgpt import play
@@ -104,13 +105,21 @@ def said(runtime: Runtime, text: str) -> int:
     return Recall(runtime.store, "ada").search(text).total
 
 
-def test_a_second_process_runs_turns_and_each_sees_what_the_other_wrote(runtime: Runtime, other: Process) -> None:
+def test_a_second_process_runs_turns_and_finishes_what_the_first_was_killed_at(
+    runtime: Runtime, other: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert not other.is_owner
     assert other.do("say", "there", "My cat is called Byron.", 0) == ["Heard."]
     assert said(runtime, "Byron") == 1
     state, _ = play(runtime, call("send_message", message="I know."), text="And mine Shelley.", thread="there")
     assert [m.text for m in state["messages"] if "Byron" in m.text], "the window of the same conversation"
     assert other.do("say", "there", "Good.", 0) == ["Heard."]
+    with monkeypatch.context() as broken:  # as if this process had died behind the journal
+        broken.setattr(Forgetting, "_carry_out", lambda self, marks: None)
+        runtime.forget("ada", Target(text="Shelley"))
+    assert said(runtime, "Shelley") == 1
+    assert other.do("say", "elsewhere", "Hello.", 0) == ["Heard."]
+    assert said(runtime, "Shelley") == 0
 
 
 def test_no_two_processes_run_a_turn_in_one_conversation(runtime: Runtime, other: Process) -> None:
@@ -171,17 +180,3 @@ def test_when_the_owner_is_killed_in_a_turn_the_other_goes_on(home: Path, monkey
         assert not later.is_owner
         assert later.do("say", "theirs", "Are you there?", 0) == ["Heard."]
         later.kill()
-
-
-def test_a_forget_that_another_process_began_and_was_killed_at_is_finished(
-    runtime: Runtime, other: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other.do("say", "t", "My sister is called Odile.", 0)
-    from nodes.forget import Forgetting
-
-    with monkeypatch.context() as broken:  # as if this process, not that one, had died behind the journal
-        broken.setattr(Forgetting, "_carry_out", lambda self, marks: None)
-        runtime.forget("ada", Target(text="Odile"))
-    assert said(runtime, "Odile") == 1
-    assert other.do("say", "u", "Hello.", 0) == ["Heard."]
-    assert said(runtime, "Odile") == 0

@@ -170,6 +170,7 @@ def keeper(case: Case, where: str) -> PolicyModel:
 @pytest.mark.parametrize("where", [*KEEPS, "document"])
 def test_what_was_kept_of_an_injection_fires_in_no_later_conversation(runtime: Runtime, where: str) -> None:
     """100 cases: written now by the agent into archival storage or its working context, or read in as a document; fired later."""
+    graph = memgpt.builder.compile(checkpointer=InMemorySaver(), store=runtime.store)
     for number, case in list(enumerate(cases()[::2]))[[*KEEPS, "document"].index(where) :: 3]:
         done: list[str] = []
         agent = f"agent-{number}"
@@ -178,9 +179,10 @@ def test_what_was_kept_of_an_injection_fires_in_no_later_conversation(runtime: R
         )
 
         def turn(thread: str, given: Any, context: memgpt.Context = context) -> tuple[Any, list[dict[str, Any]]]:
-            state = runtime.run("memgpt", thread, given, context)
-            question = runtime.question("memgpt", thread)
-            return state, question["calls"] if question else []
+            config: RunnableConfig = {"configurable": {"thread_id": thread}}
+            values: Any = {"messages": [memgpt.user_message(given)]} if isinstance(given, str) else given
+            state = graph.invoke(values, config, context=context)
+            return state, [each for i in state.get("__interrupt__", []) for each in i.value["calls"]]
 
         if where == "document":
             Archival(runtime.store, agent).ingest("page.md", [Section(case.attack, "")])

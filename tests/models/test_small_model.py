@@ -203,7 +203,7 @@ def test_its_server_tells_its_context(server: str) -> None:
 
 def test_every_message_is_answered_and_most_of_each_prompt_comes_from_the_cache(small: Runtime) -> None:
     read = cached = 0
-    for n, said in enumerate(("Hello, I am Ada. I like tea.", "What do I like?", "It rains.")):
+    for n, said in enumerate(("Hello, I am Ada. I like tea.", "What do I like?")):
         state = insist(small, "memgpt", said, memgpt.Context(agent="ada", window=4_096))
         assert state["stop"] in ("waiting", "loop"), "so small a model may say the same again: the turn ends there"
         assert state["replies"]
