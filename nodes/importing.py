@@ -3,6 +3,7 @@
 Read again, a file brings only what is new in it. A message keeps its day, and a conversation its order.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,9 @@ Progress = Callable[[int, int], None]
 TRUST: dict[str, Trust] = {"user": "own", "assistant": "outside"}
 """What a person said is theirs; what another system's model answered may have read anything."""
 TITLE = 60  # characters
-EMBEDDED_AT_IMPORT = 15_000  # texts: some minutes
+EMBEDDED_AT_IMPORT = 15_000  # texts
+EMBEDDED_AT_ONCE = 1_000
+EMBEDS_FOR = 150.0  # seconds: a slow processor embeds fewer
 SHOWN_FROM = 50  # records, for a progress bar
 
 
@@ -83,10 +86,25 @@ class Importing:
             if progress:
                 progress(done, len(records))
         self.store.flush()
-        embedded = self.store.embed_pending((self.agent,), EMBEDDED_AT_IMPORT, progress)
-        result.is_embedded = embedded < EMBEDDED_AT_IMPORT
+        result.is_embedded = self._embed(progress)
         self.store.flush()
         return result
+
+    def _embed(self, progress: Progress | None) -> bool:
+        """Embed what has come, for some minutes at the most; whether all is."""
+        embedded, until = 0, time.monotonic() + EMBEDS_FOR
+
+        def told(done: int, total: int) -> None:
+            if progress:
+                progress(embedded + done, embedded + total)
+
+        while embedded < EMBEDDED_AT_IMPORT and time.monotonic() < until:
+            part = min(EMBEDDED_AT_ONCE, EMBEDDED_AT_IMPORT - embedded)
+            done = self.store.embed_pending((self.agent,), part, told)
+            embedded += done
+            if done < part:
+                return True
+        return False
 
     def _note(self, note: Note, result: Imported) -> None:
         key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.agent}:{note.text}"))
