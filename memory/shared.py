@@ -4,6 +4,7 @@ They find the owner by a file beside the memory, and prove to each other that th
 it ends, one of the others takes its place; a request that it had not answered is sent again, and each is such that twice is once.
 """
 
+import itertools
 import json
 import os
 import secrets
@@ -48,6 +49,7 @@ class SharedEdge:
         self._folder = folder
         self._choosing = threading.RLock()
         self._asking = threading.Lock()
+        self._numbers = itertools.count()
         self._held: set[str] = set()
         self._owned: _Owned | None = None
         self._owner: Connection[bytes, bytes] | None = None
@@ -100,8 +102,10 @@ class SharedEdge:
             owned, owner = self._owned, self._owner
             if owned is not None:
                 return getattr(owned.client, name)(*arguments, **options)
-            if owner is None:
+            if self._is_closed:
                 raise RuntimeError(f"The memory in {self._folder} is closed.")
+            if owner is None:
+                continue  # another thread has just become the owner
             try:
                 return self._ask(owner, name, arguments, options)
             except GONE:
@@ -109,10 +113,13 @@ class SharedEdge:
 
     def _ask(self, owner: "Connection[bytes, bytes]", name: str, arguments: Any, options: Any) -> Any:
         sent = {option: to_wire(value) for option, value in options.items()}
-        request = json.dumps({"call": name, "arguments": to_wire(arguments), "options": sent})
+        number = next(self._numbers)
+        request = json.dumps({"number": number, "call": name, "arguments": to_wire(arguments), "options": sent})
         with self._asking:
             owner.send_bytes(request.encode())
             answer = json.loads(owner.recv_bytes())
+            while answer["number"] != number:  # of a request whose thread was interrupted before it read it
+                answer = json.loads(owner.recv_bytes())
         if "error" in answer:
             kind, message = answer["error"]
             raise ERRORS.get(kind, RuntimeError)(message)
@@ -134,7 +141,7 @@ class SharedEdge:
                     if time.monotonic() > until:
                         raise
                     time.sleep(0.05)
-            for name in self._held:
+            for name in list(self._held):
                 if self._call("begin", name):
                     raise RuntimeError(
                         f"Another process has begun {name} when the owner of the memory had ended: try again."
@@ -188,8 +195,9 @@ class _Owned:
         while self._open:
             try:
                 connection = self._listener.accept()
-            except OSError:
-                return
+            except OSError:  # closed, or no more files can be opened just now
+                time.sleep(0.05)
+                continue
             if self._open:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True, name="memory client").start()
 
@@ -201,7 +209,9 @@ class _Owned:
             answer_challenge(connection, self._key)
             self._connections.add(_prompt(connection))
             while self._open:
-                connection.send_bytes(json.dumps(self._answer(json.loads(connection.recv_bytes()), holder)).encode())
+                request = json.loads(connection.recv_bytes())
+                answer = {"number": request["number"], **self._answer(request, holder)}
+                connection.send_bytes(json.dumps(answer).encode())
         except GONE:
             pass  # it has ended, or does not know the key
         finally:

@@ -35,9 +35,9 @@ class Turns:
             return found
 
     def end(self, name: str) -> None:
-        """Let it go."""
+        """Let it go; what is not held stays so."""
         with self._holding:
-            del self._held[name]
+            self._held.pop(name, None)
 
     def end_all_of(self, holder: str) -> None:
         """Let go what one has held that is gone."""

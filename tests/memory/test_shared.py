@@ -151,6 +151,35 @@ def test_a_killed_owner_loses_nothing_and_one_of_the_others_takes_over(
         assert sum(client.is_owner for client in clients) == 1
 
 
+def test_an_answer_that_was_not_read_is_not_taken_for_the_next(two: tuple[SharedEdge, SharedEdge]) -> None:
+    """As when a person presses Ctrl-C while a request is under way."""
+    _, other = two
+    other.upsert(C, [point(1)])
+    connection: Any = other._owner
+
+    class Interrupted:
+        send_bytes = connection.send_bytes
+
+        def recv_bytes(self) -> bytes:
+            raise KeyboardInterrupt
+
+    other._owner = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        other.count(C)
+    other._owner = connection
+    assert other.indexed_fields() == set()
+    assert other.count(C).count == 1
+
+
+def test_what_is_let_go_twice_is_let_go(two: tuple[SharedEdge, SharedEdge]) -> None:
+    """As when the owner has died behind it, and it is asked again."""
+    _, other = two
+    assert other.begin("a") == ""
+    other.end("a")
+    other.end("a")
+    assert two[0].begin("a") == ""
+
+
 def test_an_owner_that_closes_leaves_the_memory_to_the_next(tmp_path: Path) -> None:
     owner, other = SharedEdge(tmp_path), SharedEdge(tmp_path)
     owner.upsert(C, [point(1)])
