@@ -233,6 +233,7 @@ def without(values: dict[str, Any], marks: Marks, said_before: dict[str, str]) -
         "messages": kept,
         "queue_ids": [str(message.id) for message in kept],
         "working_context": {n: lines_without(t, marks) for n, t in values.get("working_context", {}).items()},
+        "outside_lines": [line for line in values.get("outside_lines", []) if not marks.in_line(line)],
         "summary": summary,
         "summary_sources": sourced(summary, said_before, []),
         "recalled": [],

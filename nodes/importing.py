@@ -33,8 +33,8 @@ TRUST: dict[str, Trust] = {"user": "own", "assistant": "outside"}
 """What a person said is theirs; what another system's model answered may have read anything."""
 TITLE = 60  # characters
 EMBEDDED_AT_IMPORT = 15_000  # texts
-EMBEDDED_AT_ONCE = 1_000
-EMBEDS_FOR = 150.0  # seconds: a slow processor embeds fewer
+EMBEDDED_AT_ONCE = 500
+EMBEDS_FOR = 120.0  # seconds: a slow processor embeds fewer
 SHOWN_FROM = 50  # records, for a progress bar
 
 

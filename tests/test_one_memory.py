@@ -105,6 +105,12 @@ def said(runtime: Runtime, text: str) -> int:
     return Recall(runtime.store, "ada").search(text).total
 
 
+def wait_for(runtime: Runtime, text: str) -> None:
+    end = time.monotonic() + 20
+    while not said(runtime, text):
+        assert time.monotonic() < end
+
+
 def test_a_second_process_runs_turns_and_finishes_what_the_first_was_killed_at(
     runtime: Runtime, other: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,9 +130,7 @@ def test_a_second_process_runs_turns_and_finishes_what_the_first_was_killed_at(
 
 def test_no_two_processes_run_a_turn_in_one_conversation(runtime: Runtime, other: Process) -> None:
     other.ask("say", "shared", "Wait a little.", 3.0)
-    end = time.monotonic() + 20
-    while not said(runtime, "Wait a little"):
-        assert time.monotonic() < end
+    wait_for(runtime, "Wait a little")
     context = Context(agent="ada", model=PolicyModel(policy=lambda prompt: call("send_message", message="Ok.")))
     with pytest.raises(ThreadBusy, match="has a turn under way"):
         runtime.run("memgpt", "shared", "Me too.", context)
@@ -142,10 +146,9 @@ def test_no_two_processes_run_a_turn_in_one_conversation(runtime: Runtime, other
 
 def test_a_process_that_is_killed_in_its_turn_blocks_nobody(runtime: Runtime, other: Process) -> None:
     other.ask("say", "shared", "Wait for ever.", 600.0)
-    end = time.monotonic() + 20
-    while not said(runtime, "Wait for ever"):
-        assert time.monotonic() < end
+    wait_for(runtime, "Wait for ever")
     other.kill()
+    end = time.monotonic() + 20
     context = Context(agent="ada", model=PolicyModel(policy=lambda prompt: call("send_message", message="Ok.")))
     while True:
         with suppress(ThreadBusy):

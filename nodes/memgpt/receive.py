@@ -16,12 +16,13 @@ from memory.blocks import blocks_in_view, lines_from_outside, load_blocks, save_
 from memory.recall import Recall
 from memory.store import QdrantStore
 from nodes.context import STATE_VERSION
-from nodes.memgpt.event import parse_event
+from nodes.memgpt.event import Event, parse_event
 from nodes.memgpt.log import StepLog
 from nodes.memgpt.meter import NOTHING, with_work
 from nodes.memgpt.migrate import migrate, unreceived
 from nodes.memgpt.recalled import look_up
 from nodes.memgpt.state import Context, Counters, State, TurnProgress
+from nodes.memgpt.trust import lines_of
 from nodes.memgpt.window import EVENT_SHARE, RESULT_SHARE, clip, exchanges, memory_line, open_calls, room
 from nodes.react.tools import attached_tools
 from nodes.replies import check_reach, is_private_run, memory_of, settings_of, thread_of
@@ -55,24 +56,15 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
     working_context = load_working_context(store, context.agent, is_private_run(runtime))
     # Of the whole memory: of a conversation that has become private, lines are in view, and who wrote them is not.
-    outside_lines = sorted(lines_from_outside(cast(QdrantStore, runtime.store), context.agent))
+    from_outside = lines_from_outside(cast(QdrantStore, runtime.store), context.agent)
+    outside_lines = [line for line in lines_of(working_context) if line in from_outside]
     if not context.temporary:
         _note_conversation(store, thread, parsed[0].text, "clock" not in state, context)
 
     free = room({**state, "working_context": working_context}, context)
     repaired = _close_open_calls(queue, log, int(free * RESULT_SHARE))
-    events: list[AnyMessage] = []
     counters: Counters = {"recall": log.recall.count(), "archival": Archival(store, context.agent).count()}
-    memory = memory_line(counters)
-    for message, event in zip(new, parsed, strict=True):
-        # An id of our own: a caller's may be that of another message, which it would replace. The same id with the same text
-        # is the same event, which came again after a crash, or was sent twice.
-        key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{thread}:{message.id}:{event.text}"))
-        is_user = event.kind == "user_message"
-        author = (event.author or context.user) if is_user else "system"
-        record = log.add(key, "user" if is_user else "alert", event.text, author)
-        clipped = clip(event.text, int(free * EVENT_SHARE) // len(new))
-        events.append(replace(event, text=clipped, sequence=record.sequence, memory=memory).queued(key))
+    events = _queued(new, parsed, log, thread, context.user, memory_line(counters), int(free * EVENT_SHARE))
     log.write()
     turn: TurnProgress = {
         "event": str(events[-1].id), "wake": "event", "steps": 0, "last_calls": "", "repeats": 0,
@@ -110,6 +102,24 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         "forgot": False,
         "error": "",
     }
+
+
+def _queued(
+    new: list[AnyMessage], parsed: list[Event], log: StepLog, thread: str, user: str, memory: str, tokens: int
+) -> list[AnyMessage]:
+    """The new events as they stand in the queue, in `tokens` together, and on record."""
+    events: list[AnyMessage] = []
+    for message, event in zip(new, parsed, strict=True):
+        # An id of our own: a caller's may be that of another message, which it would replace. The same id with the same text
+        # is the same event, which came again after a crash, or was sent twice.
+        key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{thread}:{message.id}:{event.text}"))
+        is_user = event.kind == "user_message"
+        record = log.add(
+            key, "user" if is_user else "alert", event.text, (event.author or user) if is_user else "system"
+        )
+        clipped = clip(event.text, tokens // len(new))
+        events.append(replace(event, text=clipped, sequence=record.sequence, memory=memory).queued(key))
+    return events
 
 
 def _note_conversation(store: QdrantStore, thread: str, opening: str, begins: bool, context: Context) -> None:

@@ -1,5 +1,7 @@
 """Where text from outside stands in what the model reads: what is made of it carries that mark, here and in other conversations."""
 
+from collections.abc import Mapping
+
 from memory.blocks import added_lines
 from memory.recall import Trust
 from nodes.memgpt.state import State
@@ -16,8 +18,7 @@ def outside_in_view(state: State) -> str:
         return f"what was recalled of {found['source'] or found['author']}"
     if state.get("summary_trust") == "outside":
         return "the summary"
-    lines = {line for text in state["working_context"].values() for line in text.split("\n")}
-    if lines & set(state.get("outside_lines", [])):
+    if set(lines_of(state["working_context"])) & set(state.get("outside_lines", [])):
         return "the working context"
     return "an earlier answer, written after reading such" if marked else ""
 
@@ -27,10 +28,14 @@ def trust_of_view(state: State) -> Trust:
     return "outside" if outside_in_view(state) else "own"
 
 
-def outside_lines(state: State, blocks: dict[str, str], trust: Trust) -> list[str]:
+def outside_lines(state: State, blocks: Mapping[str, str], trust: Trust) -> list[str]:
     """The lines of the working context that carry the mark, once it has become `blocks` by edits of this trust."""
-    known = state.get("outside_lines", [])
-    if trust == "own":
-        return known
-    before = state["working_context"]
-    return [*known, *(line for name, text in blocks.items() for line in added_lines(before.get(name, ""), text))]
+    known, before = set(state.get("outside_lines", [])), state["working_context"]
+    if trust == "outside":
+        known |= {line for name, text in blocks.items() for line in added_lines(before.get(name, ""), text)}
+    return [line for line in lines_of(blocks) if line in known]
+
+
+def lines_of(blocks: Mapping[str, str]) -> list[str]:
+    """The lines of all blocks."""
+    return [line for text in blocks.values() for line in text.split("\n")]
