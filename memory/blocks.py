@@ -5,9 +5,10 @@ import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from diff_match_patch import diff_match_patch
-from langgraph.store.base import PutOp
+from langgraph.store.base import PutOp, SearchItem
 
 from memory.recall import Trust
 from memory.store import QdrantStore
@@ -18,6 +19,8 @@ VERSION = "block_version"
 PRIVATE = "private "
 """Begins the name of a block's lines that only private conversations see (memory.privacy)."""
 
+OUTSIDE = "outside"
+"""The field of a block with those of its lines that were written after reading text from outside."""
 MOST_EDITS = 100_000  # Qdrant wants a limit
 
 BRANCH = re.compile(r"branch:\d+:(.+)", re.DOTALL)
@@ -37,7 +40,11 @@ class Thread:
 
 def load_blocks(store: QdrantStore, agent: str) -> dict[str, str]:
     """All of the agent's blocks by name; empty for an agent that has none yet."""
-    return {item.key: str(item.value["text"]) for item in store.search((agent, "block"), limit=100)}
+    return {item.key: str(item.value["text"]) for item in _kept(store, agent)}
+
+
+def _kept(store: QdrantStore, agent: str) -> list[SearchItem]:
+    return store.search((agent, "block"), limit=100)
 
 
 def blocks_in_view(store: QdrantStore, agent: str, private: bool) -> dict[str, str]:
@@ -63,23 +70,42 @@ def save_block(
 
 
 def save_blocks(
-    store: QdrantStore, agent: str, blocks: Mapping[str, str], noted: Collection[str] = (), **origin: str
-) -> None:
-    """Keep blocks, all or none, with their edits and where these come from; of those `noted`, one that changes nothing too."""
-    before = load_blocks(store, agent)
+    store: QdrantStore, agent: str, blocks: Mapping[str, str], noted: Collection[str] = (), outside: Collection[str] = (),
+    **origin: str,
+) -> None:  # fmt: skip
+    """Keep blocks, all or none, with their edits and where these come from; of those `noted`, one that changes nothing too.
+
+    A line that was written after reading text from outside keeps that mark while it stands; so do those in `outside`.
+    """
+    kept = {item.key: item.value for item in _kept(store, agent)}
+    before = {block: str(value["text"]) for block, value in kept.items()}
     now = datetime.now(UTC).isoformat()
     puts: list[PutOp] = []
     for block, text in blocks.items():
         if text != before.get(block) or block in noted:
             edit = {"block": block, "text": text, "before": before.get(block), "time": now, **origin}
-            puts.append(PutOp((agent, "block"), block, {"text": text}, index=False))
+            marked = _marked(store, agent, kept.get(block, {OUTSIDE: []})) | set(outside)
+            if origin.get("trust") == "outside":
+                marked |= set(added_lines(before.get(block, ""), text))
+            value = {"text": text, OUTSIDE: [line for line in text.split("\n") if line in marked]}
+            puts.append(PutOp((agent, "block"), block, value, index=False))
             puts.append(PutOp((agent, VERSION), f"{block}:{uuid.uuid4()}", edit, index=False))
     if puts:
         store.batch(puts)
 
 
 def lines_from_outside(store: QdrantStore, agent: str) -> set[str]:
-    """The lines that were written into a block while text from outside was in view, whether they still stand there or not."""
+    """The lines of the blocks that were written while text from outside was in view."""
+    return {line for item in _kept(store, agent) for line in _marked(store, agent, item.value)}
+
+
+def _marked(store: QdrantStore, agent: str, value: Mapping[str, Any]) -> set[str]:
+    """Of a block; of one that was written before the marks were kept with it, as its edits tell."""
+    return set(value[OUTSIDE]) if OUTSIDE in value else ever_from_outside(store, agent)
+
+
+def ever_from_outside(store: QdrantStore, agent: str) -> set[str]:
+    """The lines that any edit wrote while text from outside was in view, whether they still stand or not."""
     edits = store.search((agent, VERSION), filter={"trust": "outside"}, limit=MOST_EDITS)
     return {line for item in edits for line in added_lines(str(item.value["before"] or ""), str(item.value["text"]))}
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from qdrant_client import models
 
-from memory.blocks import VERSION, load_blocks, replayed, save_blocks
+from memory.blocks import VERSION, ever_from_outside, load_blocks, replayed, save_blocks
 from memory.conditions import Namespace
 from memory.points import ASIDE, COLLECTION, moved
 from memory.store import QdrantStore
@@ -186,7 +186,9 @@ def _turn_blocks(store: QdrantStore, branches: Branches, left: list[Stored], com
     touched = {point.value["block"] for point in left if point.kind == VERSION}
     # A line may have been put together of what several have written: then it is as little to be trusted as the least of them.
     trust = "outside" if any(edit.get("trust") == "outside" for edit in turned) else "own"
-    save_blocks(store, branches.agent, blocks, touched, thread="", said="", trust=trust, switch=since, left=was)
+    outside = ever_from_outside(store, branches.agent)  # a line that comes back may have been taken out by a person
+    origin = {"thread": "", "said": "", "trust": trust, "switch": since, "left": was}
+    save_blocks(store, branches.agent, blocks, touched, outside, **origin)
 
 
 def is_aside(point: Stored) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from qdrant_client import models
 
-from memory.blocks import VERSION, conversation_of
+from memory.blocks import OUTSIDE, VERSION, conversation_of
 from memory.branches import RECORDS
 from memory.ordering import READ_AT_ONCE
 from memory.points import COLLECTION, INDEXES, PASSAGE, WORDING, moved, point_id, searched_fields
@@ -222,7 +222,8 @@ def _edit(store: QdrantStore, point: Stored, marks: Marks) -> bool:
     kept = {name: lines_without(text, marks) for name, text in texts.items()}
     if point.kind == VERSION and kept["text"] == kept.get("before"):
         return False
-    _rewrite(store, point, **kept)
+    marked = [line for line in point.value.get(OUTSIDE, []) if not marks.in_line(line)]
+    _rewrite(store, point, **kept, **({OUTSIDE: marked} if OUTSIDE in point.value else {}))
     return True
 
 
@@ -285,7 +286,7 @@ def left(store: QdrantStore, marks: Marks) -> int:
     )
 
 
-def _rewrite(store: QdrantStore, point: Stored, **changes: str) -> None:
+def _rewrite(store: QdrantStore, point: Stored, **changes: Any) -> None:
     """Put another text into a value that no search ranks; of what is put aside, too."""
     value = {**point.value, **changes}
     kept = {

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
@@ -55,8 +55,7 @@ def receive(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         return _refused(new, error)
 
     working_context = load_working_context(store, context.agent, is_private_run(runtime))
-    # Of the whole memory: of a conversation that has become private, lines are in view, and who wrote them is not.
-    from_outside = lines_from_outside(cast(QdrantStore, runtime.store), context.agent)
+    from_outside = lines_from_outside(store, context.agent)
     outside_lines = [line for line in lines_of(working_context) if line in from_outside]
     if not context.temporary:
         _note_conversation(store, thread, parsed[0].text, "clock" not in state, context)
