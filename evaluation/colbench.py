@@ -28,6 +28,7 @@ from sandbox.html import shared_renderer
 from settings import Settings
 from tasks.backend_score import BackendScorer, TruthFailed
 from tasks.colbench import Task
+from tasks.decisions import SPLITS
 from tasks.lookup import find_task, store_file
 from text import read_json_lines
 
@@ -43,7 +44,7 @@ def talk(runtime: Runtime, task_id: str, way: str, sample: int, arguments: argpa
     began = time.monotonic()
     task = find_task(task_id, runtime.settings)
     scripted = AGENTS.get(arguments.agent)
-    same = "person person_model patience vagueness forgetfulness tolerance scoring".split()
+    same = "person person_model patience vagueness forgetfulness question_cost tolerance scoring".split()
     context = collaborate.Context(
         model=scripted(task) if scripted else arguments.agent, max_turns=MODES[way] or arguments.turns,
         seed=arguments.seed + sample, **{name: getattr(arguments, name) for name in same},
@@ -96,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--file", type=Path, help="tasks, JSON lines: public ColBench or your own")
-    source.add_argument("--split", choices=[f"own-{k}/{s}" for k in ("backend", "frontend") for s in ("train", "test")])
+    source.add_argument("--split", choices=[f"own-{k}/{s}" for k in ("backend", "frontend") for s in SPLITS])
     parser.add_argument("--count", type=int, default=100, help="tasks")
     parser.add_argument("--difficulty", type=int, default=3, help="hidden decisions of a generated task")
     parser.add_argument("--first", type=int, default=0, help="seed of the first generated task")
@@ -107,8 +108,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--person", choices=["rules", "model", "vision"], default="rules")
     parser.add_argument("--person-model", default="", help="who plays the person; default: the agent's model")
     parser.add_argument("--patience", type=int, default=0)
-    parser.add_argument("--vagueness", type=float, default=0.0)
-    parser.add_argument("--forgetfulness", type=float, default=0.0)
+    parser.add_argument("--vagueness", type=float, default=0.1)
+    parser.add_argument("--forgetfulness", type=float, default=0.1)
+    parser.add_argument(
+        "--question-cost", type=float, default=0.0, help="taken off the score for each reply of the person"
+    )
     parser.add_argument("--turns", type=int, default=10, help="most replies of the agent")
     parser.add_argument("--scoring", choices=["palimpsest", "released"], default="palimpsest")
     parser.add_argument(
@@ -123,7 +127,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Hold the dialogues, and report."""
-    names = "agent person person_model patience vagueness forgetfulness turns scoring tolerance seed".split()
+    names = (
+        "agent person person_model patience vagueness forgetfulness question_cost turns scoring tolerance seed".split()
+    )
     setting = {name: getattr(arguments, name) for name in names}
     home = arguments.out.with_suffix(".unfinished")
     if not arguments.resume:

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from models.scripted import PolicyModel
 from tasks.answers import MARKER
 from tasks.colbench import Task
-from tasks.decisions import Decision, Option
+from tasks.decisions import Decision, Option, OwnSplit, wordings
 from tasks.families import FAMILIES
 from tasks.own_frontend import DECISIONS, TRADES, draw
 
@@ -21,15 +21,21 @@ ASKED_AGAIN = 3  # times, where the person was vague
 
 
 def asking(task: Task) -> PolicyModel:
-    """Asks each open decision's question until it is answered, then answers; what stays unknown is guessed."""
+    """Asks each open decision's question until it is answered, then answers; what stays unknown is guessed.
+
+    It puts its questions as people of the task's split do.
+    """
+    split = _split(task)
 
     def policy(messages: Sequence[BaseMessage]) -> str:
         replies = [m.text for m in messages[2:] if isinstance(m, HumanMessage)]
         asked = [str(m.text) for m in messages if isinstance(m, AIMessage)]
         for decision in open_decisions(task):
-            if _option_told(decision, replies) is None and asked.count(decision.question) < ASKED_AGAIN:
+            questions = wordings(decision.questions, split)
+            times = sum(asked.count(question) for question in questions)
+            if _option_told(decision, replies) is None and times < ASKED_AGAIN:
                 last = messages[-1].text
-                return decision.question if "last turn" not in last else _answer(task, replies)
+                return questions[times % len(questions)] if "last turn" not in last else _answer(task, replies)
         return _answer(task, replies)
 
     return PolicyModel(policy=policy)
@@ -65,16 +71,20 @@ def _seed(task: Task) -> int:
     return int(task.task_id.rpartition("/")[2])
 
 
+def _split(task: Task) -> OwnSplit:
+    return task.split or "train"
+
+
 def _option_told(decision: Decision, texts: Sequence[str]) -> Option | None:
-    """The option whose statement stands in the texts."""
+    """The option of which a statement stands in the texts."""
     whole = "\n".join(texts)
-    return next((o for o in decision.options if o.statement in whole), None)
+    return next((o for o in decision.options if o.told_in(whole)), None)
 
 
 def _answer(task: Task, replies: Sequence[str]) -> str:
     rng = random.Random(f"guess {task.task_id}")
     options = {
-        d.key: _option_told(d, [task.description, *replies]) or rng.choice(d.of_split(task.split))
+        d.key: _option_told(d, [task.description, *replies]) or rng.choice(d.of_split(_split(task)))
         for d in _decisions(task)
     }
     if task.kind == "frontend":

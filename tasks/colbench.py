@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from text import read_rows
 
 TaskKind = Literal["backend", "frontend"]
-Split = Literal["", "train", "test"]
+Split = Literal["", "train", "test", "reworded"]
 
 
 class BadTask(ValueError):
@@ -35,7 +35,7 @@ class Fact:
     statement: str
     """A whole sentence, without code."""
     keywords: tuple[str, ...] = ()
-    """Words of which a question about it has at least one."""
+    """Words that a question about it has; one that is given twice weighs twice."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Task:
     """Hidden: what a backend task is tested with, Python expressions."""
     facts: tuple[Fact, ...] = ()
     """Hidden: what a simulated person without a language model knows."""
+    stated: tuple[Fact, ...] = ()
+    """What the description tells: a question about it draws out nothing."""
     examples: str = ""
     """Assertions that the person shows."""
     split: Split = ""
@@ -72,7 +74,8 @@ class Task:
         if self.kind == "backend":
             row["test_cases"] = {f"test{n}": call for n, call in enumerate(self.calls, start=1)}
             row["examples"] = self.examples
-        return {**row, "facts": [asdict(f) for f in self.facts], "split": self.split, "difficulty": self.difficulty}
+        facts = {"facts": [asdict(f) for f in self.facts], "stated": [asdict(f) for f in self.stated]}
+        return {**row, **facts, "split": self.split, "difficulty": self.difficulty}
 
 
 def called(calls: Iterable[str]) -> str:
@@ -111,6 +114,7 @@ class _Row(BaseModel):
     ground_truth: NotBlank
     test_cases: Annotated[dict[str, str], Field(min_length=1)] | None = None
     facts: tuple[Fact, ...] = ()
+    stated: tuple[Fact, ...] = ()
     examples: str = ""
     split: Split = ""
     difficulty: int = 0
@@ -126,7 +130,7 @@ def task_of(row: Any, task_id: str) -> Task:
         raise BadTask(first_error(error)) from error
     task = Task(
         str(row.get("task_id") or task_id), "frontend", read.problem_description, read.ground_truth, facts=read.facts,
-        split=read.split, difficulty=read.difficulty,
+        stated=read.stated, split=read.split, difficulty=read.difficulty,
     )  # fmt: skip
     if read.test_cases is None:
         if "<" not in read.ground_truth:

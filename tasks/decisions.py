@@ -1,4 +1,8 @@
-"""Decisions that the description of a task may leave open, with their options, read from the tables of `tasks/own_*.toml`."""
+"""Decisions that the description of a task may leave open, with their options, read from the tables of `tasks/own_*.toml`.
+
+Each question and statement has several wordings. Three splits: `train`; `test`, with other options in wordings that are known;
+and `reworded`, with the options of `test` in the wordings that are held out.
+"""
 
 import tomllib
 from collections.abc import Mapping
@@ -7,7 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
+OwnSplit = Literal["train", "test", "reworded"]
+SPLITS: tuple[OwnSplit, ...] = ("train", "test", "reworded")
+
+
+def wordings(texts: tuple[str, ...], split: OwnSplit) -> tuple[str, ...]:
+    """Those of a split, of which the last is held out."""
+    return texts[-1:] if split == "reworded" else texts[:-1]
 
 
 class Option(NamedTuple):
@@ -15,7 +25,12 @@ class Option(NamedTuple):
 
     value: str
     code: str
-    statement: str
+    statements: tuple[str, ...]
+    """The same in several wordings."""
+
+    def told_in(self, text: str) -> bool:
+        """Whether one of its statements stands there."""
+        return any(statement in text for statement in self.statements)
 
 
 @dataclass(frozen=True)
@@ -23,16 +38,16 @@ class Decision:
     """What the description may leave open."""
 
     key: str
-    question: str
-    """What somebody who wants to know it would ask."""
+    questions: tuple[str, ...]
+    """What somebody who wants to know it would ask, in several wordings."""
     keywords: tuple[str, ...]
     options: tuple[Option, ...]
     shift: int = 0
     """1 where the first option belongs to the test split: numbers belong by their own parity, in steps."""
 
-    def of_split(self, split: str) -> list[Option]:
-        """Its options of a split: no option is in both, nor in that of another family's decision of the same key."""
-        return [o for n, o in enumerate(self.options) if (n + self.shift) % 2 == SPLITS.index(split)]
+    def of_split(self, split: OwnSplit) -> list[Option]:
+        """Its options of a split: `train` shares none with the others, nor with another family's decision of the same key."""
+        return [o for n, o in enumerate(self.options) if (n + self.shift) % 2 == (split != "train")]
 
 
 @dataclass(frozen=True)
@@ -79,13 +94,18 @@ def decision_of(table: Mapping[str, Any], shared: Mapping[str, Any] = MappingPro
     if "numbers" in common:
         values = range(*common["numbers"])
         shift = values.start // values.step % 2
-        rows = [(str(n), str(n), common["statement"].format(value=n)) for n in values]
+        rows = [(str(n), str(n), str(n)) for n in values]
     elif "values" in common:
-        rows = [(v, v, common["statement"].format(value=v)) for v in common["values"]]
+        rows = [(v, v, v) for v in common["values"]]
     else:
-        rows = [(v, _of(code, table), statement) for v, code, statement in common["options"]]
-    keywords = tuple(common["keywords"].split())
-    return Decision(common["key"], common["question"], keywords, tuple(Option(*row) for row in rows), shift)
+        rows = [(v, _of(code, table), words) for v, code, words in common["options"]]
+    named = {"noun": table.get("noun", "")}
+    options = [
+        Option(value, code, tuple(text.format(value=words, **named) for text in common["statements"]))
+        for value, code, words in rows
+    ]
+    questions = tuple(text.format(**named) for text in common["questions"])
+    return Decision(common["key"], questions, tuple(common["keywords"].split()), tuple(options), shift)
 
 
 def _of(code: str, table: Mapping[str, Any]) -> str:

@@ -7,11 +7,9 @@ from functools import lru_cache
 from sandbox.html import RenderedPage, render_html
 from tasks.answers import MARKER, SAID, page_in
 from tasks.backend_score import TruthFailed
-from tasks.clip import clip_cosine
 from tasks.colbench import Task
 from tasks.dialogue import Turn, said_by
 from tasks.environment import Score, Scoring
-from tasks.similarity import similarity
 
 SUCCESS_AT = 0.99
 """Similarity from which a page counts as the one that was wanted: on our own pages, another label of the button is below it."""
@@ -44,6 +42,9 @@ first, write before the line `{SAID}`; the person sees only what follows it."""
 
     def score(self, task: Task, answer: str, scoring: Scoring) -> Score:
         """Likeness to the hidden page."""
+        from tasks.clip import clip_cosine
+        from tasks.similarity import similarity  # takes half a second to import, which only pages need
+
         if not answer:
             return Score(score=0.0, success=False, failure="no_answer", message="There is no page.")
         page, reference = render_html(answer), _reference(task, os.getpid())

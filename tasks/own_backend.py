@@ -1,31 +1,33 @@
 """Backend tasks of our own: functions whose description leaves decisions open, so that asking the person is what pays.
 
 A family is a function with its decisions, such as where a discount begins or what happens with missing data. A task draws one
-option for each; `difficulty` of them stay hidden, the others are told. Options of the train split and of the test split never
+option for each; `difficulty` of them stay hidden, the others are told. Options of the train split and of the test splits never
 meet. Tests are chosen so that each hidden decision changes an answer, and no constant gives many of them.
 """
 
+import ast
 import math
 import random
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
-from tasks.colbench import Fact, Task
-from tasks.decisions import Decision, Family, Option
+from tasks.colbench import Fact, Task, called
+from tasks.decisions import Decision, Family, Option, OwnSplit, wordings
 from tasks.families import ARGUMENTS, FAMILIES
 
 TESTS = 10
 CANDIDATES = 120  # inputs of which the tests are chosen
 MOST_ALIKE = 3  # tests with the same answer
 LEAST_CHOICES = 20
-"""Ways in which the hidden decisions can be taken together: a guess is right one time in so many, at most."""
+"""Ways in which the hidden decisions can be taken together: a guess is right one time in so many, at most. Where four or more are
+hidden, that is so even for who knows the one with the most options."""
 NUDGES = ("", "total *= 1.000000001", "total *= 0.999999999")
 """A right program may add in another order: an input at which the last bit decides is no test."""
 
 
-def make_task(split: Literal["train", "test"], difficulty: int, seed: int) -> Task:
+def make_task(split: OwnSplit, difficulty: int, seed: int) -> Task:
     """The task of that seed: the same for ever. Raises ValueError for a difficulty no family has."""
     if not 1 <= difficulty <= 5:
         raise ValueError(f"difficulty={difficulty!r} cannot work: 1 to 5 decisions can be hidden.")
@@ -34,32 +36,71 @@ def make_task(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
         family = FAMILIES[seed % len(FAMILIES)]
         options = {d.key: rng.choice(d.of_split(split)) for d in family.decisions}
         hidden = rng.sample(family.decisions, difficulty)
-        if math.prod(len(d.of_split(split)) for d in hidden) < LEAST_CHOICES:
+        choices = sorted(len(d.of_split(split)) for d in hidden)
+        if math.prod(choices[:-1] if difficulty >= 4 else choices) < LEAST_CHOICES:
             continue
         arguments = _tests(family, options, hidden, split, rng)
         if arguments:
             break
     else:
         raise AssertionError(f"no tests for {split} {difficulty} {seed}")
-    stated = [options[d.key].statement for d in family.decisions if d not in hidden]
-    description = " ".join([family.wish, *stated, f"The signature of the function is: {family.signature}"])
-    facts = [
-        Fact(d.key, options[d.key].value, options[d.key].statement, d.keywords) for d in family.decisions if d in hidden
-    ]
-    return Task(
-        task_id=f"own-backend/{split}/{difficulty}/{seed}",
-        kind="backend",
-        description=description,
-        ground_truth=family.program(options),
-        calls=tuple(f"{family.function}({', '.join(map(repr, a))})" for a in arguments),
-        facts=tuple(facts),
-        split=split,
-        difficulty=difficulty,
+    return task_with(
+        f"own-backend/{split}/{difficulty}/{seed}",
+        family,
+        options,
+        hidden,
+        split,
+        rng,
+        tuple(f"{family.function}({', '.join(map(repr, a))})" for a in arguments),
     )
 
 
+def task_with(
+    task_id: str, family: Family, options: dict[str, Option], hidden: list[Decision], split: OwnSplit, rng: random.Random,
+    calls: tuple[str, ...],
+) -> Task:  # fmt: skip
+    """The task about the function with these options, which tells all but what is hidden."""
+    facts = {
+        d.key: Fact(d.key, options[d.key].value, rng.choice(wordings(options[d.key].statements, split)), d.keywords)
+        for d in family.decisions
+    }
+    left_open = {d.key for d in hidden}
+    stated = tuple(fact for key, fact in facts.items() if key not in left_open)
+    told = [fact.statement for fact in stated]
+    return Task(
+        task_id=task_id,
+        kind="backend",
+        description=" ".join([family.wish, *told, f"The signature of the function is: {family.signature}"]),
+        ground_truth=family.program(options),
+        calls=calls,
+        facts=tuple(fact for key, fact in facts.items() if key in left_open),
+        stated=stated,
+        split=split,
+        difficulty=len(hidden),
+    )
+
+
+class HeldOut:
+    """Tells programs that a policy may not have read before it is measured on these tasks: those that behave like one of their
+    functions, as what has the same syntax tree does too.
+    """
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._tests: dict[str, list[list[tuple[tuple[Any, ...], str]]]] = defaultdict(list)
+        for task in tasks:
+            truth, name = task.ground_truth, called(task.calls)
+            calls = [ast.parse(call, mode="eval").body for call in task.calls]
+            arguments = [tuple(map(ast.literal_eval, call.args)) for call in calls if isinstance(call, ast.Call)]
+            self._tests[name].append([(a, _answer(_compiled(truth, name), a)) for a in arguments])
+
+    def hold(self, program: str, function: str) -> bool:
+        """Whether the program gives what one of the functions gives wherever that is tested."""
+        made = _compiled(program, function)
+        return any(all(_answer(made, a) == answer for a, answer in tests) for tests in self._tests[function])
+
+
 def _tests(
-    family: Family, options: dict[str, Option], hidden: list[Decision], split: str, rng: random.Random
+    family: Family, options: dict[str, Option], hidden: list[Decision], split: OwnSplit, rng: random.Random
 ) -> list[tuple[Any, ...]]:
     """Arguments of the tests: every other option of a hidden decision fails one of them, at least; empty if there are none."""
     truths = [_compiled(family.program(options, nudge), family.function) for nudge in NUDGES]

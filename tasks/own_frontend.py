@@ -1,16 +1,16 @@
 """Web pages of our own: a typed design, drawn with Tailwind, whose description leaves decisions open.
 
 What is hidden is looks (palette, layout, sizes, sections) and words (headline, label of the button): each is a fact that a
-person who sees the reference can tell. Options of the train split and of the test split never meet.
+person who sees the reference can tell. Options of the train split and of the test splits never meet.
 """
 
 import random
 import re
+from dataclasses import replace
 from html import escape, unescape
-from typing import Literal
 
 from tasks.colbench import Fact, Task
-from tasks.decisions import Decision, Option, decision_of, read_tables
+from tasks.decisions import Option, OwnSplit, decision_of, read_tables, wordings
 
 TAILWIND = "https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css"
 TABLES = read_tables("own_frontend.toml")
@@ -45,7 +45,7 @@ def draw(options: dict[str, Option], trade: str, seed: int) -> str:
 """
 
 
-def make_page(split: Literal["train", "test"], difficulty: int, seed: int) -> Task:
+def make_page(split: OwnSplit, difficulty: int, seed: int) -> Task:
     """The task of that seed: the same for ever. `difficulty` decisions are hidden. Raises ValueError."""
     if not 1 <= difficulty <= len(DECISIONS):
         raise ValueError(f"difficulty={difficulty!r} cannot work: 1 to {len(DECISIONS)} decisions can be hidden.")
@@ -54,27 +54,26 @@ def make_page(split: Literal["train", "test"], difficulty: int, seed: int) -> Ta
     options = {d.key: rng.choice(d.of_split(split)) for d in DECISIONS}
     hidden = rng.sample(DECISIONS, difficulty)
     page = draw(options, trade, seed)
-    stated = [options[d.key].statement for d in DECISIONS if d not in hidden]
     cards = re.findall(r'mb-2">(.*?)</h2><p>(.*?)</p>', page)
     topics = " ".join(f"{title} ({unescape(text)})" for title, text in cards)
     about = f"A website for a {trade}: a bar with its name at the top, a headline, cards about its topics, a button, a footer."
     about += f" {TABLES['measures'].format(name=trade.title(), foot=trade.capitalize())}"
     if "cards" not in [d.key for d in hidden]:
         about += f" The cards are: {topics}"
+    facts = {}
+    for d in DECISIONS:
+        statement = rng.choice(wordings(options[d.key].statements, split))
+        facts[d.key] = Fact(d.key, options[d.key].value, statement, d.keywords)
+    stated = tuple(facts[d.key] for d in DECISIONS if d not in hidden)
+    if "cards" in [d.key for d in hidden]:
+        facts["cards"] = replace(facts["cards"], statement=f"{facts['cards'].statement} They are: {topics}")
     return Task(
         task_id=f"own-frontend/{split}/{difficulty}/{seed}",
         kind="frontend",
-        description=" ".join([about, *stated]),
+        description=" ".join([about, *(fact.statement for fact in stated)]),
         ground_truth=page,
-        facts=tuple(
-            Fact(d.key, options[d.key].value, _with_topics(d, options[d.key], topics), d.keywords)
-            for d in DECISIONS
-            if d in hidden
-        ),
+        facts=tuple(facts[d.key] for d in DECISIONS if d in hidden),
+        stated=stated,
         split=split,
         difficulty=difficulty,
     )
-
-
-def _with_topics(decision: Decision, option: Option, topics: str) -> str:
-    return f"{option.statement} They are: {topics}" if decision.key == "cards" else option.statement

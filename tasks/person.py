@@ -1,6 +1,9 @@
 """Simulated people: one that knows single facts and needs no model, and what every simulated person's reply is checked for.
 
-reply = answer_from_facts(task, "Which currency?", dialogue=[], behaviour=PersonBehaviour(), seed=0)
+reply = answer_from_facts(task, "Which currency?", turns=[], behaviour=PersonBehaviour(), seed=0)
+
+The one without a model answers a question, not words: a reply that asks about one thing, in one sentence, gets the fact about that
+thing. So one and the same string, said at every turn, never draws out two facts.
 """
 
 import random
@@ -8,19 +11,24 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from tasks.colbench import Fact, Task
+from tasks.dialogue import Turn, said_by
 from tasks.kinds import ENVIRONMENTS
 
-MOST_TOLD = 2
-"""Facts of one reply: the person answers in two sentences."""
+MOST_SENTENCES = 2
+"""Of a person's reply."""
 MOST_CHARACTERS = 400
 UNKNOWN = "I have no answer to that, as you put it."
 NOTHING_ASKED = "That sounds fine so far."
+ONE_THING = "One thing at a time, please."
+STATED = "I have said that in my request."
+REPEATED = "I have told you that already."
 TIRED = "I have answered enough questions. Please write it now."
 VAGUE = "It depends. Could you ask me more exactly?"
-FORGOTTEN = "I do not remember that, sorry."
+FORGOTTEN = "I do not remember that right now. Please ask me again."
 RESAMPLES = 4
 LONG = 10  # tokens of code that are no accident
 OPERATORS = re.compile(r"[-+*/%=<>!&|^~]+|\b(?:and|or|not|in|is|if|else|return|lambda)\b")
@@ -31,16 +39,35 @@ SIGNATURE = re.compile(
     re.M,
 )
 TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]*(?:\s[^<>]*)?/?>")
+SENTENCE_END = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.?!？\n])[\"'*_`)\]]*\s+")
 ASKS = re.compile(
     r"\b(?:tell me|let me know|please (?:say|describe|explain|specify|clarify)|i (?:need|want|would like) to know)\b",
     re.I,
 )
 WORDS = re.compile(r"[a-z]+|0")
-MOST_WORDS = 40
-"""Words of a question that are listened to."""
+JOINED = re.compile(r"[,;:/&+]|\b(?:and|also|plus|as well as)\b", re.I)
+"""What joins two questions into one sentence."""
+MOST_QUESTIONS = 2
+"""Sentences that ask, of a reply that may still be about one thing."""
+MOST_WORDS = 30
+"""Words of a sentence that is one question."""
+MOST_BARE = 4
+"""Words that say something, of a sentence in which hardly any others hold them together: more are a heap."""
+LEAST_GRAMMAR = 0.3
+"""Share of the words of a longer question that hold it together."""
+GRAMMAR = frozenset(
+    (
+        "a about after again all already am an and any are as at be been before being but by can could did do does doing down "
+        "each else every first for from get gets give given had has have how i if in into is it its just last let like made "
+        "make many may me mean might more most much must my need no not now of off often on once one only or other our out over "
+        "own per please put right said same say shall she should show so some such tell than that the their them then there "
+        "these they thing this those to too two up us use used want was way we well were what when where which while who whom "
+        "whose why will with without would you your yours"
+    ).split()
+)
+"""Words that hold a sentence together."""
 NEAR = 0.5
-"""Share of the best fact's weight from which a second one is meant too."""
-LEAST_SHOWN = 3  # words of a page that is looked at
+"""Share of the best fact's weight, from which a second one that a sentence also names is asked for too."""
 
 Leak = Literal["", "fence", "signature", "tag", "ngram"]
 
@@ -51,10 +78,10 @@ class PersonBehaviour:
 
     patience: int = 0
     """Questions it answers; 0: without end."""
-    vagueness: float = 0.0
+    vagueness: float = 0.1
     """How often it answers a question only when it is asked again."""
-    forgetfulness: float = 0.0
-    """Share of the facts that it does not remember."""
+    forgetfulness: float = 0.1
+    """Share of the facts that come to its mind only when it is asked again."""
 
     def __post_init__(self) -> None:
         if self.patience < 0:
@@ -64,48 +91,93 @@ class PersonBehaviour:
                 raise ValueError(f"{name}={getattr(self, name)!r} cannot work: use a share from 0 to 1.")
 
 
-def answer_from_facts(task: Task, said: str, dialogue: Sequence[str], behaviour: PersonBehaviour, seed: int) -> str:
-    """What the person replies to `said`; `dialogue` has its own earlier replies. The same for the same arguments.
+def answer_from_facts(task: Task, said: str, turns: Sequence[Turn], behaviour: PersonBehaviour, seed: int) -> str:
+    """What the person replies to `said`, after these turns. The same for the same arguments.
 
-    A question is answered with the fact that it is about, or two; a web page that is shown, with what was not told yet.
+    A question is answered with the one fact that it is about; a web page that is shown, with one that it lacks.
     """
-    if behaviour.patience and sum(reply not in (NOTHING_ASKED, VAGUE) for reply in dialogue) >= behaviour.patience:
+    replies = said_by("person", turns)
+    if behaviour.patience and sum(reply not in (NOTHING_ASKED, VAGUE) for reply in replies) >= behaviour.patience:
         return TIRED
     page = ENVIRONMENTS[task.kind].artefact(said)
-    sentences = re.split(
-        r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.?!？\n])[\"'*_`)\]]*\s+", said.replace(page, " ") if page else said
-    )
-    question = " ".join(s for s in sentences if s.strip().rstrip("\"'*_`)]").endswith(("?", "？")) or ASKS.search(s))
-    uncovered = set(told_facts(task, dialogue))
-    asked = _asked(task.facts, question, uncovered)
-    if not asked and len(re.sub(r"<[^>]*>", " ", page).split()) >= LEAST_SHOWN:
-        remembered = [f for f in task.facts if not _forgot(task, f, behaviour, seed)]
-        asked = [fact for fact in remembered if fact.key not in uncovered][:MOST_TOLD]
-    elif not question:
-        return NOTHING_ASKED
-    rng = random.Random(f"{task.task_id} {seed} {len(dialogue)}")  # noqa: S311
-    if asked and rng.random() < behaviour.vagueness and (not dialogue or dialogue[-1] != VAGUE):
-        return VAGUE
-    replies = [FORGOTTEN if _forgot(task, fact, behaviour, seed) else fact.statement for fact in asked]
-    return " ".join(dict.fromkeys(replies)) if replies else UNKNOWN
+    fact, otherwise = asked_for(task, said.replace(page, " ") if page else said)
+    told = told_facts(task, replies)
+    if page and fact is None:
+        from tasks.page_differences import seen  # takes half a second to import, which only pages need
+
+        return seen(task, page, told)
+    if fact is None:
+        return otherwise
+    if fact in task.stated:
+        return STATED
+    if fact.key in told:
+        return REPEATED
+    if not any(asked_for(task, earlier)[0] == fact for earlier in said_by("agent", turns)):
+        rng = random.Random(f"{task.task_id} {fact.key} {seed}")  # noqa: S311
+        if rng.random() < behaviour.forgetfulness:
+            return FORGOTTEN
+        if rng.random() < behaviour.vagueness:
+            return VAGUE
+    return fact.statement
 
 
-def _asked(facts: Sequence[Fact], question: str, uncovered: set[str]) -> list[Fact]:
-    """The facts that a question is about, best first: by the words that they share, of which one that few facts have says more.
+@lru_cache(maxsize=4096)
+def asked_for(task: Task, said: str) -> tuple[Fact | None, str]:
+    """The one fact that is asked for; without one, what the person says instead."""
+    sentences = SENTENCE_END.split(said)
+    questions = [s for s in sentences if s.strip().rstrip("\"'*_`)]").endswith(("?", "？")) or ASKS.search(s)]
+    if not questions:
+        return None, NOTHING_ASKED
+    found: list[Fact] = []
+    if len(questions) > MOST_QUESTIONS or any(map(_is_heap, questions)):
+        return None, ONE_THING
+    for question in questions:
+        found += [fact for fact in _asked((*task.facts, *task.stated), question) if fact not in found]
+    if len(found) == 1:
+        return found[0], ""
+    return None, ONE_THING if found else UNKNOWN
 
-    A second one is meant only if it is nearly as near; of equal ones, one that was not told yet.
+
+def _is_heap(question: str) -> bool:
+    """Whether it is words that nothing holds together, the same ones again, or too many."""
+    words = WORDS.findall(question.lower())
+    bare = [stem(word) for word in words if word not in GRAMMAR]
+    repeated = len(bare) - len(set(bare))
+    loose = len(bare) > MOST_BARE and len(words) - len(bare) < LEAST_GRAMMAR * len(words)
+    return len(words) > MOST_WORDS or repeated > 2 or loose
+
+
+def _asked(facts: Sequence[Fact], question: str) -> list[Fact]:
+    """The facts that a sentence asks for, best first: by the words that they share, of which one that few facts have says more.
+
+    A second one is asked for where the sentence joins two, and has words of its own for it. Facts that are equally near are none.
     """
-    words = {stem(word) for word in WORDS.findall(question.lower())[:MOST_WORDS]}
-    of = {fact.key: {stem(w) for keyword in fact.keywords for w in WORDS.findall(keyword.lower())} for fact in facts}
-    rarity = Counter(word for own in of.values() for word in own)
-    weights = {key: sum(1 / rarity[word] for word in words & own) for key, own in of.items()}
-    ranked = sorted((f for f in facts if weights[f.key]), key=lambda f: (-weights[f.key], f.key in uncovered))
-    if not ranked:
+    of, rarity = _keywords(tuple(facts))
+    words = {stem(word) for word in WORDS.findall(question.lower())}
+
+    def ranked(words: set[str]) -> list[tuple[float, Fact]]:
+        weighed = [(sum(own[word] / rarity[word] for word in words & own.keys()), fact) for fact, own in of.items()]
+        return sorted((w for w in weighed if w[0]), key=lambda w: -w[0])
+
+    found, joined = ranked(words), JOINED.search(question)
+    if not found or (len(found) > 1 and found[0][0] == found[1][0] and not joined):
         return []
-    near = [f for f in ranked[1:] if weights[f.key] >= NEAR * weights[ranked[0].key]]
-    return [ranked[0], *sorted(near, key=lambda f: f.key in uncovered)][:MOST_TOLD]
+    best, fact = found[0]
+    rest = ranked(words - of[fact].keys()) if joined else []
+    return [fact, *(other for weight, other in rest if weight >= max(1.0, NEAR * best))]
 
 
+@lru_cache(maxsize=1024)
+def _keywords(facts: tuple[Fact, ...]) -> tuple[dict[Fact, dict[str, int]], Counter[str]]:
+    """The stems of each fact's keywords with their weights, and of how many facts each is one."""
+    of: dict[Fact, dict[str, int]] = {fact: {} for fact in facts}
+    for fact, own in of.items():
+        for word, times in Counter(WORDS.findall(" ".join(fact.keywords).lower())).items():
+            own[stem(word)] = max(times, own.get(stem(word), 0))
+    return of, Counter(word for own in of.values() for word in own)
+
+
+@lru_cache(maxsize=10_000)
 def stem(word: str) -> str:
     """A word without its ending, roughly: what a question and a keyword are compared by.
 
@@ -121,10 +193,6 @@ def stem(word: str) -> str:
     if len(word) > 3 and word[-1] == word[-2]:
         word = word[:-1]
     return word.removesuffix("e") if len(word) > 3 else word
-
-
-def _forgot(task: Task, fact: Fact, behaviour: PersonBehaviour, seed: int) -> bool:
-    return random.Random(f"{task.task_id} {fact.key} {seed}").random() < behaviour.forgetfulness  # noqa: S311
 
 
 def told_facts(task: Task, replies: Sequence[str]) -> list[str]:
@@ -162,8 +230,8 @@ def cut(reply: str, most: int = MOST_CHARACTERS) -> str:
     """
     text = " ".join(reply.split())
     ends = [m.end() for m in re.finditer(r"(?<!\b[A-Za-z])(?<!e\.g)(?<!i\.e)[.!?][\"')\]]*(?=\s|$)", text)]
-    if len(ends) >= MOST_TOLD and ends[MOST_TOLD - 1] <= most:
-        return text[: ends[MOST_TOLD - 1]]
+    if len(ends) >= MOST_SENTENCES and ends[MOST_SENTENCES - 1] <= most:
+        return text[: ends[MOST_SENTENCES - 1]]
     if len(text) <= most:
         return text
     fitting = [end for end in ends if end <= most]

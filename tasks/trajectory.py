@@ -59,6 +59,11 @@ class Trajectory:
         """What the agent said, in its order."""
         return said_by("agent", self.turns)
 
+    @property
+    def leaks(self) -> int:
+        """In how many replies a simulated person gave code of the reference away."""
+        return sum(bool(turn["leak"]) for turn in self.turns)
+
     def to_row(self) -> dict[str, Any]:
         """JSON-able."""
         return asdict(self)

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from graphs import collaborate
 from tasks.colbench import task_of
-from tasks.lookup import store_tasks
+from tasks.dialogue import said_by
+from tasks.lookup import find_task, store_tasks
 from tasks.trajectory import Trajectory, read_trajectories, trajectory_of
 from text import read_json_lines
 from training.chat import Answer, run_lockstep, sampler
@@ -37,11 +38,18 @@ def collect(
     policy: Policy, tasks: Sequence[str], samples: int, rollouts: RolloutConfig, path: Path, name: str,
     responders: ResponderFactory | None = None,
 ) -> list[Trajectory]:  # fmt: skip
-    """`samples` dialogues about each task, by the simulated person of rules, and their trajectories in the tasks' order.
+    """`samples` dialogues about each task with the simulated person, and their trajectories in the tasks' order.
 
     `responders` answer in the policy's place.
-    Raises what the graph raises: SandboxFailed, TruthFailed, BadTask.
+    Raises ValueError if that person knows nothing of a task, and what the graph raises: SandboxFailed, TruthFailed, BadTask,
+    ModelFailed.
     """
+    unknown = [task for task in tasks if rollouts.person == "rules" and not find_task(task, home()).facts]
+    if unknown:
+        raise ValueError(
+            f'The task {unknown[0]} has no facts, of which the person of rules tells: set rollouts.person to "model", and '
+            "rollouts.person_model to who plays it."
+        )
     wanted = [(task, sample) for task in tasks for sample in range(samples)]
     path.parent.mkdir(parents=True, exist_ok=True)
     done = _whole_groups(path, rollouts.group, len(wanted))
@@ -67,7 +75,8 @@ def collect(
 def _dialogue(task: str, sample: int, model: str, rollouts: RolloutConfig) -> Callable[[BaseChatModel], Trajectory]:
     def hold(chat: BaseChatModel) -> Trajectory:
         context = collaborate.Context(
-            model=chat, person="rules", max_turns=rollouts.max_turns, seed=rollouts.seed * 1_000 + sample, settings=home(),
+            model=chat, person=rollouts.person, person_model=rollouts.person_model, max_turns=rollouts.max_turns,
+            seed=rollouts.seed * 1_000 + sample, settings=home(),
         )  # fmt: skip
         limit: Any = {"recursion_limit": context.supersteps}
         state = collaborate.graph.invoke({"task": task}, limit, context=context)
@@ -133,8 +142,16 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
             workspace.start_policy(), recipe.train.ids(), recipe.samples, rollouts, path, f"collect {job.seed}"
         )
     scored = [t for t in made if t.score is not None]
-    left_out = {"trajectories without a score": len(made) - len(scored)} if len(scored) < len(made) else {}
-    write_result(part, {**_summary(scored), "left_out": left_out})
+    left_out = {
+        "trajectories without a score": len(made) - len(scored),
+        "dialogues in which the person gave code away": sum(t.leaks > 0 for t in scored),
+    }
+    write_result(part, {**_summary(scored), "leak_rate": leak_rate(made), "left_out": left_out})
+
+
+def leak_rate(rows: Sequence[Trajectory]) -> float:
+    """Share of a simulated person's replies that gave code of the reference away."""
+    return sum(t.leaks for t in rows) / max(1, sum(len(said_by("person", t.turns)) for t in rows))
 
 
 def _summary(rows: Sequence[Trajectory]) -> dict[str, float]:

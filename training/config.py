@@ -77,6 +77,10 @@ class RolloutConfig:
 
     __pydantic_config__ = STRICT
 
+    person: Literal["rules", "model"] = "rules"
+    """Who is talked to: see nodes.collaborate.state.Context. Tasks without facts, such as public ColBench's, need a model."""
+    person_model: str = ""
+    """As `openai:NAME` or what else settings take."""
     max_turns: int = 10
     temperature: float = 1.0
     most: int = 1024

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from tasks.lookup import find_task
+from tasks.person import REPEATED
 from tasks.trajectory import Trajectory, read_trajectories
 from training.batch import NO_TURN
 from training.collect import ResponderFactory, collect
@@ -45,6 +46,7 @@ def row_of(trajectory: Trajectory) -> dict[str, Any]:
         "success": bool(trajectory.success),
         "turns": len(trajectory.replies),
         "answered": trajectory.stop == "answered",
+        "leaks": trajectory.leaks,
         "told": len(trajectory.told) / len(task.facts) if task.facts else None,
         "tokens": trajectory.output_tokens / len(trajectory.replies),
         **questions(trajectory, [fact.statement for fact in task.facts]),
@@ -57,7 +59,8 @@ def questions(trajectory: Trajectory, statements: Sequence[str]) -> dict[str, in
     for turn in trajectory.turns:
         if turn["role"] == "person":
             heard = {s for s in statements if s in turn["content"]}
-            counts["useful" if heard - uncovered else "redundant" if heard else "wasted"] += 1
+            again = heard or turn["content"] == REPEATED
+            counts["useful" if heard - uncovered else "redundant" if again else "wasted"] += 1
             uncovered |= heard
     return counts
 
@@ -79,12 +82,17 @@ def divergence(policy: Policy, trajectories: Sequence[Trajectory], micro_batch: 
 
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:
-    """Held-out tasks, at temperature 1 and, if the recipe says so, 0."""
+    """Each test set, at temperature 1, and the held-out tasks, if the recipe says so, at 0."""
     recipe, variant = workspace.recipe, job.variant
     adapter = None if variant.method == "zero_shot" else workspace.path(job.of(variant.method))
     merged = load_policy(workspace.base, adapter, recipe.loading, merged=True)
-    tasks, rollouts, name = recipe.held_out.ids(), replace(recipe.rollouts, seed=1_000 + job.seed), variant.name
+    sets, rollouts, name = recipe.test_sets(), replace(recipe.rollouts, seed=1_000 + job.seed), variant.name
+    tasks = sets.pop("held_out")
     write_rows(part / "rows.jsonl", evaluate(merged, tasks, rollouts, part, f"{name} {job.seed}"))
+    for other, ids in sets.items():
+        (part / other).mkdir(exist_ok=True)
+        label = f"{name} {job.seed}, {other.replace('_', ' ')}"
+        write_rows(part / f"{other}.jsonl", evaluate(merged, ids, rollouts, part / other, label))
     if recipe.greedy:
         (part / "greedy").mkdir(exist_ok=True)
         cold = replace(rollouts, temperature=0.0)

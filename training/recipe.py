@@ -30,6 +30,7 @@ from training.home import home
 
 Method = Literal["zero_shot", "rft", "mtdpo", "sweet"]
 HELD_OUT_FROM = 1_000  # the tasks before were looked at while the demonstration was made
+TEST_SETS = ("held_out", "new_families", "new_wording")
 METHODS: tuple[Method, ...] = ("zero_shot", "rft", "mtdpo", "sweet")
 
 
@@ -46,9 +47,10 @@ class Tasks:
 
     __pydantic_config__ = STRICT
 
-    split: Literal["own-backend/train", "own-backend/test", "own-frontend/train", "own-frontend/test"] = (
-        "own-backend/train"
-    )
+    split: Literal[
+        "own-backend/train", "own-backend/test", "own-backend/reworded", "own-frontend/train", "own-frontend/test",
+        "own-frontend/reworded",
+    ] = "own-backend/train"  # fmt: skip
     file: str = ""
     """Tasks as JSON lines, such as public ColBench, instead of a split."""
     count: int = 60
@@ -56,7 +58,9 @@ class Tasks:
     difficulties: tuple[int, ...] = (4, 5)
     """Hidden decisions, in turn."""
     families: int = FAMILIES_KNOWN
-    """How many of the families of backend functions, from the first."""
+    """How many of the families of backend functions."""
+    first_family: int = 0
+    """From which on."""
 
     def ids(self) -> list[str]:
         """Their ids. Raises BadTask, OSError, ValueError if a file has none."""
@@ -73,7 +77,8 @@ class Tasks:
     def _seed(self, number: int) -> int:
         """The seed of the n-th task of these families; families and difficulties run through all their combinations."""
         turn, family = divmod(number // len(self.difficulties), self.families)
-        return len(FAMILIES) * (turn * len(self.difficulties) + number % len(self.difficulties)) + family
+        drawn = turn * len(self.difficulties) + number % len(self.difficulties)
+        return len(FAMILIES) * drawn + self.first_family + family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +117,16 @@ class Recipe:
     held_out: Tasks = field(default_factory=lambda: Tasks(split="own-backend/test", count=500, first=HELD_OUT_FROM))
     """The first 1,000 were looked at while the demonstration was made; its settings were chosen on tasks of the train split,
     as many for each method, from number 60,000 on."""
+    new_families: Tasks = field(
+        default_factory=lambda: Tasks(
+            split="own-backend/test", count=90, first=HELD_OUT_FROM, first_family=FAMILIES_KNOWN, families=9
+        )
+    )
+    """Measured on too, and reported apart, as is `new_wording`: functions of which the start policy has read nothing."""
+    new_wording: Tasks = field(
+        default_factory=lambda: Tasks(split="own-backend/reworded", count=90, first=HELD_OUT_FROM)
+    )
+    """Known functions, in sentences that the start policy has not read."""
     samples: int = 4
     """Dialogues of each task."""
     trajectories: str = ""
@@ -157,9 +172,11 @@ class Recipe:
         """Raises ValueError, naming the file and the field."""
         try:
             given = TypeAdapter(dict[str, Any]).validate_json(text)
-            for name in ("train", "held_out"):  # from which task of a split on nobody looked says nothing of a file
+            for name in ("train", *TEST_SETS):  # from which task of a split on nobody looked says nothing of a file
                 if isinstance(tasks := given.get(name), dict) and tasks.get("file"):
                     given[name] = {"first": 0, **tasks}
+            if isinstance(tasks := given.get("held_out"), dict) and tasks.get("file"):
+                given = {"new_families": {"count": 0}, "new_wording": {"count": 0}, **given}
             recipe: Recipe = TypeAdapter(Recipe).validate_python(_over(json.loads(Recipe().to_json()), given))
         except ValidationError as error:
             first = error.errors()[0]
@@ -177,6 +194,12 @@ class Recipe:
 
     def check_held_out(self) -> None:
         """Raise ValueError if a task is both learnt from and measured on. Splits of our own share none."""
+        new = self.new_families
+        if new.count and not new.file and not self.train.file and new.first_family < self.train.families:
+            raise ValueError(
+                f"new_families begins with family {new.first_family}, which train has too (it has {self.train.families}): choose "
+                'others, or leave them out with "new_families": {"count": 0}.'
+            )
         files = self.trajectories or self.preferences or self.train.file or self.held_out.file
         if not files and self.train.split != self.held_out.split:
             return
@@ -192,6 +215,11 @@ class Recipe:
             both += [t.task_id for t in train if (t.description, t.ground_truth) in programs]
         if both:
             raise ValueError(f"held_out has tasks that are learnt from, such as {both[0]}: choose others.")
+
+    def test_sets(self) -> dict[str, list[str]]:
+        """The ids of each set of tasks that is measured on: new values in known families, new families, new wording."""
+        ids: dict[str, list[str]] = {name: getattr(self, name).ids() for name in TEST_SETS}
+        return {name: found for name, found in ids.items() if found}
 
     def variants(self) -> Iterator[Variant]:
         """The lines of the table."""

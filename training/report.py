@@ -66,6 +66,10 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
         table[variant.name] = {
             "label": label(variant), **measured, "kl": sum(kls) / len(kls), "success of each seed": success.tolist(),
             "success by hidden decisions": by_hidden(rows),
+            "other sets": {
+                name: crossed_interval(column(read_seeds(folder, recipe, stage, f"{name}.jsonl"), "success"))
+                for name in recipe.test_sets() if name != "held_out"
+            },
         }  # fmt: skip
         if recipe.greedy:
             table[variant.name]["greedy"] = crossed_interval(
@@ -77,7 +81,7 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
     }
     result = {
         "table": table, "sweet minus": differences, "critic": critics(folder, recipe), "left out": left_out(folder, recipe),
-        "best of": best_of(folder, recipe) if recipe.best_of else {},
+        "best of": best_of(folder, recipe) if recipe.best_of else {}, "leak rate": leak_rates(folder, recipe),
         "recipe": {k: v for k, v in json.loads(recipe.to_json()).items() if k != "workers"},
     }  # fmt: skip
     (folder / "report.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -130,6 +134,19 @@ def pooled(measured: list[dict[str, Any]]) -> dict[str, Any]:
     return {"mean": sum(m["mean"] * m["n"] for m in measured if m["n"]) / count if count else None, "n": count}
 
 
+def leak_rates(folder: Path, recipe: Recipe) -> dict[str, float]:
+    """Share of the person's replies that gave code away, in each round of dialogues: those collected, and those of each variant."""
+    found = {
+        f"seed-{seed}/collect": result["leak_rate"]
+        for seed, result in zip(recipe.seeds, read_results(folder, recipe, "collect"), strict=True)
+    }
+    for variant in recipe.variants():
+        for seed, rows in zip(recipe.seeds, read_seeds(folder, recipe, f"evaluate-{variant.name}"), strict=True):
+            replies = sum(row["turns"] - row["answered"] for row in rows)
+            found[f"seed-{seed}/evaluate-{variant.name}"] = sum(row["leaks"] for row in rows) / max(1, replies)
+    return found
+
+
 def left_out(folder: Path, recipe: Recipe) -> dict[str, Any]:
     """What the stages could not use, by stage and reason."""
     found = {}
@@ -158,6 +175,13 @@ def markdown(result: dict[str, Any]) -> str:
         cells = [format_interval(row[name], 3 if name in ("success", "score", "told") else 1) for name in COLUMNS]
         greedy = f" {format_interval(row['greedy'], 3)} |" if recipe["greedy"] else ""
         lines.append(f"| {row['label']} | {' | '.join(cells)} | {row['kl']:.3f} |{greedy}")
+    if others := table["zero_shot"]["other sets"]:
+        lines += ["", "Success on other held-out sets:", ""]
+        lines += [f"| method | {' | '.join(n.replace('_', ' ') for n in others)} |", f"|---|{'---|' * len(others)}"]
+        for row in table.values():
+            lines.append(
+                f"| {row['label']} | {' | '.join(format_interval(v, 3) for v in row['other sets'].values())} |"
+            )
     lines += ["", "Difference in success, paired by seed and task:", ""]
     for name, value in result["sweet minus"].items():
         lines.append(f"- SWEET-RL, house form − {table[name]['label']}: {format_interval(value, 3)}")
@@ -165,6 +189,11 @@ def markdown(result: dict[str, Any]) -> str:
     for name, measured in result["critic"].items():
         parts = [f"{key} {v['mean']:.3f} (n = {v['n']})" for key, v in measured.items() if v["n"]]
         lines.append(f"- {name}: {', '.join(parts)}")
+    leaks = result["leak rate"].values()
+    lines += [
+        "",
+        f"The person gave code away in {max(leaks):.1%} of its replies, in the round of dialogues with the most.",
+    ]
     if result["best of"]:
         lines += [
             "",

@@ -71,9 +71,11 @@ class Workspace:
         return load_policy(self.base, loading=self.recipe.loading, merged=True)
 
     def collected(self, job: Job) -> list[Trajectory]:
-        """The scored trajectories of the job's seed, of its share of the tasks. A wish without a reference teaches nothing."""
+        """The scored trajectories of the job's seed, of its share of the tasks. A wish without a reference teaches nothing, and
+        neither does a dialogue in which the person gave code away.
+        """
         found = read_trajectories(self.path(job.of("collect")) / "trajectories.jsonl")
-        rows = [t for t in found if t.score is not None]
+        rows = [t for t in found if t.score is not None and not t.leaks]
         tasks = list(dict.fromkeys(t.task for t in rows))
         kept = set(tasks[: max(1, round(job.variant.fraction * len(tasks)))])
         return [t for t in rows if t.task in kept]

@@ -7,24 +7,28 @@ mixed quality about our own backend tasks: agents that ask what is open, ask in 
 language of these tasks, as a large model knows that of programs, and answers some of them. What it does not know is how to
 collaborate: that is what the other stages teach. In a part of the dialogues the system message shows the program, and the agent
 acts as one who has read it, so that the critic can read one there.
+
+It reads of the first families alone, in the wordings that are not held out, and no program that behaves like one of a task that the
+policies are trained or measured on.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from tasks.answers import MARKER
-from tasks.colbench import Fact, Task
-from tasks.decisions import Decision, Family, Option
-from tasks.dialogue import Message, Turn, prompt_of, said_by
+from tasks.colbench import Task
+from tasks.decisions import Decision, Family, Option, OwnSplit, wordings
+from tasks.dialogue import Message, Turn, prompt_of
 from tasks.families import FAMILIES
 from tasks.kinds import ENVIRONMENTS
 from tasks.lookup import find_task
+from tasks.own_backend import HeldOut, task_with
 from tasks.person import PersonBehaviour, answer_from_facts
 from training.batch import NO_TURN, Rendered, collate
 from training.config import FAMILIES_KNOWN, Habits, TinyConfig, TrainConfig
@@ -48,38 +52,38 @@ BRIEF_HIDDEN = (0, 0, 1)
 
 
 def make_dialogue(
-    rng: random.Random, difficulties: Sequence[int], max_turns: int, habits: Habits, avoid: Set[str] = frozenset()
+    rng: random.Random, difficulties: Sequence[int], max_turns: int, habits: Habits, held_out: HeldOut
 ) -> list[Message]:
-    """One dialogue as chat messages, about a program of either split that is not in `avoid`: a base model has read of all that
-    there is, and not what it is asked later.
+    """One dialogue as chat messages, about a program with the options of either split that is not held out: a base model has read
+    of all that there is, and not what it is asked later.
     """
-    while True:
-        family = rng.choice(FAMILIES[:FAMILIES_KNOWN])
-        split: Literal["train", "test"] = rng.choice(("train", "test"))
-        truth = {d.key: rng.choice(d.of_split(split)) for d in family.decisions}
-        if family.program(truth) not in avoid:
-            break
+    family = rng.choice(FAMILIES[:FAMILIES_KNOWN])
+    split: OwnSplit = rng.choice(("train", "test"))
+    truth = _drawn(rng, family, {}, split, held_out)
     hidden = rng.sample(family.decisions, rng.choice(difficulties))
-    stated = [truth[d.key].statement for d in family.decisions if d not in hidden]
-    task = Task(
-        task_id=f"corpus/{rng.randrange(10**9)}",
-        kind="backend",
-        description=" ".join([family.wish, *stated, f"The signature of the function is: {family.signature}"]),
-        ground_truth=family.program(truth),
-        calls=(f"{family.function}()",),
-        facts=tuple(Fact(d.key, truth[d.key].value, truth[d.key].statement, d.keywords) for d in hidden),
-    )
+    calls = (f"{family.function}()",)
+    task = task_with(f"corpus/{rng.randrange(10**9)}", family, truth, hidden, split, rng, calls)
     sees_program = rng.random() < habits.shown
-    turns = _talk(rng, task, family, hidden, truth, split, max_turns, READER if sees_program else habits)
+    turns = _talk(rng, task, family, hidden, truth, split, max_turns, READER if sees_program else habits, held_out)
     prompt = prompt_of(ENVIRONMENTS["backend"].instructions, task.description, "", turns[:-1], max_turns)
     if sees_program:
         prompt = hidden_information(prompt, task)
     return [*prompt, {"role": "assistant", "content": turns[-1]["content"]}]
 
 
+def _drawn(
+    rng: random.Random, family: Family, told: Mapping[str, Option], split: OwnSplit, held_out: HeldOut
+) -> dict[str, Option]:
+    """Options of a program that is not held out: what was told, and the rest at random."""
+    while True:
+        options = {d.key: told.get(d.key) or rng.choice(d.of_split(split)) for d in family.decisions}
+        if len(told) == len(options) or not held_out.hold(family.program(options), family.function):
+            return options
+
+
 def _talk(
-    rng: random.Random, task: Task, family: Family, hidden: list[Decision], truth: dict[str, Option], split: str,
-    max_turns: int, habits: Habits,
+    rng: random.Random, task: Task, family: Family, hidden: list[Decision], truth: dict[str, Option], split: OwnSplit,
+    max_turns: int, habits: Habits, held_out: HeldOut,
 ) -> list[Turn]:  # fmt: skip
     turns: list[Turn] = []
     open_, asked = list(hidden), list[Decision]()
@@ -90,38 +94,35 @@ def _talk(
     while True:
         last = len(turns) // 2 + 1 == max_turns
         if last or rng.random() < (habits.early if open_ else habits.ready):
-            say("agent", _answer(rng, family, truth, open_, split))
+            told = {key: option for key, option in truth.items() if key not in [d.key for d in open_]}
+            say(
+                "agent", f"{MARKER}\n{family.program(_drawn(rng, family, told, split, held_out))}".strip()
+            )  # as it is stored
             return turns
         if open_ and rng.random() < habits.useful:
-            decision = rng.choice(open_)
-            say("agent", decision.question)
+            question = rng.choice(wordings(rng.choice(open_).questions, split))
         else:
-            vain = [d.question for d in (*asked, *(d for d in family.decisions if d not in hidden))]
-            say("agent", rng.choice([*vain, rng.choice(FILLERS)]))
-        replies = said_by("person", turns)
-        say("person", answer_from_facts(task, turns[-1]["content"], replies, PersonBehaviour(), 0))
-        heard = [d for d in open_ if truth[d.key].statement in turns[-1]["content"]]
+            vain = [d for d in family.decisions if d in asked or d not in hidden]
+            question = rng.choice([rng.choice(FILLERS), *(rng.choice(wordings(d.questions, split)) for d in vain)])
+        answer = answer_from_facts(task, question, turns, PersonBehaviour(), 0)
+        say("agent", question)
+        say("person", answer)
+        heard = [d for d in open_ if truth[d.key].told_in(answer)]
         asked += heard
         open_ = [d for d in open_ if d not in heard]
 
 
-def _answer(rng: random.Random, family: Family, truth: dict[str, Option], open_: list[Decision], split: str) -> str:
-    """A program: what was told as it was told; what was not is guessed."""
-    options = {d.key: rng.choice(d.of_split(split)) if d in open_ else truth[d.key] for d in family.decisions}
-    return f"{MARKER}\n{family.program(options)}".strip()  # as a stored turn has it
-
-
 def corpus(
-    seed: int, difficulties: Sequence[int], max_turns: int, habits: Habits, avoid: Set[str] = frozenset()
+    seed: int, difficulties: Sequence[int], max_turns: int, habits: Habits, held_out: HeldOut
 ) -> Iterator[list[Message]]:
     """Dialogues without end, the same for a seed."""
     rng = random.Random(f"corpus {seed}")
     while True:
-        yield make_dialogue(rng, difficulties, max_turns, habits, avoid)
+        yield make_dialogue(rng, difficulties, max_turns, habits, held_out)
 
 
 def make_tokenizer(texts: Iterable[str], vocabulary: int, max_turns: int) -> Any:
-    """A byte-level BPE whose pieces may be whole sentences, and numbers are, so that they can be copied.
+    """A byte-level BPE whose pieces are words of a sentence or parts of a line of code, and numbers, so that they can be copied.
 
     The instructions, the same in every dialogue, are a single token.
     """
@@ -133,6 +134,7 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int, max_turns: int) -> Any
         [
             pre_tokenizers.Split(Regex(r"\n"), "merged_with_previous"),
             pre_tokenizers.Split(Regex(r"\d+|(?<=[.?!]) "), "isolated"),
+            pre_tokenizers.Split(Regex(r"(?<=[A-Za-z,;:]) (?=[A-Za-z])"), "merged_with_next"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -157,14 +159,12 @@ SORTED = 8  # batches whose dialogues are put in order of their length: less pad
 
 
 def make_tiny(
-    tiny: TinyConfig, difficulties: Sequence[int], max_turns: int, folder: Path, avoid: Set[str] = frozenset()
+    tiny: TinyConfig, difficulties: Sequence[int], max_turns: int, folder: Path, held_out: HeldOut
 ) -> list[dict[str, float]]:
-    """Train the model and write it, with its tokenizer, into the folder; what was measured at each step. It reads of no program
-    in `avoid`, the tasks that it is to work on later.
-    """
+    """Train the model and write it, with its tokenizer, into the folder; what was measured at each step."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    dialogues = corpus(tiny.seed, difficulties, max_turns, tiny.habits, avoid)
+    dialogues = corpus(tiny.seed, difficulties, max_turns, tiny.habits, held_out)
     read = list(islice(dialogues, READ_FOR_TOKENIZER))
     texts = (m["content"] for messages in read for m in messages[1:])
     tokenizer = make_tokenizer(texts, tiny.vocabulary, max_turns)
@@ -182,7 +182,7 @@ def make_tiny(
         torch.optim.AdamW(others, lr=tiny.lr, betas=(0.9, 0.95), weight_decay=0.0),
         Muon(matrices, lr=tiny.matrix_lr),
     ]
-    brief = corpus(tiny.seed + 1, BRIEF_HIDDEN, max_turns, replace(BRIEF, shown=tiny.habits.shown), avoid)
+    brief = corpus(tiny.seed + 1, BRIEF_HIDDEN, max_turns, replace(BRIEF, shown=tiny.habits.shown), held_out)
     first, then = tiny.steps // 3, tiny.steps - tiny.steps // 3
     batches = [
         *_batches(tokenizer, islice(brief, first * tiny.batch * 2), tiny.batch * 2),
@@ -233,7 +233,7 @@ def _rendered(tokenizer: Any, messages: list[Message]) -> Rendered:
 def make(workspace: Workspace, job: Job, part: Path) -> None:
     """The start policy of the demonstration."""
     recipe = workspace.recipe
-    later = {find_task(id, home()).ground_truth for id in (*recipe.train.ids(), *recipe.held_out.ids())}
+    later = HeldOut(find_task(id, home()) for id in chain(recipe.train.ids(), *recipe.test_sets().values()))
     history = make_tiny(recipe.tiny, recipe.train.difficulties, recipe.rollouts.max_turns, part, later)
     write_rows(part / "history.jsonl", history)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tasks.answers import MARKER
 from tasks.colbench import Task
-from tasks.decisions import Decision, Family, Option
+from tasks.decisions import Decision, Family, Option, OwnSplit, wordings
 from tasks.dialogue import Message
 from tasks.families import FAMILIES
 from tasks.lookup import find_task
@@ -58,22 +58,20 @@ def contrasts(trajectories: Sequence[Trajectory], seed: int) -> list[tuple[Contr
 
 
 def _questions(rng: random.Random, good: list[Decision], bad: list[Decision]) -> tuple[str, str]:
-    return rng.choice(good).question, rng.choice(bad).question
+    better, worse = (rng.choice(wordings(rng.choice(some).questions, "train")) for some in (good, bad))
+    return better, worse
 
 
 def _programs(rng: random.Random, task: Task, family: Family) -> tuple[str, str]:
     """The right answer, and one with a hidden decision wrong."""
-    values = {fact.key: fact.value for fact in task.facts}
+    values = {fact.key: fact.value for fact in (*task.facts, *task.stated)}
     options: dict[str, Option] = {
-        d.key: next(
-            o
-            for o in d.options
-            if o.value == values.get(d.key) or (d.key not in values and o.statement in task.description)
-        )
-        for d in family.decisions
+        d.key: next(o for o in d.options if o.value == values.get(d.key)) for d in family.decisions
     }
-    wrong = rng.choice([d for d in family.decisions if d.key in values])
-    other = rng.choice([o for o in wrong.of_split(task.split) if o != options[wrong.key]])
+    hidden = {fact.key for fact in task.facts}
+    wrong = rng.choice([d for d in family.decisions if d.key in hidden])
+    split: OwnSplit = task.split or "train"
+    other = rng.choice([o for o in wrong.of_split(split) if o != options[wrong.key]])
     right = family.program(options)
     return f"{MARKER}\n{right}".strip(), f"{MARKER}\n{family.program({**options, wrong.key: other})}".strip()
 

@@ -79,8 +79,8 @@ def _show_start(session: Session) -> None:
         st.toggle("It works on its program before it answers", key="collab_refine", help=tries)
         if person == "rules":
             st.slider("Questions the person answers (0: all)", 0, 10, 0, key="collab_patience")
-            st.slider("How often the person is vague", 0.0, 1.0, 0.0, 0.1, key="collab_vagueness")
-            st.slider("What the person has forgotten", 0.0, 1.0, 0.0, 0.1, key="collab_forgetfulness")
+            st.slider("How often the person is vague at first", 0.0, 1.0, 0.1, 0.1, key="collab_vagueness")
+            st.slider("What comes to mind only when asked again", 0.0, 1.0, 0.1, 0.1, key="collab_forgetfulness")
     show_failure("collab_failure")
     offline = session.context.model == OFFLINE
     if (

@@ -1,4 +1,7 @@
-"""reply: what the person says, a real one or a simulated one. Only here, and in score, is the hidden reference looked up."""
+"""reply: what the person says, a real one or a simulated one. Only here, and in score, is the hidden reference looked up.
+
+A language model that plays the person reads requirements in words (specification), not the reference.
+"""
 
 import base64
 import contextvars
@@ -13,6 +16,7 @@ from langsmith import tracing_context
 from models.endpoint import open_person
 from models.refusals import ModelFailed
 from models.reply import Stopped
+from nodes.collaborate.specification import specification
 from nodes.collaborate.state import Context, State
 from nodes.replies import reply_to, settings_of
 from sandbox.html import render_html
@@ -26,10 +30,11 @@ from text import clean_text
 logger = logging.getLogger(__name__)
 
 PERSON = """\
-You play a person who wants a Python function and works on it with an assistant. You know exactly what the function has to do; it \
-stands below, and the assistant cannot see it. Answer the assistant's last message in at most two sentences of plain words. \
-Say only what follows from the hidden information; if it does not say, say that you do not know. You cannot program: never write \
-code, names of variables or formulas."""
+You play a person who wants {what} and works on it with an assistant. What you want is listed below, and the assistant cannot see \
+the list. Answer what the assistant asks last, and nothing that it did not ask for, in at most two sentences of plain words. If it \
+asks for several things at once, say that you take one at a time. Say only what follows from the list; if it does not say, say \
+that you do not know. You cannot program: never write code, names of variables or formulas."""
+WANTED = {"backend": "a Python function", "frontend": "a web page"}
 EYES = """\
 You play a person who wants a web page and works on it with a designer. The first picture is the page as you want it, the second, \
 if there is one, what the designer shows you. Tell the designer in at most two sentences of plain words the most important \
@@ -61,9 +66,9 @@ def _simulated(task: Task, state: State, said: str, runtime: Runtime[Context]) -
     context = runtime.context
     if context.person == "rules":
         behaviour = PersonBehaviour(context.patience, context.vagueness, context.forgetfulness)
-        text = answer_from_facts(task, said, said_by("person", state["turns"]), behaviour, context.seed)
+        text = answer_from_facts(task, said, state["turns"][:-1], behaviour, context.seed)
         return text, leak_in(text, task.ground_truth)
-    prompt = _eyes(task, said) if context.person == "vision" else _words(task, state)
+    prompt = _eyes(task, said) if context.person == "vision" else _words(task, state, runtime)
     most = MOST_SEEN if context.person == "vision" else 400
     text = leak = ""
     for attempt in range(RESAMPLES):
@@ -76,7 +81,7 @@ def _simulated(task: Task, state: State, said: str, runtime: Runtime[Context]) -
 
 
 def _ask_in_private(prompt: list[BaseMessage], runtime: Runtime[Context]) -> str:
-    """Ask the person's model outside of the graph's callbacks and traces: its prompt holds the reference."""
+    """Ask the person's model outside of the graph's callbacks and traces: its prompt holds what is hidden."""
     context = runtime.context
 
     def ask() -> str:
@@ -99,11 +104,12 @@ def _ask_in_private(prompt: list[BaseMessage], runtime: Runtime[Context]) -> str
         ) from None
 
 
-def _words(task: Task, state: State) -> list[BaseMessage]:
+def _words(task: Task, state: State, runtime: Runtime[Context]) -> list[BaseMessage]:
     said = "\n\n".join(f"{'Assistant' if t['role'] == 'agent' else 'You'}: {t['content']}" for t in state["turns"])
-    background = f"What you asked for:\n{task.description}\n\nHidden information:\n{task.ground_truth}"
+    wanted = specification(task, lambda prompt: _ask_in_private(prompt, runtime), settings_of(runtime))
+    background = f"Your request:\n{task.description}\n\nWhat you want:\n{wanted}"
     asked = f"{background}\n\nThe dialogue so far:\n{said}\n\nYou:"
-    return [SystemMessage(PERSON), HumanMessage(asked)]
+    return [SystemMessage(PERSON.format(what=WANTED[task.kind])), HumanMessage(asked)]
 
 
 def _eyes(task: Task, said: str) -> list[BaseMessage]:

@@ -20,10 +20,11 @@ def score(state: State, runtime: Runtime[Context]) -> State:
     if state["task"]:
         task = find_task(state["task"], settings)
         found = ENVIRONMENTS[task.kind].score(task, state["answer"], context.scoring_of(settings))
+        replies = said_by("person", state["turns"])
         scored = {
-            "score": found.score, "success": found.success, "failure": found.failure, "message": found.message,
-            "parts": found.parts, "passed": list(found.passed),
-            "told": told_facts(task, said_by("person", state["turns"])),
+            "score": max(0.0, found.score - context.question_cost * len(replies)), "success": found.success,
+            "failure": found.failure, "message": found.message, "parts": found.parts, "passed": list(found.passed),
+            "told": told_facts(task, replies),
         }  # fmt: skip
     return {**scored, "trajectory": _trajectory({**state, **scored}, context).to_row()}
 

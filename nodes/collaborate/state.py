@@ -65,17 +65,19 @@ class Context(RunContext):
 
     person: PersonKind = "human"
     """`human`: the run waits for what a person says; `rules`: from the task's single facts, without a model; `model`: a language
-    model that knows the reference; `vision`: a model that sees both pages."""
+    model that knows the requirements in words; `vision`: a model that sees both pages."""
     person_model: str | SkipJsonSchema[BaseChatModel] = ""
     """Who plays the person of `model` and `vision`; empty: the same model."""
     max_turns: int = 10
     """Replies of the agent, the answer among them; 1: it answers at once."""
     patience: int = 0
     """Of `rules`: how many questions it answers; 0: without end."""
-    vagueness: float = 0.0
+    vagueness: float = 0.1
     """Of `rules`: how often it answers only when it is asked again."""
-    forgetfulness: float = 0.0
-    """Of `rules`: the share of facts that it does not remember."""
+    forgetfulness: float = 0.1
+    """Of `rules`: the share of facts that come to its mind only when it is asked again."""
+    question_cost: float = 0.0
+    """What each reply of the person takes off the score; success stays what the tests say."""
     memory: bool = False
     """Whether the agent has its MemGPT memory: it then knows this person from earlier tasks, and notes what it learns."""
     refine: bool = False
@@ -91,7 +93,7 @@ class Context(RunContext):
         check_positive(self, "max_turns")
         check(self.max_turns <= 100, "max_turns", self.max_turns, "use 1 to 100")
         check(self.patience >= 0, "patience", self.patience, "use 0 for no end, or a number of questions")
-        for name in ("vagueness", "forgetfulness"):
+        for name in ("vagueness", "forgetfulness", "question_cost"):
             check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "use a share from 0 to 1")
         check(0 <= self.tolerance < 1, "tolerance", self.tolerance, "use 0 for ==, or a small share such as 1e-9")
 
@@ -101,5 +103,5 @@ class Context(RunContext):
 
     def setting(self) -> dict[str, Any]:
         """The fields that a run keeps from its begin to its end, without models."""
-        names = "person max_turns patience vagueness forgetfulness memory refine tolerance scoring seed".split()
+        names = "person max_turns patience vagueness forgetfulness question_cost memory refine tolerance scoring seed".split()
         return {name: getattr(self, name) for name in names}

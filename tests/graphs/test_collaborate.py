@@ -23,6 +23,7 @@ from tasks.colbench import BadTask, task_of
 from tasks.environment import Scoring
 from tasks.kinds import ENVIRONMENTS
 from tasks.lookup import find_task, store_tasks
+from tasks.page_differences import CANNOT_SEE
 from tasks.trajectory import trajectory_of
 
 TASK = "own-backend/train/3/1"
@@ -140,8 +141,27 @@ def test_a_person_who_is_a_model_is_kept_from_giving_code(runtime: Runtime, own:
         ("Multiply it by five. It is easy.", ""),
         ("return x * canary", "signature"),
     ]
-    assert SECRET in str(person.prompts[0])
+    assert "Multiply by five." in str(person.prompts[0]), "it knows the requirements"
+    assert SECRET not in str(person.prompts), "and not the code"
     person.finish()
+
+
+def test_requirements_are_written_in_words_once_for_a_task_without_facts(runtime: Runtime, own: str) -> None:
+    row = {**find_task(own, Settings()).to_row(), "facts": []}
+    bare = store_tasks([task_of(row, "x")], "bare", Settings())[0]
+    poor = f"It multiplies.\nreturn x * {SECRET}\nThe factor {SECRET} is five.\nif x == 2: ten"
+    writer: list[str | BaseMessage | Exception] = [poor] * 4
+    first = ScriptedModel(turns=[*writer, "By five."], prompts=[])
+    state = runtime.run("collaborate", "t", bare, context("How much?", RIGHT, person="model", person_model=first))
+    assert state["turns"][1]["content"] == "By five."
+    assert SECRET in str(first.prompts[0]), "who writes the requirements reads the code"
+    asked = str(first.prompts[-1])
+    assert "It multiplies." in asked
+    assert not any(word in asked for word in (SECRET, "return", "==")), "who plays the person does not"
+    first.finish()
+    again = ScriptedModel(turns=["Five."], prompts=[])
+    runtime.run("collaborate", "u", bare, context("How much?", RIGHT, person="model", person_model=again))
+    again.finish()
 
 
 class Trace(BaseCallbackHandler):
@@ -189,7 +209,7 @@ def test_the_reference_is_in_no_state_prompt_checkpoint_or_trace(own: str, kind:
         assert SECRET not in repr(place)
     assert history[0].values["score"] == 0.0
     if kind == "model":
-        assert SECRET in repr(person.prompts)
+        assert SECRET not in repr(person.prompts)
 
 
 def test_a_program_finds_nothing_of_the_reference_in_its_process(runtime: Runtime, own: str) -> None:
@@ -284,7 +304,7 @@ def test_a_page_is_shown_compared_and_scored(runtime: Runtime) -> None:
     assert sum(part["type"] == "image_url" for part in eyes.prompts[1][1].content) == 1  # type: ignore[index]
     rules = context(first, first, max_turns=2)
     state = runtime.run("collaborate", "u", task.task_id, rules)
-    assert state["turns"][1]["content"] == " ".join(f.statement for f in task.facts[:2])
+    assert state["turns"][1]["content"] == CANNOT_SEE
     assert (state["stop"], state["answer"]) == ("turn_limit", first)
     assert 0 <= state["score"] < 0.3
     nothing = runtime.run("collaborate", "v", task.task_id, context("no page", max_turns=1))

@@ -26,15 +26,16 @@ def write_page(told: str) -> str:
         assert found, pattern
         return found[1]
 
-    colour = SHADES[find(r"bar at the top and the button are (\w+)")]
+    colour = SHADES[find(r"bar at the top and the button (?:are )?(\w+)")]
     bar = int(find(r"bar at the top (?:is|has).*?shade,? (\d+)"))
     bar_text = "white" if bar in (500, 800) else colour[900]
-    size, line = find(r"headline is [^.]*?(\d+ pixels in a line of \d+)").split(" pixels in a line of ")
-    columns = NUMBERS[find(r"stand in (\w+) columns?")]
+    size, line = find(r"headline (?:that )?is [^.]*?(\d+ pixels in a line of \d+)").split(" pixels in a line of ")
+    columns = NUMBERS[find(r"(?:stand|cards) in (\w+) columns?")]
     cards = re.findall(
         r"([A-Z][\w ]+?) \((.+?)\)", find(r"(?:The cards|They) are: (.*?\.\))(?: [A-Z][^()]*)?(?:$|\n| The)")
     )
-    side = "center" if "headline stands in the centre" in told else "right" if "stands on the right" in told else "left"
+    placed = find(r"headline (?:stands )?(in the centre|on the right|on the left)")
+    side = {"in the centre": "center", "on the right": "right", "on the left": "left"}[placed]
     inset = 256 if "256 pixels further in" in told else 0
     picture = ""
     if sizes := re.search(r"picture[^.]*?, (\d+) by (\d+) pixels", told):
@@ -49,17 +50,17 @@ def write_page(told: str) -> str:
     }
     card = next(style for words, style in looks.items() if words in told)
     feet = {
-        "footer is dark": f"background:{SHADES['gray'][900]};color:white;padding:32px",
-        "footer is light": f"background:{SHADES['gray'][100]};color:{SHADES['gray'][700]};padding:32px",
+        "footer,? (it )?is dark": f"background:{SHADES['gray'][900]};color:white;padding:32px",
+        "footer,? (it )?is light": f"background:{SHADES['gray'][100]};color:{SHADES['gray'][700]};padding:32px",
         "colour of the button": f"background:{colour[600]};color:white;padding:16px",
-        "footer is white": f"border-top:4px solid {colour[600]};padding:16px",
+        "footer,? (it )?is white": f"border-top:4px solid {colour[600]};padding:16px",
     }
-    foot = next(style for words, style in feet.items() if words in told)
+    foot = next(style for words, style in feet.items() if re.search(words, told))
     name, footer = find(r"bar's name, (.*?), is bold"), find(r"footer says: (.*?, Market Square 1)")
     written = "".join(
         f'<section><b class="title">{escape(title)}</b><div>{escape(text)}</div></section>' for title, text in cards
     )
-    headline, button = escape(find(r'headline says "(.*?)"')), escape(find(r'button says "(.*?)"'))
+    headline, button = escape(find(r'headline (?:to )?says? "(.*?)"')), escape(find(r'button (?:that )?says "(.*?)"'))
     return f"""<!doctype html><html><head><style>
 * {{ box-sizing: border-box; margin: 0 }}
 body {{ font: 16px/24px system-ui; color: black; background: white }}

@@ -10,6 +10,7 @@ pytest.importorskip("torch", reason="the train extra is not installed")
 
 import torch
 
+from tasks.own_backend import HeldOut
 from training.config import Habits, LoadConfig
 from training.load import load_policy
 from training.policy import Policy
@@ -31,7 +32,7 @@ def save_model(folder: Path, tokenizer: Any, width: int = 32, window: int = 768)
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:
-    texts = [m["content"] for d in islice(corpus(0, (4,), 8, Habits()), 60) for m in d[1:]]
+    texts = [m["content"] for d in islice(corpus(0, (4,), 8, Habits(), HeldOut([])), 60) for m in d[1:]]
     return make_tokenizer(texts, 600, 8)
 
 

@@ -51,7 +51,8 @@ def recipe(base: Path, spoken: Path) -> Recipe:
     fitting = TrainConfig(lr=1e-3, epochs=2, batch=4, micro_batch=4, save_every=2)
     return Recipe(
         base=str(base), loading=LoadConfig(rank=4, alpha=8), train=TRAIN, trajectories=str(spoken),
-        held_out=Tasks(split="own-backend/test", count=4), rollouts=RolloutConfig(max_turns=3, most=10, group=4, rows=16),
+        held_out=Tasks(split="own-backend/test", count=4), new_families=replace(Recipe().new_families, count=2),
+        new_wording=Tasks(count=0), rollouts=RolloutConfig(max_turns=3, most=10, group=4, rows=16),
         validation=0.25, rft=fitting, mtdpo=PreferenceConfig(fitting=fitting), critic=PreferenceConfig(fitting=fitting),
         candidates=CandidateConfig(dialogues=0.2, samples=4), actor=PreferenceConfig(fitting=replace(fitting, epochs=1)),
         seeds=(0,), greedy=True,

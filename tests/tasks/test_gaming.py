@@ -1,0 +1,133 @@
+"""An attack on the person of rules: searches for what to say, whatever the request is, that draws out all that is hidden."""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+import pytest
+
+from evaluation.scripted_agents import open_decisions
+from tasks.colbench import Task
+from tasks.decisions import OwnSplit
+from tasks.dialogue import Turn
+from tasks.families import FAMILIES
+from tasks.own_backend import make_task
+from tasks.own_frontend import DECISIONS, TRADES, draw, make_page
+from tasks.page_differences import CANNOT_SEE, NOT_AS_ASKED, RIGHT
+from tasks.person import GRAMMAR, ONE_THING, PersonBehaviour, answer_from_facts, told_facts
+from tests.conftest import said
+
+TURNS = 3
+"""That a string is said: who is vague or forgets answers it the second time, and never anything else."""
+TRIED = 2_000
+BEST = 0.05
+QUESTIONS = [q for family in FAMILIES for d in family.decisions for q in d.questions]
+WORDS = sorted({w for f in FAMILIES for d in f.decisions for w in d.keywords} | GRAMMAR)
+Policy = Callable[[int], str]
+"""What is said at a turn."""
+
+
+def success(task: Task, policy: Policy) -> float:
+    """How often an answer is right that has what the policy drew out, and guesses the rest."""
+    turns: list[Turn] = []
+    for number in range(TURNS):
+        text = policy(number)
+        turns += [said("agent", text), said("person", answer_from_facts(task, text, turns, PersonBehaviour(), 0))]
+    told = told_facts(task, [turn["content"] for turn in turns if turn["role"] == "person"])
+    split: OwnSplit = task.split or "train"
+    return math.prod(1 / len(d.of_split(split)) for d in open_decisions(task) if d.key not in told)
+
+
+def tasks_of(families: Iterable[int], count: int) -> list[Task]:
+    """Tasks as the demonstration has them: four or five decisions are hidden."""
+    return [make_task("test", 4 + n % 2, n * len(FAMILIES) + family) for family in families for n in range(count)]
+
+
+def search(rng: random.Random, parts: Sequence[str], worth: Callable[[str], float], tried: int) -> float:
+    """The best of `tried` strings: at random, then by changing the best, a part more, less or other, or two of the best joined."""
+
+    def heap(size: int) -> str:
+        return " ".join(rng.choices(parts, k=size)) + "?"
+
+    found = sorted(((worth(s), s) for s in (heap(rng.randint(1, 25)) for _ in range(tried // 2))), reverse=True)[:20]
+    for _ in range(tried - tried // 2):
+        one, other = (rng.choice(found)[1].removesuffix("?").split(" ") for _ in range(2))
+        at = rng.randrange(len(one) + 1)
+        changed = rng.choice(
+            [[*one[:at], rng.choice(parts), *one[at:]], [*one[:at], *one[at + 1 :]], [*one[:at], *other[at:]]]
+        )
+        text = " ".join(changed) + rng.choice(["?", "", ". Tell me.", "?"])
+        found = sorted({*found, (worth(text), text)}, reverse=True)[:20]
+    return found[0][0]
+
+
+def test_no_string_said_at_every_turn_solves_tasks_of_all_families() -> None:
+    tasks = tasks_of(range(len(FAMILIES)), 1)
+
+    def worth(text: str) -> float:
+        return sum(success(task, lambda _: text) for task in tasks) / len(tasks)
+
+    best = search(random.Random(0), [*WORDS, *QUESTIONS], worth, TRIED)
+    assert max(best, *map(worth, QUESTIONS)) <= BEST
+
+
+@pytest.mark.parametrize("family", range(len(FAMILIES)), ids=[f.name for f in FAMILIES])
+def test_no_string_said_at_every_turn_solves_those_of_one_family(family: int) -> None:
+    own = FAMILIES[family].decisions
+    parts = sorted({w for d in own for w in d.keywords} | {q for d in own for q in d.questions} | GRAMMAR)
+    tasks = tasks_of([family], 3)
+
+    def worth(text: str) -> float:
+        return sum(success(task, lambda _: text) for task in tasks) / len(tasks)
+
+    assert search(random.Random(family), parts, worth, TRIED) <= BEST
+
+
+def test_a_reply_draws_out_one_fact_at_most() -> None:
+    rng = random.Random(1)
+    for task in tasks_of(range(len(FAMILIES)), 1):
+        for _ in range(200):
+            text = " ".join(rng.choices([*WORDS, *QUESTIONS], k=rng.randint(1, 40))) + "?"
+            answer = answer_from_facts(task, text, [], PersonBehaviour(vagueness=0, forgetfulness=0), 0)
+            assert len(told_facts(task, [answer])) <= 1, text
+        for heap in (" ".join(w for d in FAMILIES[0].decisions for w in d.keywords) + "?", " ".join(QUESTIONS[:9])):
+            assert answer_from_facts(task, heap, [], PersonBehaviour(), 0) == ONE_THING
+
+
+def test_a_page_that_was_made_without_reading_draws_out_nothing() -> None:
+    """Whole pages of ours, with a design of their own, for each trade; and a page of three words, which once drew out everything."""
+    rng = random.Random(2)
+    tasks = [make_page("test", 6, n) for n in range(3)]
+    pages = ["<html><body>one two three</body></html>"]
+    for trade in sorted(TRADES):
+        pages.append(draw({d.key: rng.choice(d.of_split("test")) for d in DECISIONS}, trade, 0))
+    told = 0
+    for task in tasks:
+        for page in pages:
+            reply = answer_from_facts(task, page, [], PersonBehaviour(), 0)
+            told += len(told_facts(task, [reply]))
+            assert reply == CANNOT_SEE or reply.startswith(NOT_AS_ASKED) or told
+    assert told <= BEST * len(tasks) * len(pages)
+
+
+def test_a_page_is_told_what_it_lacks_until_it_is_right() -> None:
+    """An agent that reads the request, draws a page, and changes one thing at a time as it is told."""
+    for number in range(4):
+        task, rng = make_page("test", 6, number), random.Random(number)
+        trade = sorted(TRADES)[number % len(TRADES)]
+        known = {fact.key: fact.value for fact in task.stated}
+        drawn = {d.key: rng.choice(d.of_split("test")) for d in DECISIONS}
+        turns: list[Turn] = []
+        for _ in range(9):
+            options = {
+                d.key: next(o for o in d.options if o.value == known.get(d.key, drawn[d.key].value)) for d in DECISIONS
+            }
+            page = draw(options, trade, number)
+            reply = answer_from_facts(task, page, turns, PersonBehaviour(), 0)
+            turns += [said("agent", page), said("person", reply)]
+            if reply == RIGHT:
+                break
+            told = told_facts(task, [reply])
+            assert len(told) == 1, (number, reply)
+            known |= {fact.key: fact.value for fact in task.facts if fact.key in told}
+        assert reply == RIGHT
