@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from models.scripted import PolicyModel
 from tasks.answers import MARKER
 from tasks.colbench import Task
-from tasks.decisions import Decision, Option, OwnSplit, wordings
+from tasks.decisions import Decision, Option, OwnSplit, phrasings
 from tasks.families import FAMILIES
 from tasks.own_frontend import DECISIONS, TRADES, draw
 
@@ -31,7 +31,7 @@ def asking(task: Task) -> PolicyModel:
         replies = [m.text for m in messages[2:] if isinstance(m, HumanMessage)]
         asked = [str(m.text) for m in messages if isinstance(m, AIMessage)]
         for decision in open_decisions(task):
-            questions = wordings(decision.questions, split)
+            questions = phrasings(decision.questions, split)
             times = sum(asked.count(question) for question in questions)
             if _option_told(decision, replies) is None and times < ASKED_AGAIN:
                 last = messages[-1].text

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from text import read_rows
 
 TaskKind = Literal["backend", "frontend"]
-Split = Literal["", "train", "test", "reworded"]
+Split = Literal["", "train", "test", "rephrased"]
 
 
 class BadTask(ValueError):

@@ -1,7 +1,7 @@
 """Decisions that the description of a task may leave open, with their options, read from the tables of `tasks/own_*.toml`.
 
-Each question and statement has several wordings. Three splits: `train`; `test`, with other options in wordings that are known;
-and `reworded`, with the options of `test` in the wordings that are held out.
+Each question and statement has several phrasings. Three splits: `train`; `test`, with other options in phrasings that are known;
+and `rephrased`, with the options of `test` in the phrasings that are held out.
 """
 
 import tomllib
@@ -11,13 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-OwnSplit = Literal["train", "test", "reworded"]
-SPLITS: tuple[OwnSplit, ...] = ("train", "test", "reworded")
+OwnSplit = Literal["train", "test", "rephrased"]
+SPLITS: tuple[OwnSplit, ...] = ("train", "test", "rephrased")
 
 
-def wordings(texts: tuple[str, ...], split: OwnSplit) -> tuple[str, ...]:
+def phrasings(texts: tuple[str, ...], split: OwnSplit) -> tuple[str, ...]:
     """Those of a split, of which the last is held out."""
-    return texts[-1:] if split == "reworded" else texts[:-1]
+    return texts[-1:] if split == "rephrased" else texts[:-1]
 
 
 class Option(NamedTuple):
@@ -26,7 +26,7 @@ class Option(NamedTuple):
     value: str
     code: str
     statements: tuple[str, ...]
-    """The same in several wordings."""
+    """The same in several phrasings."""
 
     def told_in(self, text: str) -> bool:
         """Whether one of its statements stands there."""
@@ -39,7 +39,7 @@ class Decision:
 
     key: str
     questions: tuple[str, ...]
-    """What somebody who wants to know it would ask, in several wordings."""
+    """What somebody who wants to know it would ask, in several phrasings."""
     keywords: tuple[str, ...]
     options: tuple[Option, ...]
     shift: int = 0

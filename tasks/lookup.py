@@ -1,6 +1,6 @@
 """Finds a task by its id, so that no state and no checkpoint holds what is hidden.
 
-`own-backend/train/3/17`, `own-backend/reworded/3/17` and `own-frontend/test/4/2` are made anew from their seed; `NAME/7` is row 7
+`own-backend/train/3/17`, `own-backend/rephrased/3/17` and `own-frontend/test/4/2` are made anew from their seed; `NAME/7` is row 7
 of `tasks/NAME.jsonl` in Palimpsest's home, where `store_file` and `store_tasks` put it.
 """
 
@@ -17,7 +17,7 @@ from tasks.colbench import BadTask, Task, read_tasks, task_of, write_tasks
 from tasks.own_backend import make_task
 from tasks.own_frontend import make_page
 
-OWN = re.compile(r"own-(backend|frontend)/(train|test|reworded)/([0-9]{1,2})/([0-9]{1,9})")
+OWN = re.compile(r"own-(backend|frontend)/(train|test|rephrased)/([0-9]{1,2})/([0-9]{1,9})")
 KEPT = re.compile(r"([\w.-]{1,100})/([0-9]{1,9})")
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from tasks.colbench import Fact, Task, called
-from tasks.decisions import Decision, Family, Option, OwnSplit, wordings
+from tasks.decisions import Decision, Family, Option, OwnSplit, phrasings
 from tasks.families import ARGUMENTS, FAMILIES
 
 TESTS = 10
@@ -61,7 +61,7 @@ def task_with(
 ) -> Task:  # fmt: skip
     """The task about the function with these options, which tells all but what is hidden."""
     facts = {
-        d.key: Fact(d.key, options[d.key].value, rng.choice(wordings(options[d.key].statements, split)), d.keywords)
+        d.key: Fact(d.key, options[d.key].value, rng.choice(phrasings(options[d.key].statements, split)), d.keywords)
         for d in family.decisions
     }
     left_open = {d.key for d in hidden}

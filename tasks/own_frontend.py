@@ -10,7 +10,7 @@ from dataclasses import replace
 from html import escape, unescape
 
 from tasks.colbench import Fact, Task
-from tasks.decisions import Option, OwnSplit, decision_of, read_tables, wordings
+from tasks.decisions import Option, OwnSplit, decision_of, phrasings, read_tables
 
 TAILWIND = "https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css"
 TABLES = read_tables("own_frontend.toml")
@@ -62,7 +62,7 @@ def make_page(split: OwnSplit, difficulty: int, seed: int) -> Task:
         about += f" The cards are: {topics}"
     facts = {}
     for d in DECISIONS:
-        statement = rng.choice(wordings(options[d.key].statements, split))
+        statement = rng.choice(phrasings(options[d.key].statements, split))
         facts[d.key] = Fact(d.key, options[d.key].value, statement, d.keywords)
     stated = tuple(facts[d.key] for d in DECISIONS if d not in hidden)
     if "cards" in [d.key for d in hidden]:

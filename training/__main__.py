@@ -1,4 +1,4 @@
-"""`python -m training run FOLDER`: the whole recipe; `stage FOLDER NAME`: one stage of it; `export`, `statistics`: see --help."""
+"""`python -m training run FOLDER`: the whole recipe; `stage FOLDER NAME`: one stage; `tune`, `export`, `statistics`: see --help."""
 
 import argparse
 import os
@@ -15,10 +15,15 @@ def main() -> None:
     for command in (whole, one):
         command.add_argument("folder", type=Path)
         command.add_argument("--recipe", type=Path, help="a JSON file; default: the folder's, or the demonstration")
-    one.add_argument("name", help="such as seed-0/critic")
+    one.add_argument("name", help="such as seed-0/critic-sweet_house")
+    tuned = commands.add_parser("tune", help="choose the settings of each row on tasks of the train split")
+    tuned.add_argument("folder", type=Path)
+    tuned.add_argument("--recipe", type=Path, help="a JSON file; default: the demonstration")
+    tuned.add_argument("--tries", type=int, default=6, help="settings of each row")
+    tuned.add_argument("--to", type=Path, default=Path("docs/tuning.md"), help="where every try is written down")
     exported = commands.add_parser("export", help="a trained policy as a model folder with its card")
     exported.add_argument("folder", type=Path, help="of the run")
-    exported.add_argument("name", help="such as seed-0/sweet")
+    exported.add_argument("name", help="such as seed-0/sweet_house")
     exported.add_argument("out", type=Path)
     exported.add_argument("--adapter", action="store_true", help="the LoRA adapter alone, not merged into the base")
     listed = commands.add_parser("statistics", help="what a file of trajectories has, and the pairs it makes")
@@ -46,10 +51,15 @@ def _do(arguments: argparse.Namespace) -> None:
     from training.run import make, needed, plan, run, store_recipe
 
     kept = arguments.folder / "recipe.json"
-    path = arguments.recipe or (kept if kept.exists() else None)
+    path = arguments.recipe or (kept if kept.exists() and arguments.command != "tune" else None)
     recipe = Recipe.from_json(path.read_text(encoding="utf-8"), str(path)) if path else Recipe()
     if arguments.command == "run":
         run(arguments.folder, recipe)
+        return
+    if arguments.command == "tune":
+        from training.tune import tune
+
+        tune(arguments.folder, recipe, arguments.tries, arguments.to)
         return
     stages = plan(recipe)
     if arguments.name not in stages:

@@ -2,7 +2,7 @@
 
 loss = −log σ(β′ log π_φ/π_ref (a⁺ | o_t) − β′ log π_φ/π_ref (a⁻ | o_t)) + nll · NLL(a⁺)
 
-python -m training stage runs/demo seed-0/sweet
+python -m training stage runs/demo seed-0/sweet_house
 
 The paper's pairs (`published_pairs`): a random candidate of the upper half against a random one of the lower half; two of the same
 text or the same advantage make none.
@@ -87,20 +87,24 @@ def is_answer(candidate: Candidate) -> bool:
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:
     """The policy that SWEET-RL is for."""
-    recipe, settings = workspace.recipe, workspace.recipe.candidates
+    recipe = workspace.recipe_of(job)
+    settings = recipe.candidates
     turns = [
         StoredTurn(row["task"], row["messages"], [Candidate(**c) for c in row["candidates"]])
         for row in read_rows(workspace.path(job.of("ranked")) / "ranked.jsonl")
     ]
     config = replace(recipe.actor, fitting=replace(recipe.actor.fitting, seed=job.seed))
-    if job.variant.published_pairs:
+    if job.variant.row.published_pairs:
         pairs, none = published_pairs(turns, settings.draws, job.seed)
         config = replace(config, beta=PUBLISHED_BETA, nll=PUBLISHED_NLL)
     else:
         pairs, none = house_pairs(turns, settings.draws, job.seed, settings.margin)
     policy = workspace.new_policy(job.seed)
     dialogues = [(with_reply(seen, chosen), with_reply(seen, rejected)) for seen, chosen, rejected in pairs]
-    history, left_out = fit_pairs(policy, dialogues, config, part, "actor", only_last=True)
+    history: list[dict[str, float]] = []
+    left_out: dict[str, int] = {}
+    if pairs:  # an untrained critic in the paper's form prefers nothing: the actor stays the start policy
+        history, left_out = fit_pairs(policy, dialogues, config, part, "actor", only_last=True)
     finish_policy(policy, part, history, {"draws that prefer nothing": none, **left_out})
 
 

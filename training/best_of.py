@@ -48,8 +48,8 @@ def best_of(
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:
     """Held-out tasks with the best of several candidates at each turn, as the critic sees it."""
-    recipe, start = workspace.recipe, workspace.start_policy()
-    judge = load_policy(workspace.base, workspace.path(job.of("critic")), recipe.loading)
+    recipe, start = workspace.recipe, workspace.start_policy(job.seed)
+    judge = load_policy(workspace.base(job.seed), workspace.path(job.of("critic")), recipe.loading)
     rollouts = replace(recipe.rollouts, seed=1_000 + job.seed)
     responder = best_of(start, judge, FORMS["house"], job.samples, rollouts, recipe.candidates.micro_batch)
     name = f"best of {job.samples}, {job.seed}"

@@ -5,11 +5,11 @@
 A reply that was sampled several times stands once, and counts as often as it was sampled.
 
 Departures from the paper:
-1. The share of the dialogues is the recipe's, at most one dialogue of each task; the paper takes 10 % of all.
+1. So many turns as the recipe's share of the replies allows, at random of all collected dialogues; the paper takes 10 % of these.
 2. Thoughts are cut off before a reply counts.
 """
 
-import math
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +24,7 @@ from tasks.trajectory import Trajectory
 from training.generate import generate
 from training.messages import before_turn
 from training.policy import Policy, TooLong
-from training.recipe import Recipe
-from training.stage import Job, Stage, Workspace, first_of_each_task, write_result, write_rows
+from training.stage import Job, Stage, Workspace, write_result, write_rows
 
 Sampled = tuple[str, list[Message], Counter[str]]
 """Task, what the agent saw, and how often each reply was sampled there."""
@@ -99,19 +98,16 @@ def said_in(reply: str) -> str:
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:
     """What the start policy would say at stored turns."""
-    policy, recipe = workspace.start_policy(), workspace.recipe
-    turns = stored_turns(asked_at(workspace.collected(job), recipe))
+    policy, recipe = workspace.start_policy(job.seed), workspace.recipe_of(job)
+    turns = stored_turns(workspace.collected(job))
+    random.Random(job.seed).shuffle(turns)
+    turns = turns[: workspace.candidates_allowed(job) // recipe.candidates.samples]
     sampled, left_out = sample_candidates(
         policy, turns, samples=recipe.candidates.samples, most=recipe.rollouts.most, rows=recipe.rollouts.rows,
         seed=job.seed,
     )  # fmt: skip
     write_rows(part / "candidates.jsonl", [{"task": t, "messages": m, "said": dict(said)} for t, m, said in sampled])
     write_result(part, {"turns": len(turns), "left_out": left_out})
-
-
-def asked_at(rows: Sequence[Trajectory], recipe: Recipe) -> list[Trajectory]:
-    """The dialogues at whose turns the start policy is asked: a share of all, at most one of each task."""
-    return first_of_each_task(rows)[: max(1, math.ceil(len(rows) * recipe.candidates.dialogues))]
 
 
 STAGE = Stage("candidates", make, needs=("collect",))

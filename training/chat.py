@@ -1,6 +1,6 @@
 """A policy as a chat model for the graphs, in process: alone, or many dialogues in lockstep: each round of replies is one batch.
 
-model = open_chat("runs/demo/tiny", Path("runs/demo/seed-0/sweet"))
+model = open_chat("runs/demo/seed-0/tiny", Path("runs/demo/seed-0/sweet_house"))
 runtime.run("collaborate", "thread-1", "own-backend/test/4/7", collaborate.Context(model=model, person="rules"))
 """
 

@@ -8,6 +8,7 @@ trajectories, and a recipe takes its file.
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,9 +37,10 @@ ResponderFactory = Callable[[list[str], int], Answer]
 
 def collect(
     policy: Policy, tasks: Sequence[str], samples: int, rollouts: RolloutConfig, path: Path, name: str,
-    responders: ResponderFactory | None = None,
+    responders: ResponderFactory | None = None, most: float = math.inf,
 ) -> list[Trajectory]:  # fmt: skip
-    """`samples` dialogues about each task with the simulated person, and their trajectories in the tasks' order.
+    """`samples` dialogues about each task with the simulated person, one about each before the next, and their trajectories;
+    no further group of them once the policy has said `most` replies.
 
     `responders` answer in the policy's place.
     Raises ValueError if that person knows nothing of a task, and what the graph raises: SandboxFailed, TruthFailed, BadTask,
@@ -50,11 +52,11 @@ def collect(
             f'The task {unknown[0]} has no facts, of which the person of rules tells: set rollouts.person to "model", and '
             "rollouts.person_model to who plays it."
         )
-    wanted = [(task, sample) for task in tasks for sample in range(samples)]
+    wanted = [(task, sample) for sample in range(samples) for task in tasks]
     path.parent.mkdir(parents=True, exist_ok=True)
     done = _whole_groups(path, rollouts.group, len(wanted))
     bar = tqdm(total=len(wanted), initial=len(done), desc=name, disable=None)
-    while len(done) < len(wanted):
+    while len(done) < len(wanted) and sum(len(t.replies) for t in done) < most:
         group = wanted[len(done) : len(done) + rollouts.group]
         seed = rollouts.seed * 100_003 + len(done)
         if responders is not None:
@@ -137,10 +139,11 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
         made = take(Path(recipe.trajectories))
         write_rows(path, [t.to_row() for t in made])
     else:
-        rollouts = replace(recipe.rollouts, seed=job.seed)
-        made = collect(
-            workspace.start_policy(), recipe.train.ids(), recipe.samples, rollouts, path, f"collect {job.seed}"
-        )
+        rollouts, most = replace(recipe.rollouts, seed=job.seed), max(recipe.replies)
+        tasks = recipe.train_of(job.seed)
+        samples = math.ceil(most / len(tasks))  # were each dialogue one reply
+        policy = workspace.start_policy(job.seed)
+        made = collect(policy, tasks, samples, rollouts, path, f"collect {job.seed}", most=most)
     scored = [t for t in made if t.score is not None]
     left_out = {
         "trajectories without a score": len(made) - len(scored),

@@ -1,7 +1,7 @@
 """What the stages are set to: the parts of a recipe. Plain data, which needs no torch."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 
@@ -98,9 +98,10 @@ class CandidateConfig:
 
     __pydantic_config__ = STRICT
 
-    dialogues: float = 0.1
-    """Share of the collected dialogues at whose turns the start policy is asked."""
+    share: float = 0.5
+    """Of the replies that SWEET-RL may generate: so many are candidates, and the rest those of dialogues."""
     samples: int = 16
+    """Candidates at a turn."""
     draws: int = 4
     """Pairs of a turn."""
     margin: float = 0.3
@@ -125,16 +126,63 @@ class CriticForm:
     """If not, the start policy itself is the critic: what it reads in c is all that it knows."""
 
 
-FORMS = {
-    "house": CriticForm(),
+WHOLE_FORMS = {
     "published": CriticForm(reference_sees=True),
     "released": CriticForm(normalise="dialogue"),
-    "no_hidden_information": CriticForm(hidden=False),
-    "no_length_normalisation": CriticForm(normalise="none"),
-    "regression_head": CriticForm(head="regression"),
-    "untrained": CriticForm(trained=False),
+    "house": CriticForm(),
 }
-"""`house` is what a recipe runs unless it says otherwise; README, "Where this departs from the papers"."""
+"""`published` is the paper's text, `released` its authors' code; how `house` departs is in README, "Where this departs"."""
+WITHOUT: dict[str, dict[str, Any]] = {
+    "untrained": {"trained": False},
+    "no_hidden_information": {"hidden": False},
+    "no_length_normalisation": {"normalise": "none"},
+}
+FORMS = {
+    **WHOLE_FORMS,
+    "house_regression_head": CriticForm(head="regression"),
+    **{
+        f"{name}_{what}": replace(form, **change)
+        for name, form in WHOLE_FORMS.items()
+        for what, change in WITHOUT.items()
+    },
+}
+
+Method = Literal["zero_shot", "rft", "mtdpo", "sweet"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of the table: a method, and which form of it."""
+
+    label: str
+    method: Method
+    form: str = "house"
+    """Of the critic: a key of FORMS."""
+    published_pairs: bool = False
+    """Whether the actor has the paper's pairing rule and weights, instead of the recipe's."""
+    likelihood: bool = False
+    """Whether multi-turn DPO also makes what was chosen likelier (MAGNET: Yin et al. 2025)."""
+    masked: bool = False
+    """Whether turns that drew out nothing stay in the context and leave the loss of fine-tuning (STeP, 2025)."""
+
+
+ROWS = {
+    "zero_shot": Row(label="zero-shot", method="zero_shot"),
+    "rft": Row(label="rejection fine-tuning", method="rft"),
+    "rft_masked": Row(label="rejection fine-tuning, partial masking", method="rft", masked=True),
+    "mtdpo": Row(label="multi-turn DPO", method="mtdpo"),
+    "magnet": Row(label="MAGNET (multi-turn DPO with likelihood)", method="mtdpo", likelihood=True),
+    **{
+        f"sweet_{form}": Row(
+            label=f"SWEET-RL, {form.replace('_', ' ')}",
+            method="sweet",
+            form=form,
+            published_pairs=not form.startswith("house"),
+        )
+        for form in FORMS
+    },
+}
+"""An untrained critic is the start policy's own reading of what is hidden: privileged self-distillation."""
 
 
 @dataclass(frozen=True, kw_only=True)

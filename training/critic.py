@@ -3,7 +3,7 @@
     A(o_t, a_t, c) = 1/L_t · Σ_l [log π_θ(a_t^l | c, o_t, a_t^<l) − log π_ref(a_t^l | o_t, a_t^<l)]
     loss           = −log σ(β Σ_t A(o_t⁺, a_t⁺, c) − β Σ_t A(o_t⁻, a_t⁻, c)) + nll · NLL(chosen)
 
-    python -m training stage runs/demo seed-0/critic
+    python -m training stage runs/demo seed-0/critic-sweet_house
 
 θ is the adapter, ref the same model without it. c stands in the system message, and only the agent's tokens count.
 
@@ -72,7 +72,7 @@ def train_critic(
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:
     """The critic, and how well it ranks what it was not trained on."""
-    recipe, form = workspace.recipe, FORMS[job.variant.form]
+    recipe, form = workspace.recipe_of(job), FORMS[job.variant.row.form]
     policy = workspace.new_policy(job.seed)
     head = load_head(policy, form)
     rows = workspace.collected(job)

@@ -14,7 +14,6 @@ import torch
 from tasks.lookup import find_task
 from tasks.person import REPEATED
 from tasks.trajectory import Trajectory, read_trajectories
-from training.batch import NO_TURN
 from training.collect import ResponderFactory, collect
 from training.config import RolloutConfig
 from training.home import home
@@ -66,26 +65,36 @@ def questions(trajectory: Trajectory, statements: Sequence[str]) -> dict[str, in
 
 
 @torch.inference_mode()
-def divergence(policy: Policy, trajectories: Sequence[Trajectory], micro_batch: int) -> float:
-    """KL(π ‖ π_ref) of an agent's token, in nats: the mean log-ratio of what the policy said, over its first 64 dialogues."""
+def divergence(policy: Policy, trajectories: Sequence[Trajectory], micro_batch: int) -> dict[str, float]:
+    """What the policy has become, over its first 64 dialogues, which are sampled at temperature 1.
+
+    `kl`: KL(π ‖ π_ref) of an agent's token, in nats, the mean log-ratio of what it said. `late_entropy`: entropy of a token of its
+    later turns over that of its first; a policy that begins to say the same whatever it heard goes to 0.
+    """
     rows = []
     for trajectory in trajectories[:MEASURED_FOR_KL]:
         with suppress(TooLong):  # its last reply ran into the window's end
             rows.append(policy.render(whole(trajectory)))
-    total, tokens = 0.0, 0
+    total = 0.0
+    said = {"first": [0.0, 0], "later": [0.0, 0]}
     measured = with_reference(policy, rows, micro_batch, "divergence")
     for at in range(0, len(measured), micro_batch):
-        ratios, _, batch = log_ratios(policy, measured[at : at + micro_batch])
+        ratios, log_probs, batch = log_ratios(policy, measured[at : at + micro_batch])
         total += float(ratios.sum())
-        tokens += int((batch.turns != NO_TURN).sum())
-    return total / max(1, tokens)
+        for when, there in (("first", batch.turns == 0), ("later", batch.turns > 0)):
+            said[when][0] -= float(log_probs[there].sum())
+            said[when][1] += int(there.sum())
+    entropy = {when: nats / max(1, tokens) for when, (nats, tokens) in said.items()}
+    tokens = sum(tokens for _, tokens in said.values())
+    return {"kl": total / max(1, tokens), "late_entropy": entropy["later"] / max(1e-9, entropy["first"])}
 
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:
     """Each test set, at temperature 1, and the held-out tasks, if the recipe says so, at 0."""
     recipe, variant = workspace.recipe, job.variant
-    adapter = None if variant.method == "zero_shot" else workspace.path(job.of(variant.method))
-    merged = load_policy(workspace.base, adapter, recipe.loading, merged=True)
+    method, base = variant.row.method, workspace.base(job.seed)
+    adapter = None if method == "zero_shot" else workspace.path(job.of(method))
+    merged = load_policy(base, adapter, recipe.loading, merged=True)
     sets, rollouts, name = recipe.test_sets(), replace(recipe.rollouts, seed=1_000 + job.seed), variant.name
     tasks = sets.pop("held_out")
     write_rows(part / "rows.jsonl", evaluate(merged, tasks, rollouts, part, f"{name} {job.seed}"))
@@ -98,11 +107,9 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
         cold = replace(rollouts, temperature=0.0)
         rows = evaluate(merged, tasks, cold, part / "greedy", f"{name} {job.seed}, greedy")
         write_rows(part / "greedy.jsonl", rows)
-    kl = 0.0
-    if adapter is not None:
-        policy = load_policy(workspace.base, adapter, recipe.loading)
-        kl = divergence(policy, list(read_trajectories(part / "trajectories.jsonl")), recipe.rft.micro_batch)
-    write_result(part, {"kl": kl})
+    policy = load_policy(base, adapter, recipe.loading)
+    held = list(read_trajectories(part / "trajectories.jsonl"))
+    write_result(part, divergence(policy, held, recipe.rft.micro_batch))
 
 
 STAGE = Stage("evaluate", make, needs=("policy",))

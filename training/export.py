@@ -1,6 +1,6 @@
 """Export a trained policy: a model folder with its card, to be served by whatever speaks the OpenAI API, or opened in process.
 
-python -m training export runs/demo seed-0/sweet models/collaborator
+python -m training export runs/demo seed-0/sweet_house models/collaborator
 """
 
 import shutil
@@ -20,11 +20,13 @@ def export(folder: Path, stage: str, out: Path, adapter: bool = False) -> None:
     """Write the policy of a stage into `out`. Raises PolicyFailed if there is no such stage, FileExistsError if `out` is there."""
     trained = folder / stage
     if not (trained / "adapter_model.safetensors").exists():
-        raise PolicyFailed(f"There is no trained policy in {trained}: use one such as seed-0/sweet, after the run.")
+        raise PolicyFailed(
+            f"There is no trained policy in {trained}: use one such as seed-0/sweet_house, after the run."
+        )
     if out.exists():
         raise FileExistsError(f"{out} is there already: remove it, or name another folder.")
     recipe = Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"), str(folder / "recipe.json"))
-    base = Workspace(folder, recipe).base
+    base = Workspace(folder, recipe).base(plan(recipe)[stage].seed)
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

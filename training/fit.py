@@ -1,6 +1,6 @@
 """The training loop of every stage: seeded batches, AdamW, warm-up and cosine; it can be killed anywhere and goes on where it was.
 
-    history = fit(policy.model, rows, loss, TrainConfig(lr=1e-4, epochs=4), Path("runs/demo/seed-0/critic.part"), "critic")
+    history = fit(policy.model, rows, loss, TrainConfig(lr=1e-4, epochs=4), Path("runs/demo/seed-0/rft.part"), "rft")
 
 `loss` takes a list of rows and gives their mean loss and other metrics. With `accelerate launch` each process
 takes its share of every batch.

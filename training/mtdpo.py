@@ -4,9 +4,7 @@
 
     python -m training stage runs/demo seed-0/mtdpo
 
-After Xiong et al. 2024 and Song et al. 2024.
-
-Departures: (1) the demonstration's recipe has nll = 1, and so trains MAGNET's loss; the papers of multi-turn DPO have none.
+After Xiong et al. 2024 and Song et al. 2024, whose nll is 0; with it, this is MAGNET's loss (Yin et al. 2025).
 """
 
 from collections.abc import Sequence
@@ -42,10 +40,11 @@ def fit_pairs(
 
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:
-    """The baseline of multi-turn DPO."""
-    policy, recipe = workspace.new_policy(job.seed), workspace.recipe
+    """The baselines of multi-turn DPO and of MAGNET."""
+    policy, recipe = workspace.new_policy(job.seed), workspace.recipe_of(job)
     pairs = workspace.pairs(workspace.collected(job))
-    config = replace(recipe.mtdpo, fitting=replace(recipe.mtdpo.fitting, seed=job.seed))
+    config = recipe.magnet if job.variant.row.likelihood else recipe.mtdpo
+    config = replace(config, fitting=replace(config.fitting, seed=job.seed))
     dialogues = [(whole(chosen), whole(rejected)) for chosen, rejected in pairs.pairs]
     history, left_out = fit_pairs(policy, dialogues, config, part, "mtdpo")
     finish_policy(policy, part, history, {**pairs.left_out, **left_out})

@@ -6,6 +6,7 @@ rendered = policy.render([{"role": "user", "content": "Hello"}, {"role": "assist
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -75,16 +76,32 @@ class Policy:
                         "tokens cannot be told: use a template that only appends."
                     )
                 spans.append((len(before), len(after), len(spans)))
-        coded = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
-        ids, turns = coded["input_ids"], [NO_TURN] * len(coded["input_ids"])
-        ends = self.ends()
+        ids, places = self._tokens(whole, [begin for begin, _, _ in spans])
+        turns, ends = [NO_TURN] * len(ids), self.ends()
         for begin, end, turn in spans[-1:] if only_last else spans:
-            for n, (left, right) in enumerate(coded["offset_mapping"]):
+            for n, (left, right) in enumerate(places):
                 if begin <= left < end and right > left:
                     turns[n] = turn
                     if ids[n] in ends:
                         break  # what a template writes after it, nobody says
         return Rendered(tuple(self._fitting(ids)), tuple(turns))
+
+    def _tokens(self, text: str, begins: Sequence[int]) -> tuple[list[int], list[tuple[int, int]]]:
+        """Tokens and where they stand. A reply begins with a token of its own, as when it was sampled: where one would hold the
+        prompt's last character and the reply's first, the parts are tokenized apart.
+        """
+        cuts = [0, len(text)]
+        while True:
+            ids: list[int] = []
+            places: list[tuple[int, int]] = []
+            for left, right in pairwise(cuts):
+                coded = self.tokenizer(text[left:right], add_special_tokens=False, return_offsets_mapping=True)
+                ids += coded["input_ids"]
+                places += [(left + begin, left + end) for begin, end in coded["offset_mapping"]]
+            astride = {at for at in begins for begin, end in places if begin < at < end}
+            if not astride:
+                return ids, places
+            cuts = sorted({*cuts, *astride})
 
     def collate(self, rows: Sequence[Rendered]) -> Batch:
         """The rows as one batch, padded on the tokenizer's side."""

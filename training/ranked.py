@@ -14,7 +14,7 @@ import torch
 
 from training.advantage import Head, load_head, shown_to, turn_advantages, without_hidden
 from training.batch import NO_TURN, Rendered
-from training.candidates import Candidate, Sampled, StoredTurn, asked_at
+from training.candidates import Candidate, Sampled, StoredTurn
 from training.config import FORMS, CriticForm
 from training.load import load_policy
 from training.messages import with_reply
@@ -71,12 +71,11 @@ def align_reference(row: ReferencedRow, seen: Rendered) -> torch.Tensor:
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:
     """The candidates with the critic's advantage."""
-    recipe, form, trained = workspace.recipe, FORMS[job.variant.form], workspace.path(job.of("critic"))
-    policy = load_policy(workspace.base, trained, recipe.loading)
+    recipe, form, trained = workspace.recipe_of(job), FORMS[job.variant.row.form], workspace.path(job.of("critic"))
+    policy = load_policy(workspace.base(job.seed), trained, recipe.loading)
     head = load_head(policy, form, trained)
-    tasks = {t.task for t in asked_at(workspace.collected(job), recipe)}
     rows = read_rows(workspace.path(job.of("candidates")) / "candidates.jsonl")
-    sampled = [(row["task"], row["messages"], Counter(row["said"])) for row in rows if row["task"] in tasks]
+    sampled = [(row["task"], row["messages"], Counter(row["said"])) for row in rows]
     scored = score_candidates(policy, form, head, sampled, recipe.candidates.micro_batch)
     write_rows(part / "ranked.jsonl", [asdict(turn) for turn in scored])
     write_result(part, {"turns": len(scored), "left_out": {"turns longer than the window": len(sampled) - len(scored)}})

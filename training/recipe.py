@@ -1,15 +1,17 @@
 """A recipe: everything that a run's numbers depend on, as one small JSON file. What it leaves out has its default.
 
-Departures: (1) the demonstration's defaults weigh the likelihood of what is chosen with 1, for every method; the paper has 0.01.
+Every method may have as many replies generated for its training (`replies`): a dialogue's turns count, and so do candidates.
+
+Departures: (1) the demonstration's defaults weigh the likelihood of what is chosen with 1 in the house's actor; the paper has 0.01.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tasks.families import FAMILIES
 from tasks.kept import read_preferences
@@ -17,21 +19,20 @@ from tasks.lookup import find_task, store_file
 from tasks.trajectory import read_trajectories
 from training.config import (
     FAMILIES_KNOWN,
-    FORMS,
+    ROWS,
     STRICT,
     CandidateConfig,
     LoadConfig,
     PreferenceConfig,
     RolloutConfig,
+    Row,
     TinyConfig,
     TrainConfig,
 )
 from training.home import home
 
-Method = Literal["zero_shot", "rft", "mtdpo", "sweet"]
-HELD_OUT_FROM = 1_000  # the tasks before were looked at while the demonstration was made
-TEST_SETS = ("held_out", "new_families", "new_wording")
-METHODS: tuple[Method, ...] = ("zero_shot", "rft", "mtdpo", "sweet")
+HELD_OUT_FROM = 200_000  # no task from there on was looked at before the comparison was fixed
+TEST_SETS = ("held_out", "new_families", "new_phrasing")
 
 
 def _over(default: Any, given: Any) -> Any:
@@ -48,8 +49,8 @@ class Tasks:
     __pydantic_config__ = STRICT
 
     split: Literal[
-        "own-backend/train", "own-backend/test", "own-backend/reworded", "own-frontend/train", "own-frontend/test",
-        "own-frontend/reworded",
+        "own-backend/train", "own-backend/test", "own-backend/rephrased", "own-frontend/train", "own-frontend/test",
+        "own-frontend/rephrased",
     ] = "own-backend/train"  # fmt: skip
     file: str = ""
     """Tasks as JSON lines, such as public ColBench, instead of a split."""
@@ -85,22 +86,28 @@ class Tasks:
 class Variant:
     """One line of the table."""
 
-    method: Method
-    form: str = "house"
-    """Of the critic (training.config.FORMS)."""
-    fraction: float = 1.0
-    """Of the collected tasks."""
-    published_pairs: bool = False
-    """Use the paper's pairing rule and weights for the actor, instead of the recipe's."""
+    name_of_row: str
+    """A key of training.config.ROWS."""
+    replies: int = 0
+    """That are generated for it, if fewer than the recipe's most."""
+
+    @property
+    def row(self) -> Row:
+        """What it is."""
+        return ROWS[self.name_of_row]
 
     @property
     def name(self) -> str:
-        return self.part(self.method) + ("-published-pairs" if self.published_pairs else "")
+        return self.part(self.name_of_row)
 
     def part(self, what: str) -> str:
         """Name of one of its stages."""
-        form = "" if self.form == "house" else f"-{self.form}"
-        return f"{what}{form}" + (f"-{100 * self.fraction:g}" if self.fraction < 1 else "")
+        return f"{what}-{self.replies}" if self.replies else what
+
+    @property
+    def label(self) -> str:
+        """Of its line."""
+        return f"{self.row.label}, {self.replies:,} replies" if self.replies else self.row.label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,32 +121,34 @@ class Recipe:
     tiny: TinyConfig = field(default_factory=TinyConfig)
     loading: LoadConfig = field(default_factory=lambda: LoadConfig(rank=4, alpha=8))
     train: Tasks = field(default_factory=Tasks)
-    held_out: Tasks = field(default_factory=lambda: Tasks(split="own-backend/test", count=500, first=HELD_OUT_FROM))
-    """The first 1,000 were looked at while the demonstration was made; its settings were chosen on tasks of the train split,
-    as many for each method, from number 60,000 on."""
+    """Of the first seed; each seed has as many others."""
+    held_out: Tasks = field(default_factory=lambda: Tasks(split="own-backend/test", count=300, first=HELD_OUT_FROM))
     new_families: Tasks = field(
         default_factory=lambda: Tasks(
             split="own-backend/test", count=90, first=HELD_OUT_FROM, first_family=FAMILIES_KNOWN, families=9
         )
     )
-    """Measured on too, and reported apart, as is `new_wording`: functions of which the start policy has read nothing."""
-    new_wording: Tasks = field(
-        default_factory=lambda: Tasks(split="own-backend/reworded", count=90, first=HELD_OUT_FROM)
+    """Measured on too, and reported apart, as is `new_phrasing`: functions of which the start policy has read nothing."""
+    new_phrasing: Tasks = field(
+        default_factory=lambda: Tasks(split="own-backend/rephrased", count=90, first=HELD_OUT_FROM)
     )
     """Known functions, in sentences that the start policy has not read."""
-    samples: int = 4
-    """Dialogues of each task."""
+    replies: Annotated[tuple[int, ...], Field(min_length=1)] = (3_000,)
+    """That may be generated for the training of each method, fewest first; the most is the table's, the others are its curve."""
     trajectories: str = ""
     """A file of trajectories to learn from, of any origin, instead of dialogues of the start policy about `train`."""
     preferences: str = ""
     """A file of choices between two trajectories, as the page Collaborate keeps them: pairs beside those that scores make."""
-    rollouts: RolloutConfig = field(default_factory=lambda: RolloutConfig(max_turns=7, most=120, group=250, rows=250))
+    rollouts: RolloutConfig = field(default_factory=lambda: RolloutConfig(max_turns=8, most=120, group=250, rows=250))
     pairing: Literal["released", "margin"] = "released"
     margin: float = 0.1
     validation: float = 0.15
     """Share of the collected tasks that the critic is measured on, and not trained."""
     rft: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-2, epochs=6, batch=16, micro_batch=16))
     mtdpo: PreferenceConfig = field(
+        default_factory=lambda: PreferenceConfig(beta=0.3, nll=0.0, fitting=TrainConfig(lr=1e-3, epochs=2))
+    )
+    magnet: PreferenceConfig = field(
         default_factory=lambda: PreferenceConfig(beta=0.3, nll=1.0, fitting=TrainConfig(lr=2e-3, epochs=6))
     )
     critic: PreferenceConfig = field(
@@ -147,7 +156,7 @@ class Recipe:
             beta=1.0, nll=0.0, fitting=TrainConfig(lr=5e-3, epochs=1, batch=16, micro_batch=16)
         )
     )
-    candidates: CandidateConfig = field(default_factory=lambda: CandidateConfig(dialogues=1.0, micro_batch=128))
+    candidates: CandidateConfig = field(default_factory=lambda: CandidateConfig(micro_batch=128))
     actor: PreferenceConfig = field(
         default_factory=lambda: PreferenceConfig(
             beta=1.0, nll=1.0, fitting=TrainConfig(lr=2e-3, epochs=2, batch=16, micro_batch=16)
@@ -156,12 +165,12 @@ class Recipe:
     seeds: tuple[int, ...] = (0, 1, 2)
     greedy: bool = False
     """Whether held-out tasks are also worked on at temperature 0."""
-    ablations: tuple[str, ...] = ()
-    """Forms of the critic beside the house's, and `published_pairs`, the actor with the paper's own pairs and weights."""
+    rows: tuple[str, ...] = ("zero_shot", "rft", "mtdpo", "magnet", "sweet_published", "sweet_house")
+    """The table's lines: keys of training.config.ROWS."""
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By row: the values that it has instead, by field such as `critic.fitting.lr`; `python -m training tune` finds them."""
     best_of: tuple[int, ...] = ()
     """Numbers of candidates of which the critic takes the best at each turn, on held-out tasks."""
-    fractions: tuple[float, ...] = ()
-    """Shares of the data to train all methods on, beside all of it."""
     workers: int = 2
     """Stages at a time."""
     threads: int = 1
@@ -176,17 +185,33 @@ class Recipe:
                 if isinstance(tasks := given.get(name), dict) and tasks.get("file"):
                     given[name] = {"first": 0, **tasks}
             if isinstance(tasks := given.get("held_out"), dict) and tasks.get("file"):
-                given = {"new_families": {"count": 0}, "new_wording": {"count": 0}, **given}
+                given = {"new_families": {"count": 0}, "new_phrasing": {"count": 0}, **given}
             recipe: Recipe = TypeAdapter(Recipe).validate_python(_over(json.loads(Recipe().to_json()), given))
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{where}: {'.'.join(map(str, first['loc'])) or 'the recipe'}: {first['msg']}.") from error
-        unknown = [name for name in recipe.ablations if name not in FORMS and name != "published_pairs"]
-        if unknown:
-            raise ValueError(
-                f"{where}: ablations: there is no {unknown[0]!r}: use {', '.join([*FORMS, 'published_pairs'])}."
-            )
+        for place, names in (("rows", recipe.rows), ("settings", tuple(recipe.settings))):
+            if unknown := [name for name in names if name not in ROWS]:
+                raise ValueError(f"{where}: {place}: there is no {unknown[0]!r}: use {', '.join(ROWS)}.")
+        for name in recipe.settings:
+            recipe.for_row(name)
         return recipe
+
+    def for_row(self, name: str) -> "Recipe":
+        """The recipe as a row has it. Raises ValueError, naming the field."""
+        setting = self.settings.get(name)
+        if not setting:
+            return self
+        table = {**json.loads(self.to_json()), "settings": {}}
+        for path, value in setting.items():
+            *outer, last = path.split(".")
+            part = table
+            for step in outer:
+                part = part.get(step, {})
+            if last not in part:
+                raise ValueError(f"settings.{name}: a recipe has no field {path!r}.")
+            part[last] = value
+        return Recipe.from_json(json.dumps(table), f"settings.{name}")
 
     def to_json(self) -> str:
         text: bytes = TypeAdapter(Recipe).dump_json(self, indent=1)
@@ -211,23 +236,32 @@ class Recipe:
         both = [row.task for row in learnt if row.description in descriptions]
         if not self.trajectories:
             programs = {(task.description, task.ground_truth) for task in held_out}
-            train = (find_task(id, home()) for id in self.train.ids())
+            train = (find_task(id, home()) for seed in self.seeds for id in self.train_of(seed))
             both += [t.task_id for t in train if (t.description, t.ground_truth) in programs]
         if both:
             raise ValueError(f"held_out has tasks that are learnt from, such as {both[0]}: choose others.")
 
+    def train_of(self, seed: int) -> list[str]:
+        """The training tasks of a seed; of a file, the same for all."""
+        if self.train.file:
+            return self.train.ids()
+        return replace(self.train, first=self.train.first + seed * self.train.count).ids()
+
     def test_sets(self) -> dict[str, list[str]]:
-        """The ids of each set of tasks that is measured on: new values in known families, new families, new wording."""
-        ids: dict[str, list[str]] = {name: getattr(self, name).ids() for name in TEST_SETS}
-        return {name: found for name, found in ids.items() if found}
+        """The ids of each set of tasks that is measured on: new values in known families, new families, new phrasing. Of tasks with
+        one and the same program the first is in it.
+        """
+        sets = {
+            name: {find_task(id, home()).ground_truth: id for id in reversed(getattr(self, name).ids())}
+            for name in TEST_SETS
+        }
+        return {name: [*found.values()][::-1] for name, found in sets.items() if found}
 
     def variants(self) -> Iterator[Variant]:
         """The lines of the table."""
-        for method in METHODS:
-            yield Variant(method=method)
-        for name in self.ablations:
-            pairs = name == "published_pairs"
-            yield Variant(method="sweet", published_pairs=True) if pairs else Variant(method="sweet", form=name)
-        for fraction in self.fractions:
-            for method in METHODS[1:]:
-                yield Variant(method=method, fraction=fraction)
+        for name in self.rows:
+            yield Variant(name_of_row=name)
+        for replies in sorted(self.replies)[:-1]:
+            for name in self.rows:
+                if name != "zero_shot":
+                    yield Variant(name_of_row=name, replies=replies)

@@ -1,31 +1,28 @@
 """The report of a run: a Markdown table with 95 % intervals over seeds and tasks, plots, and one JSON file.
 
-Intervals are of the crossed bootstrap: seeds and held-out tasks are drawn with replacement, together. They cover what differs
-between seeds: sampling and training; start policy and training tasks are the same in all. Two methods are compared on the same
-seeds and tasks (paired).
+Intervals are of the crossed bootstrap: seeds and held-out tasks are drawn with replacement, together. What differs between seeds is
+the start policy, its corpus, the training tasks, the dialogues and the order of training; with few seeds they are still somewhat
+too narrow (Cameron, Gelbach and Miller 2008). Two rows are compared on the same seeds and tasks (paired).
 """
 
 import json
+import platform
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from intervals import Values, crossed_interval, format_interval
-from training.recipe import Recipe, Variant
+from intervals import Values, crossed_interval, format_interval, interval
+from training.recipe import Recipe
 from training.stage import read_rows
 
-LABELS = {
-    "zero_shot": "zero-shot",
-    "rft": "rejection fine-tuning",
-    "mtdpo": "multi-turn DPO",
-    "sweet": "SWEET-RL, house form",
-}
 COLUMNS = ("success", "score", "told", "useful", "wasted", "redundant", "turns", "tokens")
 HEADERS = {
     "success": "success", "score": "tests passed", "told": "facts told", "useful": "useful questions", "wasted": "wasted",
     "redundant": "redundant", "turns": "turns", "tokens": "tokens a turn", "kl": "KL to start",
+    "late_entropy": "entropy, late / first turn",
 }  # fmt: skip
 
 
@@ -43,16 +40,6 @@ def column(rows: list[list[dict[str, Any]]], name: str) -> Values:
     return np.array([[float(row[name] if row[name] is not None else np.nan) for row in seed] for seed in rows])
 
 
-def label(variant: Variant) -> str:
-    """Of a line of the table."""
-    text = LABELS[variant.method]
-    if variant.form != "house":
-        text = f"SWEET-RL, {variant.form.replace('_', ' ')}"
-    if variant.published_pairs:
-        text += ", the paper's own pairs and weights"
-    return f"{text}, {variant.fraction:.0%} of the data" if variant.fraction < 1 else text
-
-
 def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
     """Write report.json, report.md and the plots; what stands in the JSON."""
     found = gather(folder, recipe)
@@ -61,10 +48,11 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
         rows = found[variant.name]
         measured = {name: crossed_interval(column(rows, name)) for name in COLUMNS}
         stage = f"evaluate-{variant.name}"
-        kls = [result["kl"] for result in read_results(folder, recipe, stage)]
+        results = read_results(folder, recipe, stage)
+        means = {name: sum(result[name] for result in results) / len(results) for name in ("kl", "late_entropy")}
         success = column(rows, "success").mean(axis=1)
         table[variant.name] = {
-            "label": label(variant), **measured, "kl": sum(kls) / len(kls), "success of each seed": success.tolist(),
+            "label": variant.label, **measured, **means, "success of each seed": success.tolist(),
             "success by hidden decisions": by_hidden(rows),
             "other sets": {
                 name: crossed_interval(column(read_seeds(folder, recipe, stage, f"{name}.jsonl"), "success"))
@@ -75,13 +63,17 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
             table[variant.name]["greedy"] = crossed_interval(
                 column(read_seeds(folder, recipe, stage, "greedy.jsonl"), "success")
             )
-    sweet = column(found["sweet"], "success")
+    successes = {name: column(rows, "success") for name, rows in found.items()}
     differences = {
-        name: crossed_interval(sweet - column(rows, "success")) for name, rows in found.items() if name != "sweet"
+        better: {
+            other: crossed_interval(successes[better] - successes[other]) for other in recipe.rows if other != better
+        }
+        for better in recipe.rows
     }
     result = {
-        "table": table, "sweet minus": differences, "critic": critics(folder, recipe), "left out": left_out(folder, recipe),
+        "table": table, "differences": differences, "critic": critics(folder, recipe), "left out": left_out(folder, recipe),
         "best of": best_of(folder, recipe) if recipe.best_of else {}, "leak rate": leak_rates(folder, recipe),
+        "cpu": cpu(),
         "recipe": {k: v for k, v in json.loads(recipe.to_json()).items() if k != "workers"},
     }  # fmt: skip
     (folder / "report.json").write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -90,6 +82,13 @@ def write(folder: Path, recipe: Recipe) -> dict[str, Any]:
     plot(folder, recipe, result)
     print(text)
     return result
+
+
+def cpu() -> str:
+    """Which kind of processor this machine has."""
+    known = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", known.read_text()) if known.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def read_seeds(folder: Path, recipe: Recipe, stage: str, file: str = "rows.jsonl") -> list[list[Any]]:
@@ -111,7 +110,9 @@ def by_hidden(rows: list[list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
 
 def best_of(folder: Path, recipe: Recipe) -> dict[str, dict[str, float]]:
     """Success with the best of N candidates at each turn; of one, the start policy itself."""
-    found = {"1": crossed_interval(column(gather(folder, recipe)["zero_shot"], "success"))}
+    found = {}
+    if "zero_shot" in recipe.rows:
+        found["1"] = crossed_interval(column(gather(folder, recipe)["zero_shot"], "success"))
     for samples in recipe.best_of:
         rows = read_seeds(folder, recipe, f"best-of-{samples}")
         found[str(samples)] = crossed_interval(column(rows, "success"))
@@ -122,16 +123,12 @@ def critics(folder: Path, recipe: Recipe) -> dict[str, Any]:
     """What the critics got right on tasks that they were not trained on, over the seeds."""
     found: dict[str, Any] = {}
     for variant in recipe.variants():
-        if variant.method == "sweet" and not variant.published_pairs:
-            measured = [result["validation"] for result in read_results(folder, recipe, variant.part("critic"))]
-            found[variant.part("critic")] = {name: pooled([m[name] for m in measured]) for name in measured[0]}
+        stage = f"critic-{variant.name}"
+        if variant.row.method == "sweet":
+            measured = [result["validation"] for result in read_results(folder, recipe, stage)]
+            verdicts = {name: [v for m in measured for v in m[name]] for name in measured[0]}
+            found[stage] = {name: interval(values) for name, values in verdicts.items() if values}
     return found
-
-
-def pooled(measured: list[dict[str, Any]]) -> dict[str, Any]:
-    """The mean over all that was measured, None of nothing, and of how many."""
-    count = sum(m["n"] for m in measured)
-    return {"mean": sum(m["mean"] * m["n"] for m in measured if m["n"]) / count if count else None, "n": count}
 
 
 def leak_rates(folder: Path, recipe: Recipe) -> dict[str, float]:
@@ -161,10 +158,12 @@ def left_out(folder: Path, recipe: Recipe) -> dict[str, Any]:
 def markdown(result: dict[str, Any]) -> str:
     """The report as a person reads it."""
     recipe, table = result["recipe"], result["table"]
-    tasks = table["zero_shot"]["success"]["n"] // len(recipe["seeds"])
+    tasks = next(iter(table.values()))["success"]["n"] // len(recipe["seeds"])
     lines = [
         f"# {recipe['base']}: {tasks} held-out tasks, {len(recipe['seeds'])} seeds, "
-        f"temperature {recipe['rollouts']['temperature']:g}",
+        f"temperature {recipe['rollouts']['temperature']:g}, {max(recipe['replies']):,} replies for training",
+        "",
+        f"Made on {result['cpu']}; on another kind of CPU the same seeds give other numbers.",
         "",
         "Mean [95 % interval over seeds and tasks].",
         "",
@@ -174,20 +173,24 @@ def markdown(result: dict[str, Any]) -> str:
     for row in table.values():
         cells = [format_interval(row[name], 3 if name in ("success", "score", "told") else 1) for name in COLUMNS]
         greedy = f" {format_interval(row['greedy'], 3)} |" if recipe["greedy"] else ""
-        lines.append(f"| {row['label']} | {' | '.join(cells)} | {row['kl']:.3f} |{greedy}")
-    if others := table["zero_shot"]["other sets"]:
+        lines.append(f"| {row['label']} | {' | '.join(cells)} | {row['kl']:.3f} | {row['late_entropy']:.2f} |{greedy}")
+    if others := next(iter(table.values()))["other sets"]:
         lines += ["", "Success on other held-out sets:", ""]
         lines += [f"| method | {' | '.join(n.replace('_', ' ') for n in others)} |", f"|---|{'---|' * len(others)}"]
         for row in table.values():
             lines.append(
                 f"| {row['label']} | {' | '.join(format_interval(v, 3) for v in row['other sets'].values())} |"
             )
-    lines += ["", "Difference in success, paired by seed and task:", ""]
-    for name, value in result["sweet minus"].items():
-        lines.append(f"- SWEET-RL, house form − {table[name]['label']}: {format_interval(value, 3)}")
-    lines += ["", "What the critic gets right on tasks that it was not trained on:", ""]
+    lines += ["", "Difference in success to the row at the left, paired by seed and task:", ""]
+    names = list(result["differences"])
+    lines += [f"| minus | {' | '.join(table[n]['label'] for n in names)} |", f"|---|{'---|' * len(names)}"]
+    for other in names:
+        cells = [format_interval(result["differences"][n][other], 3) if n != other else "–" for n in names]
+        lines.append(f"| {table[other]['label']} | {' | '.join(cells)} |")
+    if result["critic"]:
+        lines += ["", "What the critic gets right on tasks that it was not trained on:", ""]
     for name, measured in result["critic"].items():
-        parts = [f"{key} {v['mean']:.3f} (n = {v['n']})" for key, v in measured.items() if v["n"]]
+        parts = [f"{key} {format_interval(v, 3)} (n = {v['n']})" for key, v in measured.items()]
         lines.append(f"- {name}: {', '.join(parts)}")
     leaks = result["leak rate"].values()
     lines += [
@@ -205,7 +208,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def plot(folder: Path, recipe: Recipe, result: dict[str, Any]) -> None:
-    """Write curves.png, hidden.png and, where the recipe has them, best-of.png and data.png."""
+    """Write curves.png, hidden.png and, where the recipe has them, best-of.png and replies.png."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -220,28 +223,29 @@ def plot(folder: Path, recipe: Recipe, result: dict[str, Any]) -> None:
         pyplot.close(figure)
 
     def curves(axes: Any) -> None:
-        for stage in ("rft", "mtdpo", "critic", "sweet"):
+        for stage in [name for name in recipe.rows if name != "zero_shot"]:
             path = folder / f"seed-{recipe.seeds[0]}" / stage / "history.jsonl"
-            losses = [row["loss"] for row in read_rows(path)]
+            losses = [row["loss"] for row in read_rows(path)] or [0.0]  # nothing was preferred, nothing learnt
             width = max(1, len(losses) // 20)
             smooth = np.convolve(losses, np.ones(width) / width, "valid")
-            axes.plot(np.linspace(0, 1, len(smooth)), smooth, label="actor" if stage == "sweet" else stage)
+            axes.plot(np.linspace(0, 1, len(smooth)), smooth, label=stage)
         axes.set(xlabel="share of the stage's steps", ylabel="loss, moving mean", title=f"Seed {recipe.seeds[0]}")
 
     def hidden(axes: Any) -> None:
-        for name, row in result["table"].items():
-            if name in LABELS:
-                points = row["success by hidden decisions"]
-                errors(axes, list(map(int, points)), list(points.values()), row["label"])
+        for name in recipe.rows:
+            row = result["table"][name]
+            points = row["success by hidden decisions"]
+            errors(axes, list(map(int, points)), list(points.values()), row["label"])
         axes.set(xlabel="hidden decisions", ylabel="success", ylim=(0, None), title="Held-out tasks")
         axes.xaxis.get_major_locator().set_params(integer=True)
 
-    def data(axes: Any) -> None:
-        for method in ("rft", "mtdpo", "sweet"):
-            shares = [*sorted(recipe.fractions), 1.0]
-            rows = [result["table"][Variant(method=method, fraction=share).name] for share in shares]
-            errors(axes, shares, [row["success"] for row in rows], LABELS[method])
-        axes.set(xlabel="share of the collected tasks", ylabel="success", ylim=(0, None), title="Data")
+    def replies(axes: Any) -> None:
+        budgets = sorted(recipe.replies)
+        for name in recipe.rows:
+            names = [name if n == budgets[-1] or name == "zero_shot" else f"{name}-{n}" for n in budgets]
+            rows = [result["table"][n] for n in names]
+            errors(axes, budgets, [row["success"] for row in rows], result["table"][name]["label"])
+        axes.set(xlabel="replies generated for training", ylabel="success", ylim=(0, None), title="Held-out tasks")
 
     def best(axes: Any) -> None:
         points = result["best of"]
@@ -253,8 +257,8 @@ def plot(folder: Path, recipe: Recipe, result: dict[str, Any]) -> None:
     if recipe.best_of:
         save("best-of.png", best)
     save("hidden.png", hidden)
-    if recipe.fractions:
-        save("data.png", data)
+    if len(recipe.replies) > 1:
+        save("replies.png", replies)
 
 
 def errors(axes: Any, xs: Sequence[float], points: Sequence[dict[str, float]], text: str) -> None:

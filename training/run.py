@@ -53,11 +53,11 @@ def needed(recipe: Recipe, job: Job) -> list[Job]:
     """What a stage needs."""
     found = []
     for need in STAGES[job.stage].needs:
-        need = job.variant.method if need == "policy" else need
+        need = job.variant.row.method if need == "policy" else need
         if need not in ("start", "zero_shot"):
             found.append(job.of(need))
         elif recipe.base == "tiny":  # the demonstration's start policy is a stage itself
-            found.append(Job("tiny"))
+            found.append(Job("tiny", job.seed))
     return found
 
 
@@ -73,9 +73,6 @@ def run(folder: Path, recipe: Recipe) -> dict[str, Any]:
     store_recipe(folder, recipe)
     todo = plan(recipe)
     done = {name for name in todo if (folder / name).is_dir()}
-    if "tiny" in todo and "tiny" not in done:
-        make(folder, recipe, "tiny")
-        done.add("tiny")
     order = TopologicalSorter({name: [n.name for n in needed(recipe, job)] for name, job in todo.items()})
     order.prepare()
     waiting: list[str] = []
@@ -115,9 +112,7 @@ def make(folder: Path, recipe: Recipe, name: str) -> None:
     """
     whole, part = folder / name, folder / f"{name}.part"
     whole.parent.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(
-        2 * recipe.threads if name == "tiny" else recipe.threads
-    )  # sums depend on it; tiny is made alone
+    torch.set_num_threads(recipe.threads)  # sums depend on it
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not whole.is_dir():
         part.mkdir(exist_ok=True)
         everyone = PartialState()
@@ -166,7 +161,7 @@ def begin(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-LINES = ("seeds", "ablations", "best_of", "fractions", "workers")
+LINES = ("seeds", "rows", "best_of", "workers")
 """What says which stages there are, and nothing of what they do."""
 
 

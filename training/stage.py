@@ -3,6 +3,7 @@
 A stage is made as NAME.part and renamed when it is done, so that a run that was killed goes on with what is done.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,21 +26,16 @@ class Job:
     stage: str
     """Its kind: a key of training.run.STAGES."""
     seed: int = 0
-    variant: Variant = field(default_factory=lambda: Variant(method="sweet"))
+    variant: Variant = field(default_factory=lambda: Variant(name_of_row="sweet_house"))
     samples: int = 0
     """Of best-of."""
 
     @property
     def name(self) -> str:
         """Its folder's."""
-        if self.stage == "tiny":
-            return "tiny"
-        names = {
-            "collect": "collect", "candidates": "candidates", "best-of": f"best-of-{self.samples}",
-            "critic": self.variant.part("critic"), "ranked": self.variant.part("ranked"),
-            "evaluate": f"evaluate-{self.variant.name}",
-        }  # fmt: skip
-        return f"seed-{self.seed}/{names.get(self.stage, self.variant.name)}"
+        names = {"tiny": "tiny", "collect": "collect", "best-of": f"best-of-{self.samples}"}
+        own = self.variant.name if self.stage == self.variant.row.method else f"{self.stage}-{self.variant.name}"
+        return f"seed-{self.seed}/{names.get(self.stage, own)}"
 
     def of(self, stage: str) -> "Job":
         """The job of another stage, of the same seed and variant."""
@@ -57,28 +53,42 @@ class Workspace:
         """A stage's folder, once it is made."""
         return self.folder / job.name
 
-    @property
-    def base(self) -> str:
-        """The start policy's folder, or its name on the hub."""
-        return str(self.folder / "tiny") if self.recipe.base == "tiny" else self.recipe.base
+    def recipe_of(self, job: Job) -> Recipe:
+        """The recipe as the job's row has it."""
+        return self.recipe.for_row(job.variant.name_of_row)
+
+    def base(self, seed: int) -> str:
+        """The folder of a seed's start policy, or its name on the hub."""
+        return str(self.path(Job("tiny", seed))) if self.recipe.base == "tiny" else self.recipe.base
 
     def new_policy(self, seed: int) -> Policy:
         """The start policy with a new adapter."""
-        return load_policy(self.base, loading=replace(self.recipe.loading, seed=seed))
+        return load_policy(self.base(seed), loading=replace(self.recipe.loading, seed=seed))
 
-    def start_policy(self) -> Policy:
+    def start_policy(self, seed: int) -> Policy:
         """The start policy, to sample from."""
-        return load_policy(self.base, loading=self.recipe.loading, merged=True)
+        return load_policy(self.base(seed), loading=self.recipe.loading, merged=True)
+
+    def allowed(self, job: Job) -> int:
+        """Replies that may be generated for the job's method."""
+        return job.variant.replies or max(self.recipe.replies)
+
+    def candidates_allowed(self, job: Job) -> int:
+        """Those that are candidates."""
+        share = self.recipe_of(job).candidates.share
+        return round(share * self.allowed(job)) if job.variant.row.method == "sweet" else 0
 
     def collected(self, job: Job) -> list[Trajectory]:
-        """The scored trajectories of the job's seed, of its share of the tasks. A wish without a reference teaches nothing, and
-        neither does a dialogue in which the person gave code away.
+        """The scored trajectories of the job's seed, as many as its method may have generated; of a file, all.
+
+        A wish without a reference teaches nothing, and neither does a dialogue in which the person gave code away.
         """
-        found = read_trajectories(self.path(job.of("collect")) / "trajectories.jsonl")
-        rows = [t for t in found if t.score is not None and not t.leaks]
-        tasks = list(dict.fromkeys(t.task for t in rows))
-        kept = set(tasks[: max(1, round(job.variant.fraction * len(tasks)))])
-        return [t for t in rows if t.task in kept]
+        found = list(read_trajectories(self.path(job.of("collect")) / "trajectories.jsonl"))
+        if not self.recipe.trajectories:
+            generated = itertools.accumulate(len(t.replies) for t in found)
+            allowed = self.allowed(job) - self.candidates_allowed(job)
+            found = [t for t, replies in zip(found, generated, strict=True) if replies <= allowed]
+        return [t for t in found if t.score is not None and not t.leaks]
 
     def pairs(self, trajectories: Sequence[Trajectory], with_task: bool = False) -> Pairs:
         """Pairs of trajectories by the recipe's rule, and a person's choices; `with_task`: of those that have a reference.

@@ -1,6 +1,6 @@
 """Makes the small start policy of the demonstration: a Llama of 1.2 million parameters and its tokenizer, from scratch.
 
-    python -m training stage runs/demo tiny
+    python -m training stage runs/demo seed-0/tiny
 
 First it reads programs whose request leaves almost nothing open: so it learns to write what it was told. Then it reads dialogues of
 mixed quality about our own backend tasks: agents that ask what is open, ask in vain, ask twice, answer too early. So it knows the
@@ -8,8 +8,8 @@ language of these tasks, as a large model knows that of programs, and answers so
 collaborate: that is what the other stages teach. In a part of the dialogues the system message shows the program, and the agent
 acts as one who has read it, so that the critic can read one there.
 
-It reads of the first families alone, in the wordings that are not held out, and no program that behaves like one of a task that the
-policies are trained or measured on.
+It reads of the first families alone, in the phrasings that are not held out, and no program that behaves like one of a task
+that the policies are trained or measured on.
 """
 
 import random
@@ -23,7 +23,7 @@ import torch
 
 from tasks.answers import MARKER
 from tasks.colbench import Task
-from tasks.decisions import Decision, Family, Option, OwnSplit, wordings
+from tasks.decisions import Decision, Family, Option, OwnSplit, phrasings
 from tasks.dialogue import Message, Turn, prompt_of
 from tasks.families import FAMILIES
 from tasks.kinds import ENVIRONMENTS
@@ -100,10 +100,10 @@ def _talk(
             )  # as it is stored
             return turns
         if open_ and rng.random() < habits.useful:
-            question = rng.choice(wordings(rng.choice(open_).questions, split))
+            question = rng.choice(phrasings(rng.choice(open_).questions, split))
         else:
             vain = [d for d in family.decisions if d in asked or d not in hidden]
-            question = rng.choice([rng.choice(FILLERS), *(rng.choice(wordings(d.questions, split)) for d in vain)])
+            question = rng.choice([rng.choice(FILLERS), *(rng.choice(phrasings(d.questions, split)) for d in vain)])
         answer = answer_from_facts(task, question, turns, PersonBehaviour(), 0)
         say("agent", question)
         say("person", answer)
@@ -232,9 +232,9 @@ def _rendered(tokenizer: Any, messages: list[Message]) -> Rendered:
 
 def make(workspace: Workspace, job: Job, part: Path) -> None:
     """The start policy of the demonstration."""
-    recipe = workspace.recipe
-    later = HeldOut(find_task(id, home()) for id in chain(recipe.train.ids(), *recipe.test_sets().values()))
-    history = make_tiny(recipe.tiny, recipe.train.difficulties, recipe.rollouts.max_turns, part, later)
+    recipe, tiny = workspace.recipe, replace(workspace.recipe.tiny, seed=workspace.recipe.tiny.seed + job.seed)
+    later = HeldOut(find_task(id, home()) for id in chain(recipe.train_of(job.seed), *recipe.test_sets().values()))
+    history = make_tiny(tiny, recipe.train.difficulties, recipe.rollouts.max_turns, part, later)
     write_rows(part / "history.jsonl", history)
 
 

@@ -7,11 +7,11 @@ one that was answered before (redundant); the right program against one with a s
 import random
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from tasks.answers import MARKER
 from tasks.colbench import Task
-from tasks.decisions import Decision, Family, Option, OwnSplit, wordings
+from tasks.decisions import Decision, Family, Option, OwnSplit, phrasings
 from tasks.dialogue import Message
 from tasks.families import FAMILIES
 from tasks.lookup import find_task
@@ -25,7 +25,7 @@ from training.policy import Policy
 from training.preference import ReferencedRow, render_pairs, with_reference
 from training.ranked import score_candidates
 from training.recipe import Recipe
-from training.stage import first_of_each_task, mean
+from training.stage import first_of_each_task
 
 Contrast = Literal["useful > wasted", "useful > redundant", "right > wrong"]
 
@@ -58,7 +58,7 @@ def contrasts(trajectories: Sequence[Trajectory], seed: int) -> list[tuple[Contr
 
 
 def _questions(rng: random.Random, good: list[Decision], bad: list[Decision]) -> tuple[str, str]:
-    better, worse = (rng.choice(wordings(rng.choice(some).questions, "train")) for some in (good, bad))
+    better, worse = (rng.choice(phrasings(rng.choice(some).questions, "train")) for some in (good, bad))
     return better, worse
 
 
@@ -78,8 +78,8 @@ def _programs(rng: random.Random, task: Task, family: Family) -> tuple[str, str]
 
 def validate(
     policy: Policy, form: CriticForm, head: Head | None, held_out: Sequence[Trajectory], recipe: Recipe, seed: int
-) -> dict[str, Any]:
-    """Pair accuracy, and with own tasks how often the better turn has the higher advantage."""
+) -> dict[str, list[float]]:
+    """Verdicts of pairs and, with own tasks, of turns: whether the better one has the higher advantage (`ahead`)."""
     micro = recipe.critic.fitting.micro_batch
     try:
         pairs = make_pairs(held_out, recipe.pairing, recipe.margin).pairs
@@ -94,7 +94,7 @@ def validate(
         [ReferencedRow(r) for r in rows] if head is not None else with_reference(policy, rows, micro, "validation")
     )
     sums = [sum(a) for a in turn_advantages(policy, form, head, scored_rows, micro)]
-    measured: dict[str, Any] = {"pairs": mean([ahead(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)])}
+    measured = {"pairs": [ahead(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]}
     verdicts: dict[str, list[float]] = {"useful > wasted": [], "useful > redundant": [], "right > wrong": []}
     found = contrasts(first_of_each_task(held_out), seed)
     sampled = [(task, messages, Counter([better, worse])) for _, task, messages, better, worse in found]
@@ -105,7 +105,7 @@ def validate(
     for contrast, task, messages, better, worse in found:
         if both := scored.get(repr((task, messages, [better, worse]))):  # not those longer than the window
             verdicts[contrast].append(ahead(both[0].advantage, both[1].advantage))
-    return {**measured, **{contrast: mean(values) for contrast, values in verdicts.items()}}
+    return {**measured, **verdicts}
 
 
 def ahead(better: float, worse: float) -> float:

@@ -99,7 +99,7 @@ def test_a_page_that_was_made_without_reading_draws_out_nothing() -> None:
     rng = random.Random(2)
     tasks = [make_page("test", 6, n) for n in range(3)]
     pages = ["<html><body>one two three</body></html>"]
-    for trade in sorted(TRADES):
+    for trade in sorted(TRADES)[:4]:
         pages.append(draw({d.key: rng.choice(d.of_split("test")) for d in DECISIONS}, trade, 0))
     told = 0
     for task in tasks:

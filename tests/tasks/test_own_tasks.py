@@ -44,11 +44,11 @@ def test_each_question_is_understood_and_no_statement_hides_in_another(
     statements = [s for d in decisions for o in d.options for s in o.statements]
     assert not [(a, b) for a, b in permutations(statements, 2) if a in b]
     for decision in decisions:
-        train, test, reworded = (decision.of_split(split) for split in SPLITS)
+        train, test, rephrased = (decision.of_split(split) for split in SPLITS)
         assert len(train) > 1
         assert len(test) > 1
         assert not set(train) & set(test)
-        assert test == reworded
+        assert test == rephrased
 
 
 def test_families_share_no_sentence() -> None:
@@ -152,4 +152,4 @@ def test_truth_passes_constants_do_not_and_hidden_decisions_stay_hidden(difficul
 def test_asking_for_everything_solves_all_and_guessing_almost_nothing() -> None:
     tasks = [make_task(split, 3, n) for split in SPLITS for n in range(24)]
     assert all(play(task, "asking") for task in tasks)
-    assert sum(play(task, "guessing") for task in tasks) <= 2
+    assert sum(play(task, "guessing") for task in tasks) <= 0.1 * len(tasks)

@@ -2,20 +2,25 @@
 
 import json
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 from graphs import collaborate
+from models.scripted import PolicyModel
+from settings import Settings
+from tasks.lookup import find_task, store_tasks
 from tests.conftest import said
 from tests.training.conftest import stir
 from tests.training.test_pairs import trajectory
 from training.chat import open_chat, run_lockstep
-from training.collect import collect, take
+from training.collect import collect, leak_rate, take
 from training.config import LoadConfig, RolloutConfig
 from training.evaluate import questions, row_of
 from training.generate import generate
@@ -88,12 +93,40 @@ def test_collecting_goes_on_after_whole_groups(base: Path, tmp_path: Path) -> No
     policy = load_policy(base, merged=True)
     rollouts = RolloutConfig(max_turns=2, most=8, group=2, rows=2, seed=3)
     whole = collect(policy, TASKS, 2, rollouts, tmp_path / "a.jsonl", "a")
-    assert [t.task for t in whole] == [t for t in TASKS for _ in range(2)]
+    assert [t.task for t in whole] == TASKS * 2
     assert all(t.max_turns == 2 and t.agent == str(base) for t in whole)
     lines = (tmp_path / "a.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "b.jsonl").write_text("".join(lines[:3]) + lines[3][:20])  # killed in its second group
     assert collect(policy, TASKS, 2, rollouts, tmp_path / "b.jsonl", "b") == whole
     assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
+    fewer = collect(policy, TASKS, 2, rollouts, tmp_path / "c.jsonl", "c", most=5)
+    assert fewer == whole[: len(fewer)]
+    assert sum(len(t.replies) for t in fewer[:-2]) < 5 <= sum(len(t.replies) for t in fewer)
+    bare = store_tasks([replace(find_task(TASKS[0], Settings()), facts=())], "bare", Settings())
+    with pytest.raises(ValueError, match="has no facts, of which the person of rules tells"):
+        collect(policy, bare, 1, rollouts, tmp_path / "d.jsonl", "d")
+
+
+def test_a_model_plays_the_person_of_a_task_without_facts(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as public ColBench's; what it gives away is counted, and not learnt from."""
+    bare = store_tasks(
+        [replace(find_task(id, Settings()), facts=(), stated=()) for id in TASKS[:2]], "bare", Settings()
+    )
+    asked: list[str] = []
+
+    def person(prompt: Sequence[BaseMessage]) -> str:
+        asked.append(prompt[0].text)
+        return "It is five." if len(asked) % 2 else "return x * 5"
+
+    monkeypatch.setattr("nodes.collaborate.reply.open_person", lambda model, settings: PolicyModel(policy=person))
+    policy = load_policy(base, merged=True)
+    rollouts = RolloutConfig(person="model", person_model="somebody", max_turns=2, most=8, group=2, rows=2)
+    made = collect(policy, bare, 2, rollouts, tmp_path / "a.jsonl", "a")
+    assert {t.person for t in made} == {"somebody"}
+    assert sum(text.startswith("You write down what a person wants") for text in asked) >= 2, "of each task once"
+    assert leak_rate(made) == sum(t.leaks for t in made) / sum(len(t.turns) // 2 for t in made)
 
 
 def test_a_policy_in_the_graph_of_everybody(base: Path) -> None:

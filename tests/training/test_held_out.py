@@ -87,7 +87,7 @@ def sentences(family: Family, last: bool) -> set[str]:
     return questions | {s for d in family.decisions for o in d.options for s in o.statements[which]}
 
 
-def test_no_sentence_of_a_new_family_or_of_the_held_out_wording_is_read(read: list[Message]) -> None:
+def test_no_sentence_of_a_new_family_or_of_the_held_out_phrasing_is_read(read: list[Message]) -> None:
     said = "\n".join(message["content"] for message in read)
     for family in NEW:
         assert family.wish not in said

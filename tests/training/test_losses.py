@@ -85,7 +85,7 @@ def side(request: pytest.FixtureRequest, policy: Policy) -> None:
     policy.tokenizer.padding_side = request.param
 
 
-@pytest.mark.parametrize("name", ["house", "no_length_normalisation", "released"])
+@pytest.mark.parametrize("name", ["house", "house_no_length_normalisation", "released"])
 @pytest.mark.parametrize("size", [1, 4])
 def test_advantage_and_critic_loss(policy: Policy, side: None, pairs: list[Pair], name: str, size: int) -> None:
     form, beta, nll = FORMS[name], 0.7, 0.3
@@ -152,7 +152,7 @@ def test_advantages_by_hand() -> None:
     ratios = torch.tensor([[0.0, 1.0, 3.0, 0.0, 4.0]])
     turns = torch.tensor([[NO_TURN, 0, 0, NO_TURN, 1]])
     assert advantages(FORMS["house"], ratios, turns).tolist() == [[2.0, 4.0]]
-    assert advantages(FORMS["no_length_normalisation"], ratios, turns).tolist() == [[4.0, 4.0]]
+    assert advantages(FORMS["house_no_length_normalisation"], ratios, turns).tolist() == [[4.0, 4.0]]
     torch.testing.assert_close(advantages(FORMS["released"], ratios, turns), torch.tensor([[4 / 3, 4 / 3]]))
 
 
@@ -186,7 +186,7 @@ def test_the_gradient_is_of_the_adapter_and_of_the_agents_tokens(policy: Policy,
 
 
 def test_the_regression_head(policy: Policy, pairs: list[Pair]) -> None:
-    form = FORMS["regression_head"]
+    form = FORMS["house_regression_head"]
     head = load_head(policy, form)
     assert head is not None
     torch.nn.init.normal_(head.linear.weight)
@@ -212,7 +212,7 @@ def test_a_reference_is_computed_once_for_a_row(policy: Policy) -> None:
     torch.testing.assert_close(made[0].chosen.reference, alone.reference)
 
 
-@pytest.mark.parametrize("name", ["house", "published", "released", "no_hidden_information"])
+@pytest.mark.parametrize("name", ["house", "published", "released", "house_no_hidden_information"])
 def test_candidates_are_scored_after_what_was_said(policy: Policy, name: str) -> None:
     stir(policy)
     form, task = FORMS[name], "own-backend/train/4/1"
@@ -230,7 +230,7 @@ def test_candidates_are_scored_after_what_was_said(policy: Policy, name: str) ->
             reference = plain_turns(plain_log_probs(policy, blind), blind)[1]
         assert len(now) == len(reference)
         assert candidate.advantage == pytest.approx((sum(now) - sum(reference)) / len(now), rel=1e-4, abs=1e-5)
-    assert (blind.ids == seen.ids) == (name in ("published", "no_hidden_information"))
+    assert (blind.ids == seen.ids) == (name in ("published", "house_no_hidden_information"))
 
 
 def test_activations_computed_again_give_the_same_gradient(policy: Policy, base: Path, pairs: list[Pair]) -> None:

@@ -22,6 +22,7 @@ from tasks.own_backend import HeldOut
 from tasks.trajectory import BadTrajectory, Trajectory, read_trajectories
 from tests.conftest import said
 from training.actor import house_pairs, published_pairs
+from training.batch import NO_TURN
 from training.candidates import Candidate, StoredTurn, stored_turns
 from training.config import Habits, TrainConfig
 from training.export import learnt_from
@@ -29,7 +30,7 @@ from training.messages import HIDDEN, before_turn, hidden_information, whole
 from training.pairs import NoPairs, make_pairs, print_statistics
 from training.policy import Policy
 from training.recipe import Recipe, Tasks
-from training.rft import train_rft
+from training.rft import train_rft, vain_turns, without_turns
 from training.run import plan
 from training.stage import Workspace
 from training.tiny import make_dialogue
@@ -267,9 +268,42 @@ def collected(folder: Path, recipe: Recipe) -> Workspace:
     return Workspace(folder, recipe)
 
 
+def test_a_row_learns_from_as_many_replies_as_it_may_have_generated(tmp_path: Path) -> None:
+    """Dialogues of two replies each; half of what SWEET-RL may generate is candidates."""
+    path = tmp_path / "seed-0" / "collect" / "trajectories.jsonl"
+    path.parent.mkdir(parents=True)
+    leaking = replace(trajectory(1.0), turns=tuple({**turn, "leak": "fence"} for turn in trajectory(1.0).turns))
+    rows = [leaking, *(trajectory(float(n % 2)) for n in range(9))]
+    path.write_text("".join(json.dumps(row.to_row()) + "\n" for row in rows))
+    workspace = Workspace(tmp_path, Recipe(replies=(8, 20), rows=("mtdpo", "sweet_house")))
+    jobs = plan(workspace.recipe)
+    learnt = {name: len(workspace.collected(jobs[f"seed-0/{name}"])) for name in ("mtdpo", "mtdpo-8", "sweet_house")}
+    assert learnt == {"mtdpo": 9, "mtdpo-8": 3, "sweet_house": 4}, "without the one in which code was given away"
+    assert workspace.candidates_allowed(jobs["seed-0/sweet_house-8"]) == 4
+
+
+def test_a_turn_that_drew_out_nothing_stays_in_the_context_and_leaves_the_loss(policy: Policy) -> None:
+    task = find_task(TASK, Settings())
+    told, vain = task.facts[0].statement, "That sounds fine so far."
+    turns = (
+        said("agent", "How?"),
+        said("person", told),
+        said("agent", "So?"),
+        said("person", vain),
+        said("agent", "x = 1"),
+    )
+    row = replace(trajectory(1.0), turns=turns, told=(task.facts[0].key,))
+    assert vain_turns(row) == {1}
+    rendered = policy.render(whole(row))
+    masked = without_turns(rendered, vain_turns(row))
+    assert masked.ids == rendered.ids
+    assert set(masked.turns) == {NO_TURN, 0, 2}
+    assert vain_turns(replace(row, told=())) == set(), "where nothing is known to have been told, nothing is vain"
+
+
 def test_a_wish_without_a_reference_is_in_no_stage(home: Path, tmp_path: Path) -> None:
     recipe = Recipe(trajectories=str(kept(home) / "collaborations.jsonl"))
-    rows = collected(tmp_path, recipe).collected(plan(recipe)["seed-0/critic"])
+    rows = collected(tmp_path, recipe).collected(plan(recipe)["seed-0/critic-sweet_house"])
     assert [t.score for t in rows] == [1.0, 0.5]
 
 
@@ -284,6 +318,6 @@ def test_a_persons_choices_are_pairs_for_critic_and_multi_turn_dpo(home: Path, t
 def test_a_card_says_what_the_file_held(home: Path, tmp_path: Path) -> None:
     recipe = Recipe(trajectories=str(kept(home) / "collaborations.jsonl"))
     collected(tmp_path, recipe)
-    told = learnt_from(tmp_path / "seed-0", "seed-0/sweet", recipe)
+    told = learnt_from(tmp_path / "seed-0", "seed-0/sweet_house", recipe)
     assert (told["dialogues"], told["tasks"], told["train"]) == (2, 1, recipe.trajectories)
     assert told["success"] == 0.5

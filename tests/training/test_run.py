@@ -52,10 +52,10 @@ def recipe(base: Path, spoken: Path) -> Recipe:
     return Recipe(
         base=str(base), loading=LoadConfig(rank=4, alpha=8), train=TRAIN, trajectories=str(spoken),
         held_out=Tasks(split="own-backend/test", count=4), new_families=replace(Recipe().new_families, count=2),
-        new_wording=Tasks(count=0), rollouts=RolloutConfig(max_turns=3, most=10, group=4, rows=16),
+        new_phrasing=Tasks(count=0), rollouts=RolloutConfig(max_turns=3, most=10, group=4, rows=16),
         validation=0.25, rft=fitting, mtdpo=PreferenceConfig(fitting=fitting), critic=PreferenceConfig(fitting=fitting),
-        candidates=CandidateConfig(dialogues=0.2, samples=4), actor=PreferenceConfig(fitting=replace(fitting, epochs=1)),
-        seeds=(0,), greedy=True,
+        candidates=CandidateConfig(samples=4), actor=PreferenceConfig(fitting=replace(fitting, epochs=1)),
+        seeds=(0,), greedy=True, replies=(40,), rows=("zero_shot", "rft", "mtdpo", "sweet_house"),
     )  # fmt: skip
 
 
@@ -71,29 +71,29 @@ def test_the_callback_keeps_what_a_run_was(spoken: Path) -> None:
 
 
 def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = replace(
-        recipe,
-        ablations=("published", "regression_head", "untrained", "published_pairs"),
-        fractions=(0.5,),
-        best_of=(2,),
-    )
+    more = ("rft_masked", "magnet", "sweet_published", "sweet_published_untrained", "sweet_house_regression_head",
+            "sweet_house_untrained")  # fmt: skip
+    whole = replace(recipe, rows=(*recipe.rows, *more), best_of=(2,))
     result = run(done, whole)
-    assert set(result["table"]) == {
-        "zero_shot", "rft", "mtdpo", "sweet", "sweet-published", "sweet-regression_head", "sweet-untrained",
-        "sweet-published-pairs",
-        "rft-50", "mtdpo-50", "sweet-50",
-    }  # fmt: skip
+    assert set(result["table"]) == set(whole.rows)
     assert all(row["success"]["n"] == 4 for row in result["table"].values())
     assert result["table"]["zero_shot"]["kl"] == 0 != result["table"]["rft"]["kl"]
-    assert set(result["critic"]["critic"]) >= {"pairs", "useful > wasted"}
+    assert set(result["critic"]["critic-sweet_house"]) >= {"pairs", "useful > wasted"}
+    assert set(result["table"]["rft"]["other sets"]) == {"new_families"}
+    assert result["differences"]["rft"]["mtdpo"]["mean"] == -result["differences"]["mtdpo"]["rft"]["mean"]
+    assert max(result["leak rate"].values()) == 0
     assert "| multi-turn DPO |" in (done / "report.md").read_text()
     assert set(result["best of"]) == {"1", "2"}
-    for name in ("curves.png", "hidden.png", "data.png", "best-of.png"):
+    for name in ("curves.png", "hidden.png", "best-of.png"):
         assert (done / name).read_bytes().startswith(b"\x89PNG")
-    assert not read_rows(done / "seed-0" / "critic-untrained" / "history.jsonl")
-    ranked = read_rows(done / "seed-0" / "ranked-untrained" / "ranked.jsonl")
-    assert any(c["advantage"] for row in ranked for c in row["candidates"])  # it reads what is hidden
-    assert result["critic"]["critic-untrained"]["pairs"]["mean"] == 0.5  # of the pairs alone nothing is known
+    assert not read_rows(done / "seed-0" / "critic-sweet_house_untrained" / "history.jsonl")
+    for form, reads in (("house_untrained", True), ("published_untrained", False)):
+        ranked = read_rows(done / "seed-0" / f"ranked-sweet_{form}" / "ranked.jsonl")
+        assert any(c["advantage"] for row in ranked for c in row["candidates"]) == reads, form
+    assert result["table"]["sweet_published_untrained"]["kl"] == 0, "it prefers nothing, so nothing is learnt"
+    assert (
+        result["critic"]["critic-sweet_house_untrained"]["pairs"]["mean"] == 0.5
+    )  # of the pairs alone nothing is known
     names = set(plan(whole))
     assert names == {str(p.parent.relative_to(done)) for p in done.rglob("result.json")}
     assert not list(done.rglob("*.part"))
@@ -101,10 +101,10 @@ def test_a_recipe_from_dialogues_to_the_table(recipe: Recipe, done: Path, capsys
     kept = (done / "report.json").read_bytes()
     assert run(done, whole) == result  # nothing is made twice
     assert (done / "report.json").read_bytes() == kept
-    with pytest.raises(ValueError, match=r"made with another recipe \(samples\)"):
-        run(done, replace(whole, samples=9))
-    fewer = run(done, replace(whole, ablations=(), fractions=(), best_of=()))
-    assert fewer["table"] == {name: result["table"][name] for name in ("zero_shot", "rft", "mtdpo", "sweet")}
+    with pytest.raises(ValueError, match=r"made with another recipe \(replies\)"):
+        run(done, replace(whole, replies=(9,)))
+    fewer = run(done, recipe)
+    assert fewer["table"] == {name: result["table"][name] for name in recipe.rows}
     shutil.copy(done / "report.json", done.parent / "of the recipe alone.json")
     assert run(done, whole) == result
 
@@ -133,13 +133,13 @@ def test_killed_at_random_moments(recipe: Recipe, done: Path, tmp_path: Path) ->
     killed, unbroken = (
         json.loads(file.read_text()) for file in (folder / "report.json", done.parent / "of the recipe alone.json")
     )
-    more = unbroken.pop("left out")  # of the ablations in that folder too
+    more = unbroken.pop("left out")  # of the other rows in that folder too
     assert killed.pop("left out").items() <= more.items()
     assert killed == unbroken
 
 
 def test_an_exported_policy_works_in_the_graph(done: Path, tmp_path: Path) -> None:
-    export(done, "seed-0/sweet", tmp_path / "model")
+    export(done, "seed-0/sweet_house", tmp_path / "model")
     told = (tmp_path / "model" / "README.md").read_text()
     assert "4 tasks" in told
     assert "vllm serve" in told
@@ -149,7 +149,7 @@ def test_an_exported_policy_works_in_the_graph(done: Path, tmp_path: Path) -> No
     base = json.loads((done / "recipe.json").read_text())["base"]
     assert open_chat(base, tmp_path / "adapter").name == "micro"
     with pytest.raises(FileExistsError, match="there already"):
-        export(done, "seed-0/sweet", tmp_path / "model")
+        export(done, "seed-0/sweet_house", tmp_path / "model")
     with pytest.raises(PolicyFailed, match="no trained policy"):
         export(done, "seed-0/collect", tmp_path / "other")
 
@@ -174,7 +174,10 @@ def test_a_full_disk_leaves_no_half_stage(recipe: Recipe, tmp_path: Path, monkey
         ('{"critc": {}}', "r.json: critc: Unexpected"),
         ('{"critic": {"beta": "x"}}', "r.json: critic.beta: Input should be a valid number"),
         ('{"rft": {"lr": 1, "momentum": 1}}', "r.json: rft.momentum"),
-        ('{"ablations": ["x"]}', "r.json: ablations: there is no 'x'"),
+        ('{"rows": ["x"]}', "r.json: rows: there is no 'x'"),
+        ('{"settings": {"x": {}}}', "r.json: settings: there is no 'x'"),
+        ('{"settings": {"rft": {"rft.rate": 1}}}', "settings.rft: a recipe has no field 'rft.rate'"),
+        ('{"settings": {"rft": {"rft.lr": "x"}}}', "settings.rft: rft.lr: Input should be a valid number"),
     ],
 )
 def test_a_bad_recipe_is_named(text: str, why: str) -> None:
@@ -251,5 +254,8 @@ def test_the_command_line_says_what_is_wrong(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "stage", str(tmp_path), "seed-9/rft"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 1
-    assert "There is no stage 'seed-9/rft': use one of tiny, seed-0/evaluate-zero_shot, seed-0/collect" in told.stderr
+    assert (
+        "There is no stage 'seed-9/rft': use one of seed-0/tiny, seed-0/evaluate-zero_shot, seed-0/collect"
+        in told.stderr
+    )
     shutil.rmtree(tmp_path)
