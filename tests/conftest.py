@@ -21,6 +21,7 @@ from memory.store import QdrantStore
 from runtime import Runtime, open_runtime
 from settings import Settings
 from tasks.dialogue import Turn
+from tests.spare import Spare
 from training.home import home as training_home
 
 OUTSIDE = ("OPENAI_", "QDRANT_", "PALIMPSEST_")
@@ -82,6 +83,14 @@ def built(monkeypatch: pytest.MonkeyPatch, builds: Path) -> None:
 def store(tmp_path: Path) -> Iterator[QdrantStore]:
     with QdrantStore(EdgeClient(tmp_path / "store"), WordEmbedder()) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def spare() -> Iterator[Spare]:
+    """A process that forks others, to be killed."""
+    made = Spare()
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """One verified forget: nothing of it is left anywhere, everything else is as it was, and a crash in the middle is made good."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +28,7 @@ from tasks.kept import KeptData
 from tests.conftest import WordEmbedder
 from tests.graphs.test_memgpt import play
 from tests.graphs.test_recalled import fill
+from tests.spare import Spare
 
 SECRET = "Zebulonia"
 TOLD = f"My sister lives in {SECRET} with two goats."
@@ -267,14 +265,13 @@ with open_runtime() as runtime:
     ("place", "number"), [("keep_last_as", 2), ("erase", 1), ("purge_checkpoints", 1), ("_erase_file", 1)]
 )
 def test_a_forget_that_is_killed_goes_on_when_the_memory_is_opened(
-    home: Path, monkeypatch: pytest.MonkeyPatch, place: str, number: int
+    home: Path, tmp_path: Path, spare: Spare, monkeypatch: pytest.MonkeyPatch, place: str, number: int
 ) -> None:
     monkeypatch.setattr("memory.store.open_embedder", lambda settings: WordEmbedder())
     with open_runtime(Settings(home=home)) as runtime:
         everywhere(runtime)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    killed = subprocess.run([sys.executable, "-c", CHILD, place, str(number)], env=environment, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    spare.start(CHILD, place, str(number), out=tmp_path / "child", PALIMPSEST_HOME=str(home))
+    assert spare.status() == -signal.SIGKILL, (tmp_path / "child").read_text()
     assert (home / JOURNAL).exists()
     with open_runtime(Settings(home=home)) as runtime:
         assert not (home / JOURNAL).exists()

@@ -1,10 +1,9 @@
 """The MemGPT machine through its public behaviour, with a strict scripted model."""
 
 import json
+import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -36,6 +35,7 @@ from settings import Settings
 from tasks.lookup import find_task, store_tasks
 from tests.conftest import WordEmbedder
 from tests.models.fake_openai import fake_openai, says
+from tests.spare import Spare, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -728,20 +728,17 @@ POINTS = [
 
 @pytest.mark.parametrize("then", ["resume", "new message"])
 @pytest.mark.parametrize(("module", "point"), POINTS)
-def test_kill_9_anywhere_loses_and_doubles_nothing(tmp_path: Path, module: str, point: str, then: str) -> None:
+def test_kill_9_anywhere_loses_and_doubles_nothing(
+    tmp_path: Path, spare: Spare, module: str, point: str, then: str
+) -> None:
     code = KILLED.format(root=str(ROOT), module=module, point=point, home=str(tmp_path / "killed"))
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "run"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout
-    began = time.monotonic()
-    assert process.stdout.readline() == "here\n", process.stderr.read() if process.stderr else ""
-    assert time.monotonic() - began < 60
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    after = subprocess.run([sys.executable, "-c", code, then], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert after.returncode == 0, after.stderr
-    state = json.loads(after.stdout.splitlines()[-1])
+    process = spare.start(code, "run", out=tmp_path / "first")
+    wait_for("here\n", tmp_path / "first")
+    os.kill(process, signal.SIGKILL)
+    assert spare.status() == -signal.SIGKILL
+    spare.start(code, then, out=tmp_path / "second")
+    assert spare.status() == 0, (tmp_path / "second").read_text()
+    state = json.loads((tmp_path / "second").read_text().splitlines()[-1])
     said = [entry for entry in state["log"] if entry[0] in ("user", "assistant")]
     assert said.count(["user", "My cat is Byron"]) == 1
     assert state["archival"] <= 1

@@ -715,7 +715,7 @@ def test_kill_9_between_any_two_steps_then_resume(name: str, tmp_path: Path, pla
     state, _, steps = unbroken.partition(" STEPS ")
     assert code == 0
     assert int(steps) >= least
-    for kill_at in range(1, int(steps) + 1):
+    for kill_at in range(1, int(steps) + 1, 1 if int(steps) < 10 else 2):
         home = str(tmp_path / str(kill_at))
         assert player(home, method, context, policy, "t", kill_at, False)[0] == -signal.SIGKILL
         code, resumed = player(home, method, context, policy, "t", 0, True)

@@ -66,8 +66,6 @@ TOLD = (
     "The cat is called Byron.", "The meeting is at four.", "My sister lives in Porto.", "The key is under the mat.",
     "I work as a welder.", "Dinner is at eight.", "The code is 4711.", "Ada plays the cello.", "The dog likes carrots.",
     "The train leaves from platform nine.", "I am allergic to shrimp.", "Our flat is on the third floor.",
-    "The password hint is a river.", "Tuesday is bin day.", "The plumber comes at noon.", "I take the blue bus.",
-    "The garden needs water.", "Tove is a nurse.", "The book is due on Friday.", "Call the bank tomorrow.",
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(
@@ -150,7 +148,7 @@ def insist(runtime: Runtime, machine: Machine, given: Any, context: Any, tries: 
 def sound_calls(
     model: EndpointChat, instructions: str, tools: Sequence[Schema], temperature: float | None = None
 ) -> int:
-    """How many of twenty messages are answered by sound calls."""
+    """How many of twelve messages are answered by sound calls."""
     sound = 0
     for told in TOLD:
         prompt = [SystemMessage(instructions), HumanMessage(f'The person says: "{told}"')]
@@ -161,16 +159,16 @@ def sound_calls(
 
 def test_it_makes_calls_by_a_schema(server: str) -> None:
     model = EndpointChat(model="smollm2", url=server, reply_tokens=200, calls="schema")
-    assert sound_calls(model, "Use the tool to write down what you are told.", [PROBED]) >= 19
+    assert sound_calls(model, "Use the tool to write down what you are told.", [PROBED]) >= 11
 
 
 def test_it_makes_calls_in_its_text(server: str) -> None:
     model = EndpointChat(model="smollm2", url=server, reply_tokens=200, calls="text")
-    assert sound_calls(model, INSTRUCTIONS, TOOL_SCHEMAS, temperature=0.0) >= 19
+    assert sound_calls(model, INSTRUCTIONS, TOOL_SCHEMAS, temperature=0.0) >= 11
 
 
 def test_it_makes_native_calls_where_the_template_tells_it_tools(server_with_tools: str) -> None:
-    """Nineteen here, of a dialogue that already has calls; another CPU may round otherwise."""
+    """Eleven here, of a dialogue that already has calls; another CPU may round otherwise."""
     model = EndpointChat(model="smollm2", url=server_with_tools, reply_tokens=200, calls="native")
     said: list[BaseMessage] = [SystemMessage("You write down what the person says, always with the tool note.")]
     for n, text in enumerate(
@@ -187,7 +185,7 @@ def test_it_makes_native_calls_where_the_template_tells_it_tools(server_with_too
         with contextlib.suppress(ModelFailed):
             reply = ask(model, [*said, HumanMessage(f"Write down: {told}")], [PROBED], seconds=60, temperature=0.0)
             sound += [c["name"] for c in reply.calls] == ["note"]
-    assert sound >= 17
+    assert sound >= 10
 
 
 def test_how_it_calls_is_found(server: str, home: Path) -> None:

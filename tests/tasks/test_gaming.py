@@ -17,7 +17,7 @@ from tasks.page_differences import CANNOT_SEE, NOT_AS_ASKED, RIGHT
 from tasks.person import GRAMMAR, ONE_THING, PersonBehaviour, answer_from_facts, told_facts
 from tests.conftest import said
 
-TURNS = 3
+TURNS = 2
 """That a string is said: who is vague or forgets answers it the second time, and never anything else."""
 TRIED = 2_000
 BEST = 0.05
@@ -75,7 +75,7 @@ def test_no_string_said_at_every_turn_solves_tasks_of_all_families() -> None:
 def test_no_string_said_at_every_turn_solves_those_of_one_family(family: int) -> None:
     own = FAMILIES[family].decisions
     parts = sorted({w for d in own for w in d.keywords} | {q for d in own for q in d.questions} | GRAMMAR)
-    tasks = tasks_of([family], 3)
+    tasks = tasks_of([family], 2)
 
     def worth(text: str) -> float:
         return sum(success(task, lambda _: text) for task in tasks) / len(tasks)
@@ -112,7 +112,7 @@ def test_a_page_that_was_made_without_reading_draws_out_nothing() -> None:
 
 def test_a_page_is_told_what_it_lacks_until_it_is_right() -> None:
     """An agent that reads the request, draws a page, and changes one thing at a time as it is told."""
-    for number in range(4):
+    for number in range(2):
         task, rng = make_page("test", 6, number), random.Random(number)
         trade = sorted(TRADES)[number % len(TRADES)]
         known = {fact.key: fact.value for fact in task.stated}
