@@ -15,6 +15,8 @@ from tasks.decisions import Option, OwnSplit, decision_of, phrasings, read_table
 TAILWIND = "https://cdn.jsdelivr.net/npm/tailwindcss@2.2.19/dist/tailwind.min.css"
 TABLES = read_tables("own_frontend.toml")
 TRADES: dict[str, list[str]] = TABLES["trades"]
+MOST_HIDDEN = 9
+"""Of the decisions: something must be asked for, or any page would be looked at."""
 DECISIONS = tuple(decision_of(table) for table in TABLES["decisions"])
 
 
@@ -47,8 +49,8 @@ def draw(options: dict[str, Option], trade: str, seed: int) -> str:
 
 def make_page(split: OwnSplit, difficulty: int, seed: int) -> Task:
     """The task of that seed: the same for ever. `difficulty` decisions are hidden. Raises ValueError."""
-    if not 1 <= difficulty <= len(DECISIONS):
-        raise ValueError(f"difficulty={difficulty!r} cannot work: 1 to {len(DECISIONS)} decisions can be hidden.")
+    if not 1 <= difficulty <= MOST_HIDDEN:
+        raise ValueError(f"difficulty={difficulty!r} cannot work: 1 to {MOST_HIDDEN} decisions can be hidden.")
     rng = random.Random(f"page {split} {difficulty} {seed}")
     trade = sorted(TRADES)[seed % len(TRADES)]
     options = {d.key: rng.choice(d.of_split(split)) for d in DECISIONS}

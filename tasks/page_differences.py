@@ -16,6 +16,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from sandbox.html import Block, Pixels, RenderedPage, render_html
 from tasks.colbench import Fact, Task
+from tasks.own_frontend import DECISIONS, TRADES
 
 RIGHT = "That is how I want it."
 NOT_YET = "It is not how I want it yet."
@@ -28,6 +29,8 @@ BESIDE = 10  # pixels from a text to what is behind it
 LEAST_ALIKE = 0.5  # share of what was asked for that a page shows which is looked at
 AFTER = {"shade": ("palette",), "footer": ("palette",), "corners": ("palette", "cards"), "columns": ("cards",)}
 """By decision: those without which it cannot be seen whether it is right."""
+
+VALUES = {d.key: [option.value for option in d.options] for d in DECISIONS}
 
 Colour = tuple[int, int, int]
 
@@ -42,7 +45,7 @@ def seen(task: Task, page: str, told: Sequence[str]) -> str:
     shown, wanted = Look(render_html(page), task), _wanted(task)
     lacking = [fact for fact in (*task.stated, *task.facts) if shown.lacks(fact, wanted)]
     asked = [fact for fact in lacking if fact in task.stated]
-    if shown.name is None or len(asked) > (1 - LEAST_ALIKE) * len(task.stated):
+    if not shown.is_of_its_trade or len(asked) > (1 - LEAST_ALIKE) * len(task.stated):
         return CANNOT_SEE
     keys = {fact.key for fact in lacking}
     plain = [fact for fact in lacking if not keys & {*AFTER.get(fact.key, ())}]
@@ -88,6 +91,12 @@ class Look:
         self._page, self._texts = page, _Texts.of(task)
         self.name = self._block(self._texts.name)
 
+    @property
+    def is_of_its_trade(self) -> bool:
+        """Whether the wanted bar's name can be seen, and no other trade's."""
+        others = [trade.title() for trade in TRADES if trade.title() != self._texts.name]
+        return self.name is not None and not any(self._block(other) for other in others)
+
     def lacks(self, fact: Fact, wanted: "Look") -> bool:
         """Whether a decision shows otherwise than wanted, or not at all."""
         return fact.key not in MEASURES or not MEASURES[fact.key](self, wanted)
@@ -102,18 +111,27 @@ class Look:
         if found := self._block(self._texts.headline):
             return found
         below = self.name.top if self.name else 0
-        above = min((title.top for title in self.titles), default=float("inf"))
+        above = min((title.top for title in self.titles.values()), default=float("inf"))
         between = [b for b in self._page.blocks if below + 1 < b.top < above - 1]
         return max(between, key=lambda b: b.size, default=None)
 
-    @cached_property
-    def says_headline(self) -> bool:
-        return self._block(self._texts.headline) is not None
+    def says(self, key: str) -> bool:
+        """Whether the wanted headline or label can be seen, and no other."""
+        wanted = {"headline": self._texts.headline, "button": self._texts.button}[key]
+        others = [value for value in VALUES[key] if value != wanted]
+        return self._block(wanted) is not None and not any(self._block(other) for other in others)
 
     @cached_property
-    def titles(self) -> list[Block]:
-        """The cards' titles that are shown."""
-        return [block for title in self._texts.titles if (block := self._block(title))]
+    def titles(self) -> dict[str, Block]:
+        """The wanted cards' titles that are shown, by their text."""
+        return {title: block for title in self._texts.titles if (block := self._block(title))}
+
+    @cached_property
+    def cards(self) -> int:
+        """How many cards are shown, by the titles that any trade has."""
+        return sum(
+            self._block(title) is not None for title in {title for titles in TRADES.values() for title in titles}
+        )
 
     @cached_property
     def button(self) -> Block | None:
@@ -122,7 +140,7 @@ class Look:
     @cached_property
     def button_colour(self) -> Colour | None:
         """Behind the wanted label, or else behind the last text between cards and footer."""
-        low = max((title.top for title in self.titles), default=0)
+        low = max((title.top for title in self.titles.values()), default=0)
         high = self.footer.top if self.footer else float("inf")
         between = [b for b in self._page.blocks if low < b.top < high - 1]
         block = self.button or max(between, key=lambda b: b.top, default=None)
@@ -185,12 +203,9 @@ def _shade(page: Look, wanted: Look) -> bool:
 
 
 def _columns(page: Look, wanted: Look) -> bool:
-    """The most titles in one row."""
-
-    def most(titles: list[Block]) -> int:
-        return max((sum(abs(other.top - title.top) < NEAR for other in titles) for title in titles), default=0)
-
-    return most(page.titles) == most(wanted.titles) > 0
+    """Each title as far from the left."""
+    both = [(block.left, wanted.titles[title].left) for title, block in page.titles.items()]
+    return bool(both) and all(abs(left - right) <= NEAR for left, right in both)
 
 
 def _placed(page: Look, wanted: Look) -> bool:
@@ -229,7 +244,8 @@ def _footer(page: Look, wanted: Look) -> bool:
 def _corners(page: Look, wanted: Look) -> bool:
     if not page.titles or not wanted.titles:
         return False
-    left, right = page.around(page.titles[0]), wanted.around(wanted.titles[0])
+    title = next(iter(page.titles))
+    left, right = page.around(page.titles[title]), wanted.around(wanted.titles[title])
     return float(np.abs(left.astype(int) - right.astype(int)).mean()) <= 4
 
 
@@ -237,11 +253,11 @@ MEASURES: dict[str, Callable[[Look, Look], bool]] = {
     "palette": lambda page, wanted: _alike(page.button_colour, wanted.button_colour),
     "shade": _shade,
     "columns": _columns,
-    "cards": lambda page, wanted: len(page.titles) == len(wanted.titles),
+    "cards": lambda page, wanted: len(page.titles) == page.cards == wanted.cards,
     "headline_size": _headline_size,
     "alignment": _placed,
-    "headline": lambda page, wanted: page.says_headline,
-    "button": lambda page, wanted: page.button is not None,
+    "headline": lambda page, wanted: page.says("headline"),
+    "button": lambda page, wanted: page.says("button"),
     "picture": _picture,
     "footer": _footer,
     "corners": _corners,

@@ -40,11 +40,18 @@ SIGNATURE = re.compile(
 )
 TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]*(?:\s[^<>]*)?/?>")
 SENTENCE_END = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.?!？\n])[\"'*_`)\]]*\s+")
+OPENS = re.compile(
+    r"\W*(?:(?:and|so|then|ok|in|at|from|by|to|of|after|for|with) )?"
+    r"(?:how|what|which|who|whose|when|where|is there|are there|does|do|should|shall|is the|are the)\b",
+    re.I,
+)
+"""How a question begins that has no mark at its end."""
 ASKS = re.compile(
     r"\b(?:tell me|let me know|please (?:say|describe|explain|specify|clarify)|i (?:need|want|would like) to know)\b",
     re.I,
 )
-WORDS = re.compile(r"[a-z]+|0")
+WORDS = re.compile(r"[a-z]+|\b0\b")
+MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>")
 JOINED = re.compile(r"[,;:/&+]|\b(?:and|also|plus|as well as)\b", re.I)
 """What joins two questions into one sentence."""
 MOST_QUESTIONS = 2
@@ -100,7 +107,7 @@ def answer_from_facts(task: Task, said: str, turns: Sequence[Turn], behaviour: P
     if behaviour.patience and sum(reply not in (NOTHING_ASKED, VAGUE) for reply in replies) >= behaviour.patience:
         return TIRED
     page = ENVIRONMENTS[task.kind].artefact(said)
-    fact, otherwise = asked_for(task, said.replace(page, " ") if page else said)
+    fact, otherwise = asked_for(task, said)
     told = told_facts(task, replies)
     if page and fact is None:
         from tasks.page_differences import seen  # takes half a second to import, which only pages need
@@ -124,8 +131,11 @@ def answer_from_facts(task: Task, said: str, turns: Sequence[Turn], behaviour: P
 @lru_cache(maxsize=4096)
 def asked_for(task: Task, said: str) -> tuple[Fact | None, str]:
     """The one fact that is asked for; without one, what the person says instead."""
-    sentences = SENTENCE_END.split(said)
-    questions = [s for s in sentences if s.strip().rstrip("\"'*_`)]").endswith(("?", "？")) or ASKS.search(s)]
+    page = ENVIRONMENTS[task.kind].artefact(said)
+    sentences = SENTENCE_END.split(MARKUP.sub(" ", said.replace(page, " ") if page else said).strip())
+    questions = [s for s in sentences if s.strip().rstrip("\"'*_`)]!").endswith(("?", "？")) or ASKS.search(s)]
+    if not questions and OPENS.match(sentences[-1]):
+        questions = sentences[-1:]
     if not questions:
         return None, NOTHING_ASKED
     found: list[Fact] = []

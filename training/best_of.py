@@ -53,7 +53,7 @@ def make(workspace: Workspace, job: Job, part: Path) -> None:
     rollouts = replace(recipe.rollouts, seed=1_000 + job.seed)
     responder = best_of(start, judge, FORMS["house"], job.samples, rollouts, recipe.candidates.micro_batch)
     name = f"best of {job.samples}, {job.seed}"
-    rows = evaluate(start, recipe.held_out.ids(), rollouts, part, name, responder)
+    rows = evaluate(start, recipe.test_sets()["held_out"], rollouts, part, name, responder)
     write_rows(part / "rows.jsonl", rows)
     write_result(part, {"success": mean([float(row["success"]) for row in rows])})
 

@@ -128,7 +128,8 @@ class Recipe:
             split="own-backend/test", count=90, first=HELD_OUT_FROM, first_family=FAMILIES_KNOWN, families=9
         )
     )
-    """Measured on too, and reported apart, as is `new_phrasing`: functions of which the start policy has read nothing."""
+    """Measured on too, and reported apart, as is `new_phrasing`: functions of which the start policy has read nothing, though some
+    of their decisions, such as how to round, it knows from others, with another noun."""
     new_phrasing: Tasks = field(
         default_factory=lambda: Tasks(split="own-backend/rephrased", count=90, first=HELD_OUT_FROM)
     )
@@ -225,21 +226,22 @@ class Recipe:
                 f"new_families begins with family {new.first_family}, which train has too (it has {self.train.families}): choose "
                 'others, or leave them out with "new_families": {"count": 0}.'
             )
-        files = self.trajectories or self.preferences or self.train.file or self.held_out.file
-        if not files and self.train.split != self.held_out.split:
+        sets = [getattr(self, name) for name in TEST_SETS if getattr(self, name).count]
+        files = self.trajectories or self.preferences or self.train.file or any(tasks.file for tasks in sets)
+        if not files and all(tasks.split != self.train.split for tasks in sets):
             return
-        held_out = [find_task(id, home()) for id in self.held_out.ids()]
-        descriptions = {task.description for task in held_out}
+        measured = [find_task(id, home()) for tasks in sets for id in tasks.ids()]
+        descriptions = {task.description for task in measured}
         learnt = list(read_trajectories(Path(self.trajectories))) if self.trajectories else []
         for pair in read_preferences(Path(self.preferences)) if self.preferences else ():
             learnt += pair
         both = [row.task for row in learnt if row.description in descriptions]
         if not self.trajectories:
-            programs = {(task.description, task.ground_truth) for task in held_out}
+            programs = {(task.description, task.ground_truth) for task in measured}
             train = (find_task(id, home()) for seed in self.seeds for id in self.train_of(seed))
             both += [t.task_id for t in train if (t.description, t.ground_truth) in programs]
         if both:
-            raise ValueError(f"held_out has tasks that are learnt from, such as {both[0]}: choose others.")
+            raise ValueError(f"What is measured has tasks that are learnt from, such as {both[0]}: choose others.")
 
     def train_of(self, seed: int) -> list[str]:
         """The training tasks of a seed; of a file, the same for all."""

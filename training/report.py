@@ -133,10 +133,11 @@ def critics(folder: Path, recipe: Recipe) -> dict[str, Any]:
 
 def leak_rates(folder: Path, recipe: Recipe) -> dict[str, float]:
     """Share of the person's replies that gave code away, in each round of dialogues: those collected, and those of each variant."""
-    found = {
-        f"seed-{seed}/collect": result["leak_rate"]
-        for seed, result in zip(recipe.seeds, read_results(folder, recipe, "collect"), strict=True)
-    }
+    found = {}
+    for seed in recipe.seeds:
+        collected = folder / f"seed-{seed}" / "collect" / "result.json"
+        if collected.exists():  # not for zero-shot alone
+            found[f"seed-{seed}/collect"] = json.loads(collected.read_text())["leak_rate"]
     for variant in recipe.variants():
         for seed, rows in zip(recipe.seeds, read_seeds(folder, recipe, f"evaluate-{variant.name}"), strict=True):
             replies = sum(row["turns"] - row["answered"] for row in rows)

@@ -17,10 +17,11 @@ from typing import Any
 from intervals import format_interval
 from training.config import ROWS
 from training.recipe import Recipe, Tasks
-from training.run import run
+from training.run import make, run
 
 FIRST_TRAINED, FIRST_MEASURED = 60_000, 90_000
 """Tasks of the train split that no other run learns from or is measured on."""
+MEASURED = 150  # tasks
 RATES = (3e-4, 1e-3, 2e-3, 5e-3, 1e-2)
 SPACES: dict[str, dict[str, Sequence[Any]]] = {
     "rft": {"rft.lr": RATES, "rft.epochs": (2, 4, 6, 10)},
@@ -55,10 +56,11 @@ def tune(folder: Path, recipe: Recipe, count: int, to: Path) -> Recipe:
     """Try the settings of each row, write the table, and return the recipe with the best. Raises what a run raises."""
     base = replace(
         recipe, train=replace(recipe.train, first=FIRST_TRAINED), seeds=recipe.seeds[:1], best_of=(), greedy=False,
-        held_out=Tasks(split=recipe.train.split, count=150, first=FIRST_MEASURED), new_families=Tasks(count=0),
+        held_out=Tasks(split=recipe.train.split, count=MEASURED, first=FIRST_MEASURED), new_families=Tasks(count=0),
         new_phrasing=Tasks(count=0), replies=(max(recipe.replies),),
     )  # fmt: skip
     run(folder / "start", replace(base, rows=("zero_shot",)))
+    make(folder / "start", base, f"seed-{base.seeds[0]}/collect")
     done: list[tuple[str, dict[str, Any], dict[str, float]]] = []
     tuned: dict[str, dict[str, Any]] = {}
     for row in [name for name in recipe.rows if name != "zero_shot"]:
@@ -76,13 +78,13 @@ def tune(folder: Path, recipe: Recipe, count: int, to: Path) -> Recipe:
 
 def shared(folder: Path, name: str) -> Path:
     """A run's folder that has start policy and dialogues from the first one."""
-    path = folder / name / "seed-0"
-    path.mkdir(parents=True, exist_ok=True)
-    for stage in ("tiny", "collect"):
-        made = (folder / "start" / "seed-0" / stage).resolve()
-        if made.is_dir() and not (path / stage).exists():
-            os.symlink(made, path / stage)
-    return path.parent
+    path = folder / name
+    for seed in (folder / "start").glob("seed-*"):
+        (path / seed.name).mkdir(parents=True, exist_ok=True)
+        for stage in ("tiny", "collect"):
+            if (seed / stage).is_dir() and not (path / seed.name / stage).exists():
+                os.symlink((seed / stage).resolve(), path / seed.name / stage)
+    return path
 
 
 def markdown(

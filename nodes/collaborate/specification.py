@@ -22,13 +22,18 @@ follows from it, one short sentence a line: limits, numbers, exact texts, the or
 plain words as that person would. Write no code, no formulas, no names of variables, no tags, and no symbols such as = or <."""
 WHAT = {"backend": "function", "frontend": "web page"}
 CAREFUL = "Some of your lines were not plain words. Write all lines again without code, formulas and symbols."
-NO_WORDS = re.compile(r"[=<>{}\[\]`\\|]|\w_\w|\w\(|\b(?:def|elif|lambda|None|True|False)\b")
-"""What a sentence of plain words does not have."""
-NOTHING = "(Nothing is settled beyond the request.)"
+QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”")
+NO_WORDS = re.compile(
+    r"[=<>{}\[\]`\\*^#]|\w_\w|\w\((?!s\))|\b[a-z]+\.[a-z]{2,}|\w [%/+-]{1,2} \w|\b(?:def|elif|lambda)\b|\breturn \w\b|:\s*\d+px"
+    r"|\b(?:bg|text|rounded|grid|font|p[xytblr]?|m[xytblr]?)-\w+"
+)
+"""What a sentence of plain words does not have outside of quotation marks."""
 
 
 def specification(task: Task, ask: Callable[[list[BaseMessage]], str], settings: Settings) -> str:
-    """The requirements of a task, one a line; `ask` has a model write them where nobody has yet. Raises what `ask` raises."""
+    """The requirements of a task, one a line; `ask` has a model write them where nobody has yet. Raises ValueError if it writes
+    none, and what `ask` raises.
+    """
     if task.facts:
         return "\n".join(fact.statement for fact in (*task.stated, *task.facts))
     mark = hashlib.sha256(f"{task.kind}\n{task.description}\n{task.ground_truth}".encode()).hexdigest()[:24]
@@ -39,17 +44,30 @@ def specification(task: Task, ask: Callable[[list[BaseMessage]], str], settings:
 
 
 def _written(task: Task, ask: Callable[[list[BaseMessage]], str]) -> str:
-    """The lines of a model that are plain words, of the first reply that has no others; else of the last."""
+    """The lines of a model that are plain words, of the first reply that has no others; else of the one with the most.
+
+    Raises ValueError if there is none.
+    """
     shown = f"The request:\n{task.description}\n\nThe {WHAT[task.kind]}:\n{task.ground_truth}"
     prompt: list[BaseMessage] = [SystemMessage(WRITER.format(what=WHAT[task.kind])), HumanMessage(shown)]
-    plain: list[str] = []
+    best: list[str] = []
     for attempt in range(RESAMPLES):
         lines = [line.strip() for line in ask([*prompt, HumanMessage(CAREFUL)] if attempt else prompt).splitlines()]
         lines = [line for line in lines if line]
-        plain = [line for line in lines if not NO_WORDS.search(line) and not leak_in(line, task.ground_truth)]
-        if plain == lines:
+        plain = [line for line in lines if is_plain(line, task.ground_truth)]
+        best = max(best, plain, key=len)
+        if plain and plain == lines:
             break
-    return "\n".join(plain) or NOTHING
+    if not best:
+        raise ValueError(
+            "The model that plays the person wrote down no requirement in plain words: use a more able one."
+        )
+    return "\n".join(best)
+
+
+def is_plain(line: str, reference: str) -> bool:
+    """Whether a line is words, and none of the reference's code."""
+    return not NO_WORDS.search(QUOTED.sub("", line)) and not leak_in(line, reference)
 
 
 def _store(text: str, path: Path) -> None:

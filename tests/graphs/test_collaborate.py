@@ -14,6 +14,7 @@ from graphs import collaborate
 from memory.blocks import load_blocks
 from models.refusals import ModelFailed
 from models.scripted import PolicyModel, ScriptedModel, call
+from nodes.collaborate.specification import is_plain, specification
 from runtime import Runtime
 from sandbox.browser import RenderUnavailable, choose_kind
 from settings import Settings
@@ -162,6 +163,31 @@ def test_requirements_are_written_in_words_once_for_a_task_without_facts(runtime
     again = ScriptedModel(turns=["Five."], prompts=[])
     runtime.run("collaborate", "u", bare, context("How much?", RIGHT, person="model", person_model=again))
     again.finish()
+
+
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        ("None of the values may be negative.", True), ("Round the price(s) to two decimals.", True),
+        ('The label reads "Sales > 50".', True), ('It says "[sold out]" when nothing is left.', True),
+        ("Ten percent (10 %) is taken off.", True), ("True fans get double points.", True), ("A well-known name, e.g. mine.", True),
+        ("x * 2 + y - 1", False), ("return y", False), ("int of x % 7 // 2", False), ("for v in x: y.append v", False),
+        ("font-size: 36px; color: #1d4ed8", False), ("classes bg-blue-600, text-white, rounded-lg", False),
+    ],
+)  # fmt: skip
+def test_a_requirement_is_words(line: str, plain: bool) -> None:
+    assert is_plain(line, "def f(x, y):\n    return x * 2 + y - 1") == plain
+
+
+def test_the_most_requirements_are_kept_and_none_are_not_stored(runtime: Runtime, own: str) -> None:
+    bare = task_of({**find_task(own, Settings()).to_row(), "facts": [], "stated": []}, "x")
+    with pytest.raises(ValueError, match="no requirement in plain words"):
+        specification(bare, lambda prompt: "", runtime.settings)
+    replies = iter(["Good line one.\nGood line two.\nx = 3", "Good.\nx = 3", "x = 3", ""])
+    assert specification(bare, lambda prompt: next(replies), runtime.settings) == "Good line one.\nGood line two."
+    assert specification(bare, lambda prompt: pytest.fail("it is stored"), runtime.settings).startswith(
+        "Good line one."
+    )
 
 
 class Trace(BaseCallbackHandler):

@@ -14,7 +14,7 @@ from tasks.families import FAMILIES
 from tasks.own_backend import make_task
 from tasks.own_frontend import DECISIONS, TRADES, draw, make_page
 from tasks.page_differences import CANNOT_SEE, NOT_AS_ASKED, RIGHT
-from tasks.person import GRAMMAR, ONE_THING, PersonBehaviour, answer_from_facts, told_facts
+from tasks.person import FORGOTTEN, GRAMMAR, ONE_THING, STATED, PersonBehaviour, answer_from_facts, told_facts
 from tests.conftest import said
 
 TURNS = 2
@@ -131,3 +131,37 @@ def test_a_page_is_told_what_it_lacks_until_it_is_right() -> None:
             assert len(told) == 1, (number, reply)
             known |= {fact.key: fact.value for fact in task.facts if fact.key in told}
         assert reply == RIGHT
+
+
+def other(page: str, old: str, new: str) -> str:
+    assert old in page
+    return page.replace(old, new, 1)
+
+
+def test_a_page_that_is_not_right_is_not_called_so() -> None:
+    """Cards too many, cards elsewhere, every headline and label at once: what a reviewer found taken for right."""
+    task = next(t for n in range(40) if "grid-cols-3" in (t := make_page("test", 5, n)).ground_truth)
+    truth = task.ground_truth
+    card = truth[truth.index('    <div class="') : truth.index("</div>", truth.index('    <div class="')) + 6]
+    title = card[card.index('mb-2">') + 6 : card.index("</h2>")]
+    missing = next(name for names in TRADES.values() if title in names for name in names if name not in truth)
+    values = [o.value for d in DECISIONS if d.key in ("headline", "button") for o in d.options]
+    everything = "".join(f"<p>{value}</p>" for value in values)
+    for wrong in (
+        other(truth, card, card + "\n" + card.replace(title, missing)),
+        other(truth, "grid-cols-3", "grid-cols-4"),
+        other(truth, "</body>", f"{everything}</body>"),
+    ):
+        assert answer_from_facts(task, wrong, [], PersonBehaviour(), 0) != RIGHT
+    assert answer_from_facts(task, truth, [], PersonBehaviour(), 0) == RIGHT
+
+
+def test_who_asks_beside_a_page_is_answered_the_second_time() -> None:
+    task = make_page("test", 5, 12)
+    asked = "<html><body><p>x</p></body></html> Which colour should the page have?"
+    forgetful, turns = PersonBehaviour(vagueness=0, forgetfulness=1), list[Turn]()
+    for _ in range(2):
+        turns += [said("agent", asked), said("person", answer_from_facts(task, asked, turns, forgetful, 0))]
+    fact = next(fact for fact in (*task.facts, *task.stated) if fact.key == "palette")
+    assert turns[-1]["content"] in (fact.statement, STATED)
+    assert turns[1]["content"] in (FORGOTTEN, STATED)

@@ -84,6 +84,13 @@ READINGS: dict[str, list[tuple[str, dict[str, str], tuple[Any, ...], Any]]] = {
         ("duration_text", {"offset": "15", "zero_hours": "from two", "padding": "two", "units": "none", "separator": "-",
                            "invalid": "0"}, (6885,), "115-00"),
     ],
+    "what is returned for no time is returned before anything is added": [
+        ("duration_text", {"offset": "45", "zero_hours": "hidden", "padding": "two", "units": "none", "separator": "-",
+                           "invalid": "None"}, (-4,), None),
+    ],
+    "days are cut after the share of who works less": [
+        ("leave_days", {"base": "29", "every": "2", "full": "40", "most_days": "31", "rounding": "down"}, (10, 20), 17),
+    ],
     "readings keep their hours": [
         ("alarm_hours", {"missing": "passed over", "limit": "20", "side": "itself counts", "first_hour": "0", "report": "hours"},
          ([30, None, 30],), [0, 2]),
@@ -108,6 +115,33 @@ def test_a_function_does_what_its_sentences_say(reading: str) -> None:
         names: dict[str, Any] = {}
         exec(family.program(options), names)
         assert names[family.function](*arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("family", "question", "key"),
+    [
+        ("order_total", "How big is the discount?", "discount"),
+        ("order_total", "How large is the discount?", "discount"),
+        ("order_total", "Is the fee 10?", "fee"),
+        ("alarm_hours", "What is the limit?", "limit"),
+        ("alarm_hours", "How high is the limit?", "limit"),
+        ("late_fee", "Is the fee capped at 50?", "share"),
+        ("split_bill", "Is the voucher 500 cents?", "rebate"),
+        ("order_total", "How high is the handling fee?!", "fee"),
+        ("order_total", "How high is the handling fee", "fee"),
+        ("order_total", "<b>How high is the handling fee?</b>", "fee"),
+    ],
+)
+def test_what_was_once_taken_for_something_else(family: str, question: str, key: str) -> None:
+    task = knowing(next(f for f in FAMILIES if f.name == family).decisions)
+    assert answer_from_facts(task, question, [], CLEAR, 0) == f"<{key}>"
+
+
+@pytest.mark.parametrize("question", ["Is 50 right?", "Do you want the format 1:30:05?"])
+def test_a_number_is_no_word_for_zero(question: str) -> None:
+    for family in FAMILIES:
+        told = answer_from_facts(knowing(family.decisions), question, [], CLEAR, 0)
+        assert told not in ("<invalid>", "<padding>", "<zero_hours>"), family.name
 
 
 def test_no_task_can_be_guessed() -> None:

@@ -19,7 +19,7 @@ from tasks.programs import program_in
 from training.config import FAMILIES_KNOWN, Habits
 from training.messages import HIDDEN
 from training.recipe import Recipe
-from training.tiny import corpus
+from training.tiny import corpus, make_tokenizer
 
 READ = 1_500  # dialogues; a start policy reads twenty times as many
 KNOWN, NEW = FAMILIES[:FAMILIES_KNOWN], FAMILIES[FAMILIES_KNOWN:]
@@ -96,6 +96,15 @@ def test_no_sentence_of_a_new_family_or_of_the_held_out_phrasing_is_read(read: l
         assert family.wish in said
         assert not [text for text in sentences(family, last=True) if text in said]
         assert sum(text in said for text in sentences(family, last=False)) > 60, "the known ones are"
+
+
+def test_a_question_is_several_tokens(read: list[Message]) -> None:
+    """Or length normalisation would have nothing to do."""
+    tokenizer = make_tokenizer((m["content"] for m in read[:9_000]), Recipe().tiny.vocabulary, 8)
+    questions = [q for family in KNOWN for d in family.decisions for q in d.questions[:-1]]
+    lengths = [len(tokenizer.tokenize(question)) for question in questions]
+    assert min(lengths) >= 4
+    assert len(set(lengths)) > 4, "of several lengths"
 
 
 def test_new_families_are_none_that_are_learnt_from() -> None:

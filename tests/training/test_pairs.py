@@ -224,7 +224,9 @@ def test_a_recipe_says_only_what_differs() -> None:
     recipe = Recipe.from_json('{"held_out": {"count": 9}, "critic": {"beta": 0.5}}', "r")
     assert (recipe.held_out.split, recipe.held_out.count) == ("own-backend/test", 9)
     assert (recipe.critic.beta, recipe.critic.fitting) == (0.5, Recipe().critic.fitting)
-    with pytest.raises(ValueError, match="held_out has tasks that are learnt from, such as own-backend/train/4/0"):
+    with pytest.raises(
+        ValueError, match="What is measured has tasks that are learnt from, such as own-backend/train/4/0"
+    ):
         Recipe(train=Tasks(count=5), held_out=Tasks(count=5)).check_held_out()
     Recipe(train=Tasks(count=5), held_out=Tasks(split="own-backend/test", count=5)).check_held_out()
 

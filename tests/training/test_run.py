@@ -21,43 +21,18 @@ from settings import Settings
 from tasks.answers import MARKER
 from tasks.lookup import find_task
 from tasks.trajectory import read_trajectories
+from tests.training.conftest import TRAIN
 from training.__main__ import main
 from training.chat import open_chat
 from training.collect import TrajectoryFile, take
-from training.config import CandidateConfig, LoadConfig, PreferenceConfig, RolloutConfig, TrainConfig
 from training.export import export
 from training.policy import PolicyFailed
-from training.recipe import Recipe, Tasks
+from training.recipe import Recipe
 from training.run import make, plan, run
 from training.stage import read_rows
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("PALIMPSEST_KILLS", "1"))  # read here: the tests themselves do not see such variables
-TRAIN = Tasks(count=8, difficulties=(3, 4), families=3)
-
-
-@pytest.fixture(scope="session")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trajectories by the callback: of each task one that asks for everything, and one that guesses."""
-    path = tmp_path_factory.mktemp("spoken") / "trajectories.jsonl"
-    for task in TRAIN.ids():
-        for name in ("asking", "guessing"):
-            context = collaborate.Context(model=AGENTS[name](find_task(task, Settings())), person="rules", max_turns=8)
-            collaborate.graph.invoke({"task": task}, {"callbacks": [TrajectoryFile(path)]}, context=context)
-    return path
-
-
-@pytest.fixture
-def recipe(base: Path, spoken: Path) -> Recipe:
-    fitting = TrainConfig(lr=1e-3, epochs=2, batch=4, micro_batch=4, save_every=2)
-    return Recipe(
-        base=str(base), loading=LoadConfig(rank=4, alpha=8), train=TRAIN, trajectories=str(spoken),
-        held_out=Tasks(split="own-backend/test", count=4), new_families=replace(Recipe().new_families, count=2),
-        new_phrasing=Tasks(count=0), rollouts=RolloutConfig(max_turns=3, most=10, group=4, rows=16),
-        validation=0.25, rft=fitting, mtdpo=PreferenceConfig(fitting=fitting), critic=PreferenceConfig(fitting=fitting),
-        candidates=CandidateConfig(samples=4), actor=PreferenceConfig(fitting=replace(fitting, epochs=1)),
-        seeds=(0,), greedy=True, replies=(40,), rows=("zero_shot", "mtdpo", "sweet_house"),
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -164,7 +139,7 @@ def test_a_full_disk_leaves_no_half_stage(recipe: Recipe, tmp_path: Path, monkey
 
     monkeypatch.setattr("peft.PeftModel.save_pretrained", full)
     with pytest.raises(OSError, match="No space left"):
-        make(tmp_path, recipe, "seed-0/rft")
+        make(tmp_path, recipe, "seed-0/mtdpo")
     assert not (tmp_path / "seed-0" / "rft").exists()
 
 
