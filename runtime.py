@@ -71,12 +71,8 @@ class Runtime:
     checkpointer: BaseCheckpointSaver[str]
 
     def __post_init__(self) -> None:
-        self.graphs: dict[Machine, Any] = {
-            name: graph.copy(
-                {"checkpointer": self.checkpointer, "store": self.store}
-            )  # compiling takes a hundred times as long
-            for name, graph in MACHINES.items()
-        }
+        kept = {"checkpointer": self.checkpointer, "store": self.store}
+        self.graphs: dict[Machine, Any] = {name: graph.copy(kept) for name, graph in MACHINES.items()}
         self._begin_temporary()
         self._guard_embedder()
         self.past = Past(self.store, self.checkpointer, self.graphs["memgpt"])

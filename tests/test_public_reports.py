@@ -19,7 +19,7 @@ from settings import Settings
 from tests.test_branches import AGENT, copy, said_in
 from tests.test_branches_edges import key_of, say
 
-LOCKER = "My locker is 7714."
+LOCKER = "My locker is Q77R14."
 
 
 def compacted(runtime: Runtime) -> Any:
@@ -27,7 +27,7 @@ def compacted(runtime: Runtime) -> Any:
 
     def policy(prompt: list[BaseMessage]) -> AIMessage:
         if prompt[0].text == SUMMARISE:
-            return AIMessage("The person's locker is 7714. They talk of the weather.")
+            return AIMessage("The person's locker is Q77R14. They talk of the weather.")
         return call("send_message", message="I see.") if isinstance(prompt[-1], HumanMessage) else AIMessage("ok")
 
     context = Context(agent=AGENT, model=PolicyModel(policy=policy), window=2_800)
@@ -44,7 +44,7 @@ def test_a_forget_after_compaction_reaches_the_summary_and_the_records(runtime: 
     began = datetime.now(UTC)
     compacted(runtime)
     targets = {
-        "text": Target(text="7714"),
+        "text": Target(text="Q77R14"),
         "keys": Target(keys=(key_of(runtime, "locker"),)),
         "conversation": Target(conversation="t"),
         "days": Target(since=began, before=datetime.now(UTC)),
@@ -52,9 +52,9 @@ def test_a_forget_after_compaction_reaches_the_summary_and_the_records(runtime: 
     receipt = runtime.forget(AGENT, targets[by])
     assert receipt.left == []
     assert receipt.removed["records of flushes"] == 1
-    assert "7714" not in repr(list(stored(runtime.store, AGENT)))
-    assert "7714" not in repr(runtime.state("memgpt", "t"))
-    assert "7714" not in repr(runtime.as_of(AGENT, datetime.now(UTC)))
+    assert "Q77R14" not in repr(list(stored(runtime.store, AGENT)))
+    assert "Q77R14" not in repr(runtime.state("memgpt", "t"))
+    assert "Q77R14" not in repr(runtime.as_of(AGENT, datetime.now(UTC)))
 
 
 def test_a_branch_before_a_compacted_message_restores_that_very_window(runtime: Runtime) -> None:

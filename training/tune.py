@@ -17,11 +17,13 @@ from typing import Any
 from intervals import format_interval
 from training.config import ROWS
 from training.recipe import Recipe, Tasks
-from training.run import make, run
+from training.run import make, plan, run
 
 FIRST_TRAINED, FIRST_MEASURED = 60_000, 90_000
 """Tasks of the train split that no other run learns from or is measured on."""
 MEASURED = 150  # tasks
+SHARED = ("tiny", "collect")
+"""Stages that all tries share."""
 RATES = (3e-4, 1e-3, 2e-3, 5e-3, 1e-2)
 SPACES: dict[str, dict[str, Sequence[Any]]] = {
     "rft": {"rft.lr": RATES, "rft.epochs": (2, 4, 6, 10)},
@@ -59,8 +61,9 @@ def tune(folder: Path, recipe: Recipe, count: int, to: Path) -> Recipe:
         held_out=Tasks(split=recipe.train.split, count=MEASURED, first=FIRST_MEASURED), new_families=Tasks(count=0),
         new_phrasing=Tasks(count=0), replies=(max(recipe.replies),),
     )  # fmt: skip
-    run(folder / "start", replace(base, rows=("zero_shot",)))
-    make(folder / "start", base, f"seed-{base.seeds[0]}/collect")
+    for name, job in plan(base).items():  # what a stage needs stands before it
+        if job.stage in SHARED:
+            make(folder / "start", base, name)
     done: list[tuple[str, dict[str, Any], dict[str, float]]] = []
     tuned: dict[str, dict[str, Any]] = {}
     for row in [name for name in recipe.rows if name != "zero_shot"]:
@@ -81,7 +84,7 @@ def shared(folder: Path, name: str) -> Path:
     path = folder / name
     for seed in (folder / "start").glob("seed-*"):
         (path / seed.name).mkdir(parents=True, exist_ok=True)
-        for stage in ("tiny", "collect"):
+        for stage in SHARED:
             if (seed / stage).is_dir() and not (path / seed.name / stage).exists():
                 os.symlink((seed / stage).resolve(), path / seed.name / stage)
     return path
