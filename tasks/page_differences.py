@@ -16,7 +16,9 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from sandbox.html import Block, Pixels, RenderedPage, render_html
 from tasks.colbench import Fact, Task
+from tasks.frontend import SUCCESS_AT
 from tasks.own_frontend import DECISIONS, TRADES
+from tasks.similarity import similarity
 
 RIGHT = "That is how I want it."
 NOT_YET = "It is not how I want it yet."
@@ -40,8 +42,8 @@ def seen(task: Task, page: str, told: Sequence[str]) -> str:
 
     Of what the request says, whatever the page lacks comes first; then one fact that was not told yet; then one that was.
     """
-    if not re.search(r"<h1", task.ground_truth) or not task.stated + task.facts:
-        return NOT_YET
+    if not task.task_id.startswith("own-frontend/"):
+        return _seen_of_others(task, page, told)
     shown, wanted = Look(render_html(page), task), _wanted(task)
     lacking = [fact for fact in (*task.stated, *task.facts) if shown.lacks(fact, wanted)]
     asked = [fact for fact in lacking if fact in task.stated]
@@ -53,6 +55,16 @@ def seen(task: Task, page: str, told: Sequence[str]) -> str:
         return f"{NOT_AS_ASKED} {ignored[0].statement}"
     new = [fact for fact in plain if fact.key not in told]
     return (new or plain)[0].statement if plain else RIGHT
+
+
+def _seen_of_others(task: Task, page: str, told: Sequence[str]) -> str:
+    """Of a page whose parts are not known: if it is somewhat like the one that is wanted, a fact that was not told yet."""
+    alike = similarity(render_html(page), render_html(task.ground_truth))
+    if alike.score >= SUCCESS_AT:
+        return RIGHT
+    if alike.blocks < LEAST_ALIKE:
+        return CANNOT_SEE
+    return next((fact.statement for fact in task.facts if fact.key not in told), NOT_YET)
 
 
 @lru_cache(maxsize=64)
@@ -155,10 +167,7 @@ class Look:
         """Left, top, right and bottom of what is no text between the bar and the headline; None if there is nothing."""
         if self.name is None or self.headline is None:
             return None
-        top, bottom = (
-            int(self.name.top + self.name.height + 2 * BESIDE + 6),
-            int(self.headline.top + min(0, self.headline.height)),
-        )
+        top, bottom = int(self.name.top + self.name.height + 2 * BESIDE + 6), int(self.headline.top)
         drawn = np.argwhere((self.pixels[top:bottom].astype(int) < 245).any(axis=2))
         if len(drawn) < 100:
             return None

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 import pytest
 
 from evaluation.scripted_agents import open_decisions
-from tasks.colbench import Task
+from tasks.colbench import Fact, Task
 from tasks.decisions import OwnSplit
 from tasks.dialogue import Turn
 from tasks.families import FAMILIES
 from tasks.own_backend import make_task
 from tasks.own_frontend import DECISIONS, TRADES, draw, make_page
-from tasks.page_differences import CANNOT_SEE, NOT_AS_ASKED, RIGHT
+from tasks.page_differences import CANNOT_SEE, NOT_AS_ASKED, NOT_YET, RIGHT
 from tasks.person import FORGOTTEN, GRAMMAR, ONE_THING, STATED, PersonBehaviour, answer_from_facts, told_facts
 from tests.conftest import said
 
@@ -106,7 +106,7 @@ def test_a_page_that_was_made_without_reading_draws_out_nothing() -> None:
         for page in pages:
             reply = answer_from_facts(task, page, [], PersonBehaviour(), 0)
             told += len(told_facts(task, [reply]))
-            assert reply == CANNOT_SEE or reply.startswith(NOT_AS_ASKED) or told
+            assert reply == CANNOT_SEE or reply.startswith(NOT_AS_ASKED) or told_facts(task, [reply])
     assert told <= BEST * len(tasks) * len(pages)
 
 
@@ -165,3 +165,15 @@ def test_who_asks_beside_a_page_is_answered_the_second_time() -> None:
     fact = next(fact for fact in (*task.facts, *task.stated) if fact.key == "palette")
     assert turns[-1]["content"] in (fact.statement, STATED)
     assert turns[1]["content"] in (FORGOTTEN, STATED)
+
+
+def test_a_page_of_somebody_elses_task() -> None:
+    """Its parts are not known: what is like it as a whole is told a fact, and it need not be built like ours."""
+    truth = "<html><body><h1>Tea and cake</h1><p>Open from nine to five</p></body></html>"
+    task = Task("mine/0", "frontend", "A page.", truth, facts=(Fact("open", "nine", "It opens at nine.", ("open",)),))
+    near = other(truth, "from nine", "until")
+    seen = [(near, "It opens at nine."), (truth, RIGHT), ("<html><body>one two three</body></html>", CANNOT_SEE)]
+    for page, reply in seen:
+        assert answer_from_facts(task, page, [], PersonBehaviour(), 0) == reply
+    told = [said("agent", near), said("person", "It opens at nine.")]
+    assert answer_from_facts(task, near, told, PersonBehaviour(), 0) == NOT_YET

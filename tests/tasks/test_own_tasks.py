@@ -186,4 +186,4 @@ def test_truth_passes_constants_do_not_and_hidden_decisions_stay_hidden(difficul
 def test_asking_for_everything_solves_all_and_guessing_almost_nothing() -> None:
     tasks = [make_task(split, 3, n) for split in SPLITS for n in range(24)]
     assert all(play(task, "asking") for task in tasks)
-    assert sum(play(task, "guessing") for task in tasks) <= 0.1 * len(tasks)
+    assert sum(play(task, "guessing") for task in tasks) <= 2
