@@ -70,6 +70,13 @@ def test_it_asks_thinks_and_answers(runtime: Runtime, own: str) -> None:
     model.finish()
 
 
+def test_a_question_may_cost(runtime: Runtime, own: str) -> None:
+    state = runtime.run("collaborate", "t", own, context("How much?", RIGHT, question_cost=0.25))
+    assert (state["score"], state["success"]) == (0.75, True)
+    dear = runtime.run("collaborate", "u", own, context("How much?", RIGHT, question_cost=1.0))
+    assert (dear["score"], dear["trajectory"]["score"]) == (0.0, 0.0)
+
+
 SHOWN = "So:\n```python\ndef f(x): return x * 5\n```\nIs it right?"
 
 

@@ -142,7 +142,8 @@ def test_a_page_that_is_not_right_is_not_called_so() -> None:
     """Cards too many, cards elsewhere, every headline and label at once: what a reviewer found taken for right."""
     task = next(t for n in range(40) if "grid-cols-3" in (t := make_page("test", 5, n)).ground_truth)
     truth = task.ground_truth
-    card = truth[truth.index('    <div class="') : truth.index("</div>", truth.index('    <div class="')) + 6]
+    last = truth.rindex('    <div class="')  # so that the others stay where they are
+    card = truth[last : truth.index("</div>", last) + 6]
     title = card[card.index('mb-2">') + 6 : card.index("</h2>")]
     missing = next(name for names in TRADES.values() if title in names for name in names if name not in truth)
     values = [o.value for d in DECISIONS if d.key in ("headline", "button") for o in d.options]
@@ -153,6 +154,8 @@ def test_a_page_that_is_not_right_is_not_called_so() -> None:
         other(truth, "</body>", f"{everything}</body>"),
     ):
         assert answer_from_facts(task, wrong, [], PersonBehaviour(), 0) != RIGHT
+    names = "".join(f"<p>{trade.title()}</p>" for trade in TRADES)
+    assert answer_from_facts(task, other(truth, "</body>", f"{names}</body>"), [], PersonBehaviour(), 0) == CANNOT_SEE
     assert answer_from_facts(task, truth, [], PersonBehaviour(), 0) == RIGHT
 
 

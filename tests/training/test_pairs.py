@@ -284,6 +284,14 @@ def test_a_row_learns_from_as_many_replies_as_it_may_have_generated(tmp_path: Pa
     assert workspace.candidates_allowed(jobs["seed-0/sweet_house-8"]) == 4
 
 
+def test_each_seed_has_tasks_and_a_start_policy_of_its_own() -> None:
+    recipe = Recipe(seeds=(0, 1))
+    first, second = recipe.train_of(0), recipe.train_of(1)
+    assert len(first) == len(second) == recipe.train.count
+    assert not {*first} & {*second}
+    assert {"seed-0/tiny", "seed-1/tiny"} <= set(plan(recipe))
+
+
 def test_a_turn_that_drew_out_nothing_stays_in_the_context_and_leaves_the_loss(policy: Policy) -> None:
     task = find_task(TASK, Settings())
     told, vain = task.facts[0].statement, "That sounds fine so far."
